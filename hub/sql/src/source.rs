@@ -1,0 +1,74 @@
+//! What SQL needs from the hub: the catalog, scans and DDL. The hub implements it; this crate never opens
+//! a file or a socket.
+
+use crate::SqlError;
+use crate::definition::{Ddl, StreamDef, ViewDef};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use headwater::group::GroupTable;
+use headwater::ids::CatalogVersion;
+use headwater::wire::ReadLevel;
+use std::sync::Arc;
+
+/// One version of the catalog; immutable.
+#[derive(Clone, Debug, Default)]
+pub struct CatalogSnapshot {
+    /// The version.
+    pub version: CatalogVersion,
+    /// All streams.
+    pub streams: Vec<Arc<StreamDef>>,
+    /// All views.
+    pub views: Vec<Arc<ViewDef>>,
+}
+
+impl CatalogSnapshot {
+    /// A stream by folded name.
+    pub fn stream(&self, name: &str) -> Option<&Arc<StreamDef>> {
+        self.streams.iter().find(|s| s.schema.name == name)
+    }
+
+    /// A view by folded name.
+    pub fn view(&self, name: &str) -> Option<&Arc<ViewDef>> {
+        self.views.iter().find(|v| v.name == name)
+    }
+}
+
+/// Which groups of a view a query needs.
+#[derive(Clone, Debug)]
+pub struct ScanRequest {
+    /// The view.
+    pub view: Arc<ViewDef>,
+    /// Canonical key bytes, inclusive: groups below are not needed. Empty = from the first.
+    pub key_min: Vec<u8>,
+    /// Canonical key bytes, exclusive: groups from here on are not needed. `None` = to the last.
+    pub key_max: Option<Vec<u8>>,
+    /// Which states to merge.
+    pub read_level: ReadLevel,
+}
+
+/// The hub, as SQL sees it.
+pub trait Source: Send + Sync + 'static {
+    /// The newest catalog.
+    fn catalog(&self) -> Arc<CatalogSnapshot>;
+
+    /// Merged partials in chunks; every group is in exactly one chunk.
+    fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>>;
+
+    /// Applies a checked change; returns the command tag's details (`true` when something changed).
+    fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>>;
+
+    /// Rows of a system table (`headwater.streams`, …) this crate does not build itself; `None` = unknown.
+    fn system_table(&self, name: &str) -> Option<SystemTable> {
+        let _ = name;
+        None
+    }
+}
+
+/// A small table of the hub about itself.
+#[derive(Clone, Debug)]
+pub struct SystemTable {
+    /// Names and types.
+    pub columns: Vec<headwater::schema::Field>,
+    /// Rows in column order.
+    pub rows: Vec<Vec<headwater::value::Value>>,
+}

@@ -1,0 +1,17 @@
+//! Headwater's SDK: counts a program's own events at the source.
+//!
+//! The core is pure (no sockets, clock, threads or randomness) and builds for `wasm32-unknown-unknown`;
+//! the default feature `client` adds the native QUIC client.
+
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+extern crate alloc;
+
+pub mod aggregate;
+pub mod codec;
+pub mod group;
+pub mod ids;
+pub mod plan;
+pub mod schema;
+pub mod value;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Canonical, order-preserving group key bytes.

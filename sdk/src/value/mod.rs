@@ -1,0 +1,147 @@
+//! Types and single values of streams, keys and answers.
+//!
+//! Owns: [`DataType`], [`Value`], the canonical key bytes ([`key`]) and column batches ([`column`]).
+//! Must not know: plans, aggregates, Arrow, SQL text.
+
+pub mod column;
+pub mod key;
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
+
+/// The type of a column or an expression. Tags are part of the plan format: append, never renumber.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum DataType {
+    /// `boolean`
+    Bool,
+    /// `smallint`
+    Int16,
+    /// `integer`
+    Int32,
+    /// `bigint`
+    Int64,
+    /// `real`
+    Float32,
+    /// `double precision`
+    Float64,
+    /// `numeric(precision, scale)`: an i128 in units of 10^-scale; precision 1..=38, scale 0..=precision.
+    Decimal {
+        /// Digits in all.
+        precision: u8,
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// `text`: UTF-8
+    Text,
+    /// `bytea`
+    Bytea,
+    /// `uuid`
+    Uuid,
+    /// `date`: days since 1970-01-01
+    Date,
+    /// `timestamptz`: microseconds since 1970-01-01T00:00:00Z
+    Timestamp,
+    /// `interval`
+    Interval,
+    /// A list; only in answers.
+    List(Box<DataType>),
+    /// Named fields; only in answers.
+    Struct(Vec<(String, DataType)>),
+    /// The type of a bare NULL.
+    Null,
+}
+
+impl DataType {
+    /// How the physical columns of this type are laid out.
+    pub fn physical(&self) -> Physical {
+        match self {
+            Self::Bool => Physical::Bool,
+            Self::Int16 | Self::Int32 | Self::Int64 | Self::Date | Self::Timestamp => Physical::Int,
+            Self::Float32 | Self::Float64 => Physical::Float,
+            Self::Decimal { .. } => Physical::Decimal,
+            Self::Interval => Physical::Interval,
+            Self::Text | Self::Bytea | Self::Uuid | Self::List(_) | Self::Struct(_) | Self::Null => Physical::Bytes,
+        }
+    }
+
+    /// `smallint`, `integer` or `bigint`.
+    pub fn is_int(&self) -> bool {
+        matches!(self, Self::Int16 | Self::Int32 | Self::Int64)
+    }
+
+    /// `real` or `double precision`.
+    pub fn is_float(&self) -> bool {
+        matches!(self, Self::Float32 | Self::Float64)
+    }
+
+    /// Any type that `sum` takes.
+    pub fn is_numeric(&self) -> bool {
+        self.is_int() || self.is_float() || matches!(self, Self::Decimal { .. })
+    }
+}
+
+/// The five layouts in which columns of all types are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Physical {
+    /// One byte, 0 or 1.
+    Bool,
+    /// `i64`: integers, days, microseconds.
+    Int,
+    /// `f64`; `real` values are held widened.
+    Float,
+    /// `i128` units of the type's scale.
+    Decimal,
+    /// [`Interval`]
+    Interval,
+    /// Bytes: text (UTF-8), bytea, uuid (16 bytes).
+    Bytes,
+}
+
+/// A span of time as PostgreSQL keeps it: three parts that do not convert into each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Interval {
+    /// Whole months.
+    pub months: i32,
+    /// Whole days.
+    pub days: i32,
+    /// Microseconds.
+    pub micros: i64,
+}
+
+/// One value. Its type is known from its column: integers of all widths, dates and timestamps are
+/// [`Value::Int`], `real` is [`Value::Float`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Value {
+    /// SQL NULL.
+    #[default]
+    Null,
+    /// `boolean`
+    Bool(bool),
+    /// `smallint`, `integer`, `bigint`; `date` in days; `timestamptz` in microseconds.
+    Int(i64),
+    /// `real`, `double precision`
+    Float(f64),
+    /// `numeric`, in units of its type's scale.
+    Decimal(i128),
+    /// `text`
+    Text(String),
+    /// `bytea`, `uuid` (16 bytes)
+    Bytes(Vec<u8>),
+    /// `interval`
+    Interval(Interval),
+    /// A list; only in answers.
+    List(Vec<Value>),
+    /// A struct's fields in the order of its type; only in answers.
+    Struct(Vec<Value>),
+}
+
+impl Value {
+    /// True for [`Value::Null`].
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+}
