@@ -1,1 +1,8 @@
-//! placeholder
+//! What the test programs share: where things are. Must not know: any crate under test.
+
+use std::path::{Path, PathBuf};
+
+/// The repository's root directory.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}

@@ -25,7 +25,7 @@ pub struct ViewDef {
     pub name: String,
     /// The defining SELECT, as given.
     pub query: String,
-    /// WITH options, as given and in order: `num_shards`, `ttl`, … Those about clusters are kept for later.
+    /// WITH options, as given and in order: `num_shards`, `ttl`, ... Those about clusters are kept for later.
     pub options: Vec<(String, String)>,
     /// What producers evaluate.
     pub plan: Plan,
@@ -47,7 +47,7 @@ impl ViewDef {
 /// One aggregate call of a view: which state answers it, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
-    /// Unique name within the view (`$0`, `$1`, …), as [`SelectItem::expr`] spells it.
+    /// Unique name within the view (`$0`, `$1`, ...), as [`SelectItem::expr`] spells it.
     pub name: String,
     /// Index into the plan's states.
     pub state: u16,

@@ -57,7 +57,7 @@ pub trait Source: Send + Sync + 'static {
     /// Applies a checked change; returns the command tag's details (`true` when something changed).
     fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>>;
 
-    /// Rows of a system table (`headwater.streams`, …) this crate does not build itself; `None` = unknown.
+    /// Rows of a system table (`headwater.streams`, ...) this crate does not build itself; `None` = unknown.
     fn system_table(&self, name: &str) -> Option<SystemTable> {
         let _ = name;
         None

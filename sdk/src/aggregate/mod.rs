@@ -7,10 +7,10 @@
 //! before anything is changed, and never allocate more than they justify.
 
 use crate::codec::{DecodeError, Reader};
-use crate::value::column::Column;
 use crate::value::DataType;
 #[cfg(feature = "finish")]
 use crate::value::Value;
+use crate::value::column::Column;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};

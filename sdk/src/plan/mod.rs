@@ -45,7 +45,7 @@ pub struct StatePlan {
     pub spec: AggregateSpec,
     /// Its arguments, as many as [`AggregateSpec::arity`] says.
     pub args: Vec<ExprId>,
-    /// `FILTER (WHERE …)`: only rows for which this is true.
+    /// `FILTER (WHERE ...)`: only rows for which this is true.
     pub filter: Option<ExprId>,
 }
 
@@ -88,14 +88,14 @@ pub enum Op {
         /// `TRY_CAST`: NULL instead of an error.
         try_cast: bool,
     },
-    /// `CASE WHEN … THEN … ELSE … END`; a branch not taken cannot fail the row.
+    /// `CASE WHEN ... THEN ... ELSE ... END`; a branch not taken cannot fail the row.
     Case {
         /// (condition, result) pairs, first true wins.
         branches: Vec<(ExprId, ExprId)>,
         /// The result when no condition is true; NULL without.
         otherwise: Option<ExprId>,
     },
-    /// `x [NOT] IN (…)`
+    /// `x [NOT] IN (...)`
     InList {
         /// What to look for.
         input: ExprId,
@@ -217,15 +217,15 @@ pub enum Function {
     SplitPart,
     /// `starts_with(text, prefix)`
     StartsWith,
-    /// `concat(text…)`: nulls are skipped
+    /// `concat(text...)`: nulls are skipped
     Concat,
-    /// `coalesce(any…)`
+    /// `coalesce(any...)`
     Coalesce,
     /// `nullif(any, any)`
     NullIf,
-    /// `greatest(any…)`: nulls are skipped
+    /// `greatest(any...)`: nulls are skipped
     Greatest,
-    /// `least(any…)`: nulls are skipped
+    /// `least(any...)`: nulls are skipped
     Least,
     /// `date_trunc(field text literal, timestamp)`: UTC
     DateTrunc,

@@ -63,7 +63,9 @@ impl DataType {
             Self::Float32 | Self::Float64 => Physical::Float,
             Self::Decimal { .. } => Physical::Decimal,
             Self::Interval => Physical::Interval,
-            Self::Text | Self::Bytea | Self::Uuid | Self::List(_) | Self::Struct(_) | Self::Null => Physical::Bytes,
+            Self::Text | Self::Bytea | Self::Uuid | Self::List(_) | Self::Struct(_) | Self::Null => {
+                Physical::Bytes
+            }
         }
     }
 
