@@ -1,3 +1,3 @@
-//! Placeholder.
+//! The `headwater` command line.
 
 fn main() {}
