@@ -1,85 +1,206 @@
 //! A table of partials: group keys, and for each group one state per aggregate. The same table is a
 //! producer's rollup, a hub's overlay and a read's merge.
+//!
+//! Owns: finding groups by key bytes, the keys' memory. Must not know: what keys mean, plans, batches.
+//! Invariants: groups are numbered from 0 in the order they were made; every column of states has one
+//! state per group after each call; keys are all different.
 
-use crate::aggregate::{AggregateSpec, States};
+mod index;
+#[cfg(test)]
+mod tests;
+
+use crate::aggregate::{self, AggregateSpec, States};
 use crate::codec::{DecodeError, Reader};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use index::Index;
 
 /// The key of the group that holds what did not fit the group cap: one byte that no key starts with.
 pub const OTHER_KEY: &[u8] = &[0xfe];
+
+/// Many keys end to end: what one batch of rows looks up. Reused between batches.
+#[derive(Clone, Debug, Default)]
+pub struct Keys {
+    /// The bytes of all keys.
+    pub data: Vec<u8>,
+    /// Where each key ends.
+    pub ends: Vec<usize>,
+}
+
+impl Keys {
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// True without keys.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Key `at`.
+    #[inline]
+    pub fn get(&self, at: usize) -> &[u8] {
+        let start = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.data[start..self.ends[at]]
+    }
+
+    /// Appends a key.
+    pub fn push(&mut self, key: &[u8]) {
+        self.data.extend_from_slice(key);
+        self.ends.push(self.data.len());
+    }
+
+    /// Removes all keys, keeps the memory.
+    pub fn clear(&mut self) {
+        self.data.clear();
+        self.ends.clear();
+    }
+}
 
 /// Group keys and their states.
 pub struct GroupTable {
     specs: Vec<AggregateSpec>,
     states: Vec<Box<dyn States>>,
+    keys: Keys,
+    index: Index,
 }
 
-#[expect(unused_variables, clippy::unimplemented, reason = "interface first; the body follows")]
-impl GroupTable {
-    /// An empty table for groups with these states. Specs must be valid and supported by this build.
-    pub fn new(specs: &[AggregateSpec]) -> Self {
-        unimplemented!()
+impl core::fmt::Debug for GroupTable {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("GroupTable")
+            .field("specs", &self.specs)
+            .field("groups", &self.len())
+            .finish_non_exhaustive()
     }
+}
+
+impl GroupTable {
+    /// An empty table for groups with these states.
+    ///
+    /// # Panics
+    /// When a spec is invalid or not supported by this build: plans are validated before.
+    #[expect(clippy::expect_used, reason = "documented: the caller has validated the specs")]
+    pub fn new(specs: &[AggregateSpec]) -> Self {
+        Self::try_new(specs).expect("a valid spec that this build supports")
+    }
+
+    /// An empty table, or `None` when a spec is invalid or not supported by this build.
+    pub fn try_new(specs: &[AggregateSpec]) -> Option<Self> {
+        let states = specs.iter().map(aggregate::create).collect::<Option<Vec<_>>>()?;
+        Some(Self { specs: specs.to_vec(), states, keys: Keys::default(), index: Index::default() })
+    }
+
     /// The number of groups.
     pub fn len(&self) -> usize {
-        unimplemented!()
+        self.keys.len()
     }
+
     /// True without groups.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
     /// Finds or makes the group of `key`.
     pub fn group(&mut self, key: &[u8]) -> u32 {
-        unimplemented!()
+        let group = self.index.find_or_insert(key, &mut self.keys);
+        self.grow();
+        group
     }
+
+    /// Finds or makes the group of every key; `groups` is replaced. Faster than one at a time: the memory
+    /// of many keys is waited for together.
+    pub fn group_all(&mut self, keys: &Keys, groups: &mut Vec<u32>) {
+        self.index.find_or_insert_all(keys, &mut self.keys, groups);
+        self.grow();
+    }
+
+    /// Gives new groups their empty states.
+    fn grow(&mut self) {
+        let len = self.keys.len();
+        if self.index.take_grown() {
+            self.states.iter_mut().for_each(|s| s.resize(len));
+        }
+    }
+
     /// Finds the group of `key`.
     pub fn find(&self, key: &[u8]) -> Option<u32> {
-        unimplemented!()
+        self.index.find(key, &self.keys)
     }
+
     /// The key of a group.
     pub fn key(&self, group: u32) -> &[u8] {
-        unimplemented!()
+        self.keys.get(group as usize)
     }
+
     /// What the states are.
     pub fn specs(&self) -> &[AggregateSpec] {
         &self.specs
     }
+
     /// The states, one column per spec.
     pub fn states(&self) -> &[Box<dyn States>] {
         &self.states
     }
+
     /// The states, to update.
     pub fn states_mut(&mut self) -> &mut [Box<dyn States>] {
         &mut self.states
     }
+
     /// Validates one partial's states at `bytes` and merges them into the group of `key`. On error the
     /// table may hold some of them: decode foreign partials into a table of their own first.
     pub fn merge_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
-        unimplemented!()
+        let group = self.group(key);
+        self.states.iter_mut().try_for_each(|s| s.merge(group, bytes))?;
+        Ok(group)
     }
+
     /// Merges all groups of a table with equal specs.
     pub fn merge_table(&mut self, other: &GroupTable) {
-        unimplemented!()
+        let mut groups = Vec::new();
+        self.group_all(&other.keys, &mut groups);
+        for (mine, theirs) in self.states.iter_mut().zip(&other.states) {
+            for (from, into) in groups.iter().enumerate() {
+                mine.merge_group(*into, &**theirs, from as u32);
+            }
+        }
     }
+
     /// Merges one group of a table with equal specs.
     pub fn merge_group(&mut self, key: &[u8], other: &GroupTable, from: u32) -> u32 {
-        unimplemented!()
+        let group = self.group(key);
+        for (mine, theirs) in self.states.iter_mut().zip(&other.states) {
+            mine.merge_group(group, &**theirs, from);
+        }
+        group
     }
+
     /// Appends the states of a group, in spec order.
     pub fn encode_states(&self, group: u32, out: &mut Vec<u8>) {
-        unimplemented!()
+        self.states.iter().for_each(|s| s.encode(group, out));
     }
+
     /// All groups in the order of their keys.
     pub fn sorted(&self) -> Vec<u32> {
-        unimplemented!()
+        let mut groups: Vec<u32> = (0..self.len() as u32).collect();
+        groups.sort_unstable_by(|a, b| self.key(*a).cmp(self.key(*b)));
+        groups
     }
+
     /// Removes all groups, keeps the memory.
     pub fn clear(&mut self) {
-        unimplemented!()
+        self.keys.clear();
+        self.index.clear();
+        self.states.iter_mut().for_each(|s| s.resize(0));
     }
+
     /// Heap bytes held, roughly.
     pub fn heap_bytes(&self) -> usize {
-        unimplemented!()
+        let states: usize = self.states.iter().map(|s| s.heap_bytes()).sum();
+        states
+            + self.keys.data.capacity()
+            + self.keys.ends.capacity() * size_of::<usize>()
+            + self.index.heap_bytes()
     }
 }

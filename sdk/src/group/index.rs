@@ -1,0 +1,139 @@
+//! The hash index behind a group table: linear probing over 8-byte slots.
+//!
+//! Owns: slots of (32 hash bits, group + 1); the keys themselves belong to the table.
+//! Why not a general hash map: a slot decides with one cache line and without touching the key, growing
+//! needs no rehashing of keys (the hash bits are in the slot), and looking many keys up in two passes
+//! lets the processor wait for all their cache misses at once.
+//! Invariants: slots are a power of two and at most 3/4 full; hash seeds are random per table where `std`
+//! exists, so that nobody can prepare colliding keys.
+
+use super::Keys;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, Hasher};
+
+#[cfg(feature = "std")]
+type Build = foldhash::fast::RandomState;
+#[cfg(not(feature = "std"))]
+type Build = foldhash::fast::FixedState;
+
+const EMPTY: u64 = 0;
+/// Slots of the smallest index; one cache line of them.
+const SLOTS_MIN: usize = 8;
+
+#[derive(Default)]
+pub(super) struct Index {
+    slots: Vec<u64>,
+    hasher: Build,
+    grown: bool,
+    /// The hashes of the keys of one [`Index::find_or_insert_all`].
+    hashes: Vec<u32>,
+}
+
+impl Index {
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        // The upper half: foldhash's last step is a multiplication.
+        (hasher.finish() >> 32) as u32
+    }
+
+    /// Walks the slots of `hash`: the group of the key, or the slot to put it in. Needs a free slot.
+    #[inline]
+    fn probe(&self, hash: u32, key: &[u8], keys: &Keys) -> Result<u32, usize> {
+        let mask = self.slots.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = self.slots[at & mask];
+            if slot == EMPTY {
+                return Err(at & mask);
+            }
+            let group = (slot as u32).wrapping_sub(1);
+            if (slot >> 32) as u32 == hash && keys.get(group as usize) == key {
+                return Ok(group);
+            }
+            at += 1;
+        }
+    }
+
+    pub(super) fn find(&self, key: &[u8], keys: &Keys) -> Option<u32> {
+        if self.slots.is_empty() { None } else { self.probe(self.hash(key), key, keys).ok() }
+    }
+
+    pub(super) fn find_or_insert(&mut self, key: &[u8], keys: &mut Keys) -> u32 {
+        self.reserve(keys.len() + 1);
+        self.find_or_insert_hashed(self.hash(key), key, keys)
+    }
+
+    pub(super) fn find_or_insert_all(&mut self, lookup: &Keys, keys: &mut Keys, groups: &mut Vec<u32>) {
+        self.reserve(keys.len() + 1);
+        let mut hashes = core::mem::take(&mut self.hashes);
+        hashes.clear();
+        groups.clear();
+        let mut start = 0;
+        hashes.extend(lookup.ends.iter().map(|&end| {
+            let hash = self.hash(&lookup.data[start..end]);
+            start = end;
+            hash
+        }));
+        start = 0;
+        groups.extend(lookup.ends.iter().zip(&hashes).map(|(&end, &hash)| {
+            let key = &lookup.data[start..end];
+            start = end;
+            self.find_or_insert_hashed(hash, key, keys)
+        }));
+        self.hashes = hashes;
+    }
+
+    #[inline]
+    fn find_or_insert_hashed(&mut self, hash: u32, key: &[u8], keys: &mut Keys) -> u32 {
+        match self.probe(hash, key, keys) {
+            Ok(group) => group,
+            Err(at) => self.insert(at, hash, key, keys),
+        }
+    }
+
+    #[cold]
+    fn insert(&mut self, at: usize, hash: u32, key: &[u8], keys: &mut Keys) -> u32 {
+        let group = keys.len() as u32;
+        assert!(group < u32::MAX - 1, "a table holds at most 2^32 - 2 groups");
+        keys.push(key);
+        self.slots[at] = u64::from(hash) << 32 | u64::from(group + 1);
+        self.grown = true;
+        self.reserve(keys.len() + 1);
+        group
+    }
+
+    /// Makes room for `groups` groups and at least one free slot.
+    fn reserve(&mut self, groups: usize) {
+        if groups * 4 > self.slots.len() * 3 {
+            self.rehash((groups * 2).next_power_of_two().max(SLOTS_MIN));
+        }
+    }
+
+    fn rehash(&mut self, slots: usize) {
+        let old = core::mem::replace(&mut self.slots, vec![EMPTY; slots]);
+        let mask = slots - 1;
+        for slot in old.into_iter().filter(|s| *s != EMPTY) {
+            let mut at = (slot >> 32) as usize & mask;
+            while self.slots[at] != EMPTY {
+                at = (at + 1) & mask;
+            }
+            self.slots[at] = slot;
+        }
+    }
+
+    /// True once after groups were added.
+    pub(super) fn take_grown(&mut self) -> bool {
+        core::mem::take(&mut self.grown)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.slots.fill(EMPTY);
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<u64>() + self.hashes.capacity() * size_of::<u32>()
+    }
+}
