@@ -1,1 +1,6 @@
-//! placeholder
+//! Workloads and measuring, shared by the programs of this crate: same seed, same rows, everywhere.
+//!
+//! Owns: what is measured and how a figure is taken. Must not know: which engine runs it.
+
+pub mod measure;
+pub mod workload;

@@ -1,0 +1,107 @@
+//! Deterministic rows for benches: the same for every engine and every run.
+
+/// The seed of every workload. Figures in README.md were taken with it.
+pub const SEED: u64 = 0x4865_6164_7761_7465;
+
+/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014): small, fast,
+/// and good enough to choose keys and values.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// Starts at `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// 64 random bits.
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in `0..bound`; the bias of the multiplication (Lemire) is below `bound / 2^64`.
+    #[inline]
+    pub fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// Uniform in `0.0..1.0`.
+    #[inline]
+    pub fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Events with a (text, int) group key, as columns: row `i` of every vector is one event.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    /// The text part of the key: an index into [`Events::paths`].
+    pub path: Vec<u32>,
+    /// The integer part of the key.
+    pub status: Vec<i64>,
+    /// Who: for distinct counts and heavy hitters.
+    pub user: Vec<i64>,
+    /// A skewed positive number: for sums and quantiles.
+    pub latency_ms: Vec<f64>,
+    /// The texts behind `path`.
+    pub paths: Vec<String>,
+}
+
+impl Events {
+    /// `rows` events over `groups` distinct (path, status) pairs, chosen uniformly, so that no engine profits
+    /// from a hot group that stays in the first-level cache.
+    pub fn uniform(rows: usize, groups: usize) -> Self {
+        const STATUSES: [i64; 5] = [200, 204, 301, 404, 500];
+        let mut rng = Rng::new(SEED);
+        let paths = groups.div_ceil(STATUSES.len());
+        let mut events = Self { paths: (0..paths).map(path_name).collect(), ..Self::default() };
+        for _ in 0..rows {
+            let group = rng.below(groups as u64) as usize;
+            events.path.push((group / STATUSES.len()) as u32);
+            events.status.push(STATUSES[group % STATUSES.len()]);
+            events.user.push(rng.below(100_000) as i64);
+            // Exponential with mean 20 ms: most are fast, some are slow, none is zero.
+            events.latency_ms.push(0.1 - 20.0 * (1.0 - rng.unit()).ln());
+        }
+        events
+    }
+
+    /// The number of events.
+    pub fn len(&self) -> usize {
+        self.status.len()
+    }
+
+    /// True without events.
+    pub fn is_empty(&self) -> bool {
+        self.status.is_empty()
+    }
+
+    /// The text of event `row`'s path.
+    #[inline]
+    pub fn path_text(&self, row: usize) -> &str {
+        &self.paths[self.path[row] as usize]
+    }
+}
+
+fn path_name(index: usize) -> String {
+    format!("/shop/item/{index:06}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Events;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_workload_is_the_same_every_time_and_has_its_groups() {
+        let (a, b) = (Events::uniform(20_000, 1_000), Events::uniform(20_000, 1_000));
+        assert_eq!(a.latency_ms, b.latency_ms);
+        let groups: HashSet<_> = a.path.iter().zip(&a.status).collect();
+        assert_eq!(groups.len(), 1_000);
+    }
+}
