@@ -11,6 +11,7 @@ pub mod aggregate;
 pub mod codec;
 pub mod group;
 pub mod ids;
+pub mod limits;
 pub mod plan;
 pub mod schema;
 pub mod value;

@@ -7,6 +7,17 @@
 //! structs below (fields append-only per frame version; golden vectors hold the bytes); batch bodies are
 //! hand-written canonical bytes (`FORMAT.md`).
 
+pub mod batch;
+mod batch_encode;
+mod frame;
+#[cfg(test)]
+mod tests;
+
+pub use frame::{
+    BATCH_HEADER_BYTES_MAX, Body, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, FRAME_VERSION, Frame,
+    FrameDecoder, SEQ_WINDOW, decode_control, encode_control, encode_frame, encode_frame_into,
+};
+
 use crate::ids::{BootId, CatalogVersion, Epoch, Micros, Pid, RouteVersion, Seq};
 use crate::plan::Plan;
 use crate::schema::{Field, StreamSchema};
@@ -15,7 +26,9 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// How safe a batch is before the hub says so.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[non_exhaustive]
 pub enum AckLevel {
     /// In the primary's memory.
@@ -66,7 +79,8 @@ pub enum FrameKind {
     Goodbye = 16,
 }
 
-/// Opens a session.
+/// Opens a session. Sent again on the control stream of an open session, it replaces the list of streams and
+/// is answered by a new [`Welcome`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     /// Protocol versions the client speaks, best first. This is version 1.
@@ -161,8 +175,8 @@ pub struct Resumed {
     pub expired: bool,
 }
 
-/// A batch on the wire. Body: `pid 16 bytes, seq varint, low_water varint, route varint, level u8,
-/// payload (the rest)`.
+/// A batch on the wire. Body: `pid 16 bytes, seq varint, seq - low_water u8 (below 64), route varint,
+/// level u8, payload (the rest)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchFrame {
     /// The producer.
