@@ -53,10 +53,7 @@ impl BatchLimits {
         let payload = frame.saturating_sub(crate::wire::BATCH_HEADER_BYTES_MAX);
         Self {
             payload_bytes_max: self.payload_bytes_max.min(payload),
-            groups_max: self
-                .groups_max
-                .min(session.batch_groups_max as usize)
-                .max(1),
+            groups_max: self.groups_max.min(session.batch_groups_max as usize).max(1),
             key_bytes_max: self.key_bytes_max.min(session.key_bytes_max as usize),
             keys_bytes_max: self.keys_bytes_max.min(frame.saturating_mul(4)),
             sections_max: self.sections_max,
@@ -80,21 +77,13 @@ pub struct FrameLimits {
 
 impl FrameLimits {
     /// Pages and holders of public keys.
-    pub const BROWSER: Self = Self {
-        body_bytes_max: 256 * KIB,
-    };
+    pub const BROWSER: Self = Self { body_bytes_max: 256 * KIB };
     /// A beacon on page hide: browsers allow 64 KiB in flight in all.
-    pub const BEACON: Self = Self {
-        body_bytes_max: 60 * KIB,
-    };
+    pub const BEACON: Self = Self { body_bytes_max: 60 * KIB };
     /// Services using the native client.
-    pub const NATIVE: Self = Self {
-        body_bytes_max: 4 * MIB,
-    };
+    pub const NATIVE: Self = Self { body_bytes_max: 4 * MIB };
     /// Between hubs.
-    pub const HUB: Self = Self {
-        body_bytes_max: 16 * MIB,
-    };
+    pub const HUB: Self = Self { body_bytes_max: 16 * MIB };
 }
 
 impl Default for FrameLimits {
@@ -244,10 +233,7 @@ impl TimeLimits {
         future_skew_max: Duration::from_secs(5 * 60),
     };
     /// Outboxes in memory only.
-    pub const MEMORY_ONLY: Self = Self {
-        pid_lifetime: Duration::from_secs(24 * 3600),
-        ..Self::PERSISTENT
-    };
+    pub const MEMORY_ONLY: Self = Self { pid_lifetime: Duration::from_secs(24 * 3600), ..Self::PERSISTENT };
 }
 
 impl Default for TimeLimits {
@@ -287,11 +273,7 @@ impl Default for FlushLimits {
 }
 
 const _: () = {
-    let presets = [
-        TransportLimits::BROWSER,
-        TransportLimits::NATIVE,
-        TransportLimits::HUB,
-    ];
+    let presets = [TransportLimits::BROWSER, TransportLimits::NATIVE, TransportLimits::HUB];
     let mut i = 0;
     while i < presets.len() {
         assert!(presets[i].keep_alive.as_millis() * 3 <= presets[i].idle_timeout.as_millis());

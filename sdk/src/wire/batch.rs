@@ -13,9 +13,7 @@ use crate::limits::BatchLimits;
 use crate::value::column::Slot;
 use alloc::vec::Vec;
 
-pub use super::batch_encode::{
-    EncodedBatches, EncodedPayload, Partials, SectionInput, encode_payloads,
-};
+pub use super::batch_encode::{EncodedBatches, EncodedPayload, Partials, SectionInput, encode_payloads};
 
 /// The first byte of every payload; readers refuse newer ones.
 pub const PAYLOAD_VERSION: u8 = 1;
@@ -134,16 +132,12 @@ impl DropCounts {
 
     /// Adds all of `other`.
     pub fn merge(&mut self, other: &Self) {
-        other
-            .iter()
-            .for_each(|(reason, events)| self.add(reason, events));
+        other.iter().for_each(|(reason, events)| self.add(reason, events));
     }
 
     /// The count of one reason.
     pub fn get(&self, reason: DropReason) -> u64 {
-        self.iter()
-            .find(|entry| entry.0 == reason)
-            .map_or(0, |entry| entry.1)
+        self.iter().find(|entry| entry.0 == reason).map_or(0, |entry| entry.1)
     }
 
     /// All counts that are not zero, in tag order.
@@ -153,8 +147,7 @@ impl DropCounts {
 
     /// The sum over all reasons.
     pub fn total(&self) -> u64 {
-        self.iter()
-            .fold(0, |sum, (_, events)| sum.saturating_add(events))
+        self.iter().fold(0, |sum, (_, events)| sum.saturating_add(events))
     }
 
     /// True without counts.
@@ -174,14 +167,9 @@ impl DropCounts {
         let count = reader.count(2, DropReason::ALL.len())?;
         let mut counts = Vec::with_capacity(count);
         for _ in 0..count {
-            let reason =
-                DropReason::from_tag(reader.u8()?).ok_or(DecodeError::Invalid("drop reason"))?;
+            let reason = DropReason::from_tag(reader.u8()?).ok_or(DecodeError::Invalid("drop reason"))?;
             let events = reader.varint()?;
-            if events == 0
-                || counts
-                    .last()
-                    .is_some_and(|last: &(DropReason, u64)| last.0 >= reason)
-            {
+            if events == 0 || counts.last().is_some_and(|last: &(DropReason, u64)| last.0 >= reason) {
                 return Err(DecodeError::Invalid("drop counts"));
             }
             counts.push((reason, events));
@@ -231,17 +219,8 @@ impl LedgerDelta {
         let events = reader.varint()?;
         let dropped = DropCounts::decode(reader)?;
         let in_doubt_batches = reader.varint()?;
-        let in_doubt_events = if in_doubt_batches > 0 {
-            reader.varint()?
-        } else {
-            0
-        };
-        Ok(Self {
-            events,
-            dropped,
-            in_doubt_batches,
-            in_doubt_events,
-        })
+        let in_doubt_events = if in_doubt_batches > 0 { reader.varint()? } else { 0 };
+        Ok(Self { events, dropped, in_doubt_batches, in_doubt_events })
     }
 
     /// Reads only the report at the start of a payload.
@@ -297,16 +276,10 @@ impl<'a> Payload<'a> {
         let ledger = LedgerDelta::decode(&mut reader)?;
         let count = reader.count(SECTION_BYTES_MIN, limits.sections_max)?;
         let mut sections: Vec<Section<'a>> = Vec::with_capacity(count);
-        let mut left = Left {
-            groups: limits.groups_max,
-            keys_bytes: limits.keys_bytes_max,
-        };
+        let mut left = Left { groups: limits.groups_max, keys_bytes: limits.keys_bytes_max };
         for _ in 0..count {
             let section = Section::decode(&mut reader, limits, &mut left)?;
-            if sections
-                .last()
-                .is_some_and(|last| last.id() >= section.id())
-            {
+            if sections.last().is_some_and(|last| last.id() >= section.id()) {
                 return Err(DecodeError::Invalid("section order"));
             }
             sections.push(section);
@@ -340,11 +313,7 @@ impl<'a> Section<'a> {
         (self.view, self.version)
     }
 
-    fn decode(
-        reader: &mut Reader<'a>,
-        limits: &BatchLimits,
-        left: &mut Left,
-    ) -> Result<Self, DecodeError> {
+    fn decode(reader: &mut Reader<'a>, limits: &BatchLimits, left: &mut Left) -> Result<Self, DecodeError> {
         let view = ViewId(varint32(reader, "view")?);
         let version = PlanVersion(varint32(reader, "plan version")?);
         let events = reader.varint()?;
@@ -354,33 +323,19 @@ impl<'a> Section<'a> {
         left.groups -= groups;
         let mut keys = KeyReader::new(body, groups);
         while let Some(key) = keys.next_key(limits.key_bytes_max)? {
-            left.keys_bytes = left
-                .keys_bytes
-                .checked_sub(key.len())
-                .ok_or(DecodeError::TooLarge("keys"))?;
+            left.keys_bytes = left.keys_bytes.checked_sub(key.len()).ok_or(DecodeError::TooLarge("keys"))?;
         }
         let states = keys.reader.peek_rest();
         if groups == 0 && !states.is_empty() {
             return Err(DecodeError::Trailing);
         }
         let keys = &body[..body.len() - states.len()];
-        Ok(Self {
-            view,
-            version,
-            events,
-            rejected,
-            groups,
-            keys,
-            states,
-        })
+        Ok(Self { view, version, events, rejected, groups, keys, states })
     }
 
     /// The groups in key order.
     pub fn groups(&self) -> Groups<'a> {
-        Groups {
-            keys: KeyReader::new(self.keys, self.groups),
-            states: Reader::new(self.states),
-        }
+        Groups { keys: KeyReader::new(self.keys, self.groups), states: Reader::new(self.states) }
     }
 
     /// Bytes of keys and states.
@@ -413,10 +368,7 @@ pub struct Groups<'a> {
 impl<'a> Groups<'a> {
     /// The next group's key, and a reader that stands at its states: read exactly those before going on.
     pub fn next_group(&mut self) -> Result<Option<(&[u8], &mut Reader<'a>)>, DecodeError> {
-        Ok(self
-            .keys
-            .next_key(usize::MAX)?
-            .map(|key| (key, &mut self.states)))
+        Ok(self.keys.next_key(usize::MAX)?.map(|key| (key, &mut self.states)))
     }
 
     /// Refuses bytes after the last group's states.
@@ -436,12 +388,7 @@ struct KeyReader<'a> {
 
 impl<'a> KeyReader<'a> {
     fn new(bytes: &'a [u8], keys: usize) -> Self {
-        Self {
-            reader: Reader::new(bytes),
-            key: Vec::new(),
-            left: keys,
-            first: true,
-        }
+        Self { reader: Reader::new(bytes), key: Vec::new(), left: keys, first: true }
     }
 
     fn next_key(&mut self, key_bytes_max: usize) -> Result<Option<&[u8]>, DecodeError> {
@@ -449,11 +396,7 @@ impl<'a> KeyReader<'a> {
             return Ok(None);
         }
         self.left -= 1;
-        let shared = if self.first {
-            0
-        } else {
-            self.reader.count(0, self.key.len())?
-        };
+        let shared = if self.first { 0 } else { self.reader.count(0, self.key.len())? };
         let suffix = self.reader.blob(key_bytes_max)?;
         if !self.first {
             // The shared part is as long as possible and keys ascend strictly: so the suffix is not empty,

@@ -98,9 +98,7 @@ pub fn encode_payloads<P: Partials>(
     sections: &[SectionInput<'_, P>],
     limits: &BatchLimits,
 ) -> EncodedBatches {
-    let mut order: Vec<usize> = (0..sections.len())
-        .filter(|&i| !sections[i].is_empty())
-        .collect();
+    let mut order: Vec<usize> = (0..sections.len()).filter(|&i| !sections[i].is_empty()).collect();
     order.sort_by_key(|&i| (sections[i].view, sections[i].version));
     let mut packer = Packer::new(limits);
     for index in order {
@@ -109,15 +107,9 @@ pub fn encode_payloads<P: Partials>(
     let oversized_groups = packer.oversized;
     let batches = packer.finish();
     if batches.iter().all(Vec::is_empty) && ledger.is_empty() {
-        return EncodedBatches {
-            payloads: Vec::new(),
-            oversized_groups,
-        };
+        return EncodedBatches { payloads: Vec::new(), oversized_groups };
     }
-    EncodedBatches {
-        payloads: write_all(ledger, sections, &batches),
-        oversized_groups,
-    }
+    EncodedBatches { payloads: write_all(ledger, sections, &batches), oversized_groups }
 }
 
 /// A run of one section's groups inside one payload.
@@ -142,15 +134,7 @@ struct Packer<'a> {
 impl<'a> Packer<'a> {
     fn new(limits: &'a BatchLimits) -> Self {
         let bytes = LEDGER_BYTES_MAX;
-        Self {
-            limits,
-            done: Vec::new(),
-            open: Vec::new(),
-            bytes,
-            groups: 0,
-            keys_bytes: 0,
-            oversized: 0,
-        }
+        Self { limits, done: Vec::new(), open: Vec::new(), bytes, groups: 0, keys_bytes: 0, oversized: 0 }
     }
 
     fn section<P: Partials>(&mut self, section: usize, partials: &P) {
@@ -196,10 +180,7 @@ impl<'a> Packer<'a> {
             self.close_payload();
         }
         self.bytes += SECTION_HEAD_BYTES_MAX;
-        self.open.push(Part {
-            section,
-            ..Part::default()
-        });
+        self.open.push(Part { section, ..Part::default() });
     }
 
     fn close_payload(&mut self) {
@@ -240,12 +221,7 @@ struct Share {
 
 impl Share {
     fn new(total: u64, groups: usize) -> Self {
-        Self {
-            total,
-            groups: groups as u64,
-            seen: 0,
-            given: 0,
-        }
+        Self { total, groups: groups as u64, seen: 0, given: 0 }
     }
 
     /// The share of the next `groups`; without any groups at all, the first taker gets everything.
@@ -268,15 +244,9 @@ fn write_all<P>(
     batches: &[Vec<Part>],
 ) -> Vec<EncodedPayload> {
     let mut groups = alloc::vec![0; sections.len()];
-    batches
-        .iter()
-        .flatten()
-        .for_each(|part| groups[part.section] += part.groups);
-    let mut shares: Vec<Share> = sections
-        .iter()
-        .zip(&groups)
-        .map(|(s, n)| Share::new(s.events, *n))
-        .collect();
+    batches.iter().flatten().for_each(|part| groups[part.section] += part.groups);
+    let mut shares: Vec<Share> =
+        sections.iter().zip(&groups).map(|(s, n)| Share::new(s.events, *n)).collect();
     let mut rejected: Vec<DropCounts> = sections.iter().map(|s| s.rejected.clone()).collect();
     let mut all = Share::new(ledger.events, groups.iter().sum());
     let mut report = ledger.clone();
@@ -299,11 +269,7 @@ fn write_all<P>(
             bytes.extend_from_slice(&part.keys);
             bytes.extend_from_slice(&part.states);
         }
-        payloads.push(EncodedPayload {
-            bytes,
-            events,
-            groups,
-        });
+        payloads.push(EncodedPayload { bytes, events, groups });
     }
     payloads
 }

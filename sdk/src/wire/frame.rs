@@ -7,8 +7,8 @@
 //! versions and trailing bytes are refused. Normative text: `FORMAT.md`, "Frames".
 
 use super::{
-    Ack, AckLevel, BatchFrame, ClockReply, ClockRequest, Failure, FrameKind, Goodbye, Hello, Plans,
-    Query, Refused, Resume, Resumed, Rows, RowsEnd, RowsHeader, Welcome,
+    Ack, AckLevel, BatchFrame, ClockReply, ClockRequest, Failure, FrameKind, Goodbye, Hello, Plans, Query,
+    Refused, Resume, Resumed, Rows, RowsEnd, RowsHeader, Welcome,
 };
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::ids::{Pid, RouteVersion, Seq};
@@ -57,9 +57,7 @@ impl FrameKind {
 impl AckLevel {
     /// The level of a tag byte.
     pub fn from_tag(tag: u8) -> Option<Self> {
-        [Self::Received, Self::Durable, Self::Replicated]
-            .get(usize::from(tag))
-            .copied()
+        [Self::Received, Self::Durable, Self::Replicated].get(usize::from(tag)).copied()
     }
 }
 
@@ -164,19 +162,12 @@ impl postcard::ser_flavors::Flavor for Compare<'_> {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0 = self
-            .0
-            .strip_prefix(bytes)
-            .ok_or(postcard::Error::SerializeBufferFull)?;
+        self.0 = self.0.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
         Ok(())
     }
 
     fn finalize(self) -> postcard::Result<()> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(postcard::Error::SerializeBufferFull)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(postcard::Error::SerializeBufferFull) }
     }
 }
 
@@ -186,17 +177,8 @@ impl Body for BatchFrame {
     /// # Panics
     /// When `low_water` is above `seq` or [`SEQ_WINDOW`] or more below: the sender broke rule C3.
     fn encode_body(&self, out: &mut Vec<u8>) {
-        let behind = self
-            .seq
-            .0
-            .checked_sub(self.low_water.0)
-            .filter(|b| *b < SEQ_WINDOW);
-        assert!(
-            behind.is_some(),
-            "seq {} does not fit low water {}",
-            self.seq,
-            self.low_water
-        );
+        let behind = self.seq.0.checked_sub(self.low_water.0).filter(|b| *b < SEQ_WINDOW);
+        assert!(behind.is_some(), "seq {} does not fit low water {}", self.seq, self.low_water);
         out.reserve(BATCH_HEADER_BYTES_MAX + self.payload.len());
         out.extend_from_slice(&self.pid.0);
         out.put_varint(self.seq.0);
@@ -211,8 +193,7 @@ impl Body for BatchFrame {
         let pid = Pid(reader.array()?);
         let seq = reader.varint()?;
         let behind = u64::from(reader.u8()?);
-        let route =
-            u32::try_from(reader.varint()?).map_err(|_| DecodeError::TooLarge("route version"))?;
+        let route = u32::try_from(reader.varint()?).map_err(|_| DecodeError::TooLarge("route version"))?;
         let level = AckLevel::from_tag(reader.u8()?).ok_or(DecodeError::Invalid("ack level"))?;
         if seq == 0 || behind >= SEQ_WINDOW || behind >= seq {
             return Err(DecodeError::Invalid("seq"));
@@ -240,17 +221,11 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// Reads one frame at the start of `bytes`; `None` when more bytes are needed. Returns the frame and
     /// the bytes it takes. `body_bytes_max` is checked as soon as the length is known.
-    pub fn read(
-        bytes: &'a [u8],
-        body_bytes_max: usize,
-    ) -> Result<Option<(Self, usize)>, DecodeError> {
+    pub fn read(bytes: &'a [u8], body_bytes_max: usize) -> Result<Option<(Self, usize)>, DecodeError> {
         let mut reader = Reader::new(bytes);
         match Self::header(&mut reader, body_bytes_max) {
             Ok((kind, length)) => match reader.bytes(length) {
-                Ok(body) => Ok(Some((
-                    Self { kind, body },
-                    bytes.len() - reader.remaining(),
-                ))),
+                Ok(body) => Ok(Some((Self { kind, body }, bytes.len() - reader.remaining()))),
                 Err(_) => Ok(None),
             },
             Err(DecodeError::Truncated) => Ok(None),
@@ -261,26 +236,15 @@ impl<'a> Frame<'a> {
     /// Reads `bytes` as exactly one frame: an HTTP body, a datagram.
     pub fn read_only(bytes: &'a [u8], body_bytes_max: usize) -> Result<Self, DecodeError> {
         let (frame, length) = Self::read(bytes, body_bytes_max)?.ok_or(DecodeError::Truncated)?;
-        if length == bytes.len() {
-            Ok(frame)
-        } else {
-            Err(DecodeError::Trailing)
-        }
+        if length == bytes.len() { Ok(frame) } else { Err(DecodeError::Trailing) }
     }
 
     /// Reads the body as `T`; another kind is refused.
     pub fn decode<T: Body>(&self) -> Result<T, DecodeError> {
-        if self.kind == T::KIND {
-            T::decode_body(self.body)
-        } else {
-            Err(DecodeError::Invalid("frame kind"))
-        }
+        if self.kind == T::KIND { T::decode_body(self.body) } else { Err(DecodeError::Invalid("frame kind")) }
     }
 
-    fn header(
-        reader: &mut Reader<'_>,
-        body_bytes_max: usize,
-    ) -> Result<(FrameKind, usize), DecodeError> {
+    fn header(reader: &mut Reader<'_>, body_bytes_max: usize) -> Result<(FrameKind, usize), DecodeError> {
         if reader.u8()? != FRAME_MAGIC {
             return Err(DecodeError::Invalid("frame magic"));
         }
@@ -290,13 +254,8 @@ impl<'a> Frame<'a> {
             0 => return Err(DecodeError::Invalid("frame version")),
             _ => return Err(DecodeError::TooNew),
         }
-        let length =
-            usize::try_from(reader.varint()?).map_err(|_| DecodeError::TooLarge("frame"))?;
-        if length > body_bytes_max {
-            Err(DecodeError::TooLarge("frame"))
-        } else {
-            Ok((kind, length))
-        }
+        let length = usize::try_from(reader.varint()?).map_err(|_| DecodeError::TooLarge("frame"))?;
+        if length > body_bytes_max { Err(DecodeError::TooLarge("frame")) } else { Ok((kind, length)) }
     }
 }
 
@@ -332,11 +291,7 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// Refuses frames whose body is longer than `body_bytes_max`.
     pub fn new(body_bytes_max: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            taken: 0,
-            body_bytes_max,
-        }
+        Self { buffer: Vec::new(), taken: 0, body_bytes_max }
     }
 
     /// Changes the limit, for frames not taken yet.
@@ -355,8 +310,7 @@ impl FrameDecoder {
 
     /// The next complete frame.
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, DecodeError> {
-        let Some((frame, length)) = Frame::read(&self.buffer[self.taken..], self.body_bytes_max)?
-        else {
+        let Some((frame, length)) = Frame::read(&self.buffer[self.taken..], self.body_bytes_max)? else {
             return Ok(None);
         };
         self.taken += length;
@@ -370,10 +324,6 @@ impl FrameDecoder {
 
     /// Refuses a stream that ended inside a frame.
     pub fn finish(&self) -> Result<(), DecodeError> {
-        if self.is_partial() {
-            Err(DecodeError::Truncated)
-        } else {
-            Ok(())
-        }
+        if self.is_partial() { Err(DecodeError::Truncated) } else { Ok(()) }
     }
 }
