@@ -14,5 +14,6 @@ pub mod ids;
 pub mod limits;
 pub mod plan;
 pub mod schema;
+pub mod sketch;
 pub mod value;
 pub mod wire;

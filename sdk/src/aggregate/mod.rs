@@ -1,10 +1,19 @@
 //! Mergeable states: one file per aggregate, each with state, update, merge, bytes and finish.
 //!
-//! Owns: what a state is ([`AggregateSpec`]), columns of states ([`States`]), the registry ([`create`],
-//! [`REGISTRY`]). Must not know: plans, groups' keys, SQL, time.
+//! Owns: what a state is ([`AggregateSpec`]), columns of states ([`States`]), what becomes of them
+//! ([`Finisher`]), the registry ([`create`], [`REGISTRY`]). Must not know: plans, groups' keys, SQL, time.
 //! Invariants: merge is commutative and associative and never depends on arrival order (files say where
 //! the law is an error bound instead); one canonical encoding per state; foreign bytes are validated
 //! before anything is changed, and never allocate more than they justify.
+
+mod column;
+mod count;
+mod extreme;
+mod scalar;
+mod spec;
+mod sum;
+
+pub use spec::SpecError;
 
 use crate::codec::{DecodeError, Reader};
 use crate::value::DataType;
@@ -171,8 +180,15 @@ pub enum FinishError {
     Mismatch,
 }
 
-/// An empty column of states; `None` when the spec is invalid or this build does not have it.
+/// An empty column of states, or `None` when this build does not have the aggregate or the spec is not valid.
 pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
-    let _ = spec;
-    None
+    spec.validate().ok()?;
+    Some(match spec {
+        AggregateSpec::Count { .. } => Box::new(count::CountStates::new()),
+        AggregateSpec::Sum(data_type) if data_type.is_float() => Box::new(sum::FloatSums::new(())),
+        AggregateSpec::Sum(data_type) => Box::new(sum::IntSums::new(data_type.clone())),
+        AggregateSpec::Min(data_type) => Box::new(extreme::Extremes::new(extreme::Params::min(data_type))),
+        AggregateSpec::Max(data_type) => Box::new(extreme::Extremes::new(extreme::Params::max(data_type))),
+        _ => return None,
+    })
 }

@@ -1,0 +1,124 @@
+//! The plumbing that all aggregates share: a column of states from the description of one state.
+//!
+//! Owns: [`State`], [`StateColumn`], the loop over valid rows. Must not know: any aggregate.
+
+use super::States;
+#[cfg(feature = "finish")]
+use super::{FinishError, Finisher};
+use crate::codec::{DecodeError, Reader};
+#[cfg(feature = "finish")]
+use crate::value::Value;
+use crate::value::column::{Column, Slot};
+use alloc::vec::Vec;
+
+/// One mergeable state. `Params` is what all states of a column share.
+pub(super) trait State: Clone + Send + Sync + 'static {
+    /// Types, precision, caps.
+    type Params: Send + Sync + 'static;
+
+    /// The identity of merge.
+    fn empty(params: &Self::Params) -> Self;
+    /// Adds rows, each to the state of its group.
+    fn update(states: &mut [Self], params: &Self::Params, rows: &[u32], groups: &[u32], args: &[&Column]);
+    /// Merges another state.
+    fn merge(&mut self, params: &Self::Params, other: &Self);
+    /// Appends the canonical bytes.
+    fn encode(&self, params: &Self::Params, out: &mut Vec<u8>);
+    /// Reads and validates canonical bytes.
+    fn decode(params: &Self::Params, bytes: &mut Reader<'_>) -> Result<Self, DecodeError>;
+    /// Heap bytes of this state.
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+    /// The answer.
+    #[cfg(feature = "finish")]
+    fn finish(&self, params: &Self::Params, finisher: &Finisher) -> Result<Value, FinishError>;
+}
+
+/// States of one spec, one per group.
+pub(super) struct StateColumn<S: State> {
+    params: S::Params,
+    states: Vec<S>,
+}
+
+impl<S: State> StateColumn<S> {
+    /// An empty column.
+    pub fn new(params: S::Params) -> Self {
+        Self { params, states: Vec::new() }
+    }
+}
+
+impl<S: State> States for StateColumn<S> {
+    fn resize(&mut self, groups: usize) {
+        let params = &self.params;
+        self.states.resize_with(groups, || S::empty(params));
+    }
+
+    fn update(&mut self, rows: &[u32], groups: &[u32], args: &[&Column]) {
+        S::update(&mut self.states, &self.params, rows, groups, args);
+    }
+
+    fn merge(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<(), DecodeError> {
+        let other = S::decode(&self.params, bytes)?;
+        self.states[group as usize].merge(&self.params, &other);
+        Ok(())
+    }
+
+    fn merge_group(&mut self, into: u32, other: &dyn States, from: u32) {
+        match other.as_any().downcast_ref::<Self>() {
+            Some(other) => self.states[into as usize].merge(&self.params, &other.states[from as usize]),
+            None => mixed_specs(),
+        }
+    }
+
+    fn encode(&self, group: u32, out: &mut Vec<u8>) {
+        self.states[group as usize].encode(&self.params, out);
+    }
+
+    fn reset(&mut self, group: u32) {
+        self.states[group as usize] = S::empty(&self.params);
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let own = self.states.capacity() * core::mem::size_of::<S>();
+        self.states.iter().fold(own, |sum, s| sum + s.heap_bytes())
+    }
+
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
+    }
+
+    #[cfg(feature = "finish")]
+    fn finish(&self, group: u32, finisher: &Finisher) -> Result<Value, FinishError> {
+        let state = &self.states[group as usize];
+        if *finisher == Finisher::Bytes {
+            let mut out = Vec::new();
+            state.encode(&self.params, &mut out);
+            return Ok(Value::Bytes(out));
+        }
+        state.finish(&self.params, finisher)
+    }
+}
+
+/// The caller handed states of one spec to another's column: a bug in the caller, never foreign bytes.
+#[cold]
+#[inline(never)]
+pub(super) fn mixed_specs() -> ! {
+    panic!("merged states of different specs")
+}
+
+/// Calls `each(row, group)` for the rows whose slot in `column` holds a value.
+#[inline(always)]
+pub(super) fn valid_rows(rows: &[u32], groups: &[u32], column: &Column, mut each: impl FnMut(usize, usize)) {
+    let pairs = rows.iter().zip(groups);
+    match &column.slots {
+        None => pairs.for_each(|(&row, &group)| each(row as usize, group as usize)),
+        Some(slots) => {
+            for (&row, &group) in pairs {
+                if slots[row as usize] == Slot::Valid {
+                    each(row as usize, group as usize);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! `sum`, `avg`: how many values and their exact sum.
+//!
+//! Integers and decimals: a count and a 256-bit sum, which cannot overflow; a sum that does not fit its SQL
+//! type is an error when it is finished, whatever the order of the events. Doubles: a count and an exact
+//! dyadic sum ([`crate::sketch::exact`]). Identity: no values. Merge: addition. Exact; a double result is
+//! rounded once. Bytes: count (varint), then, unless it is 0, the sum.
+
+use super::column::{State, StateColumn, valid_rows};
+#[cfg(feature = "finish")]
+use super::{FinishError, Finisher, spec::bigint};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::sketch::exact::ExactSum;
+use crate::sketch::wide::Wide;
+use crate::value::DataType;
+#[cfg(feature = "finish")]
+use crate::value::Value;
+use crate::value::column::{Column, ColumnData};
+use alloc::vec::Vec;
+
+/// Sums of doubles and reals.
+pub(super) type FloatSums = StateColumn<FloatSum>;
+/// Sums of integers and decimals.
+pub(super) type IntSums = StateColumn<IntSum>;
+
+/// A count and an exact sum of doubles.
+#[derive(Clone, Default)]
+pub(super) struct FloatSum {
+    sum: ExactSum,
+    count: u64,
+}
+
+impl State for FloatSum {
+    type Params = ();
+
+    fn empty((): &()) -> Self {
+        Self::default()
+    }
+
+    fn update(states: &mut [Self], (): &(), rows: &[u32], groups: &[u32], args: &[&Column]) {
+        if let [column] = args
+            && let ColumnData::Float(values) = &column.data
+        {
+            valid_rows(rows, groups, column, |row, group| {
+                let state = &mut states[group];
+                state.count += 1;
+                state.sum.add(values[row]);
+            });
+        }
+    }
+
+    fn merge(&mut self, (): &(), other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum.merge(&other.sum);
+    }
+
+    fn encode(&self, (): &(), out: &mut Vec<u8>) {
+        out.put_varint(self.count);
+        if self.count > 0 {
+            self.sum.encode(out);
+        }
+    }
+
+    fn decode((): &(), bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let count = bytes.varint()?;
+        if count == 0 {
+            return Ok(Self::default());
+        }
+        let sum = ExactSum::decode(bytes)?;
+        if !plausible(&sum, count, 1) {
+            return Err(DecodeError::Invalid("sum above what its count allows"));
+        }
+        Ok(Self { sum, count })
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.sum.heap_bytes()
+    }
+
+    #[cfg(feature = "finish")]
+    fn finish(&self, (): &(), finisher: &Finisher) -> Result<Value, FinishError> {
+        match finisher {
+            Finisher::Count => bigint(self.count),
+            Finisher::Value | Finisher::Avg if self.count == 0 => Ok(Value::Null),
+            Finisher::Value => Ok(Value::Float(self.sum.to_f64())),
+            Finisher::Avg => Ok(Value::Float(self.sum.to_f64() / self.count as f64)),
+            _ => Err(FinishError::Mismatch),
+        }
+    }
+}
+
+/// True when `count` doubles, each to the power `power` (1 or 2), can have this sum.
+pub(super) fn plausible(sum: &ExactSum, count: u64, power: i32) -> bool {
+    let finite = count.saturating_sub(u64::from(sum.special().count_ones()));
+    let dyadic = sum.dyadic();
+    let count_bits = 64 - finite.leading_zeros() as i32;
+    u64::from(sum.special().count_ones()) <= count
+        && (dyadic.is_zero()
+            || (finite > 0
+                && dyadic.exponent >= -1074 * power
+                && dyadic.ceiling() <= 1024 * power + count_bits))
+}
+
+/// A count and a sum of integers.
+#[derive(Clone, Default)]
+pub(super) struct IntSum {
+    sum: Wide,
+    count: u64,
+}
+
+impl State for IntSum {
+    type Params = DataType;
+
+    fn empty(_: &DataType) -> Self {
+        Self::default()
+    }
+
+    fn update(states: &mut [Self], _: &DataType, rows: &[u32], groups: &[u32], args: &[&Column]) {
+        let [column] = args else { return };
+        match &column.data {
+            ColumnData::Int(values) => valid_rows(rows, groups, column, |row, group| {
+                states[group].add(i128::from(values[row]));
+            }),
+            ColumnData::Decimal(values) => valid_rows(rows, groups, column, |row, group| {
+                states[group].add(values[row]);
+            }),
+            _ => {}
+        }
+    }
+
+    fn merge(&mut self, _: &DataType, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum.add_wide(&other.sum);
+    }
+
+    fn encode(&self, _: &DataType, out: &mut Vec<u8>) {
+        out.put_varint(self.count);
+        if self.count > 0 {
+            self.sum.encode(out);
+        }
+    }
+
+    fn decode(data_type: &DataType, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let count = bytes.varint()?;
+        if count == 0 {
+            return Ok(Self::default());
+        }
+        let sum = Wide::decode(bytes)?;
+        // A saturated count no longer bounds the sum.
+        if count < u64::MAX && !sum.within(count, largest(data_type)) {
+            return Err(DecodeError::Invalid("sum above what its count allows"));
+        }
+        Ok(Self { sum, count })
+    }
+
+    #[cfg(feature = "finish")]
+    fn finish(&self, data_type: &DataType, finisher: &Finisher) -> Result<Value, FinishError> {
+        match finisher {
+            Finisher::Count => bigint(self.count),
+            Finisher::Value | Finisher::Avg if self.count == 0 => Ok(Value::Null),
+            Finisher::Value => self.value(data_type),
+            Finisher::Avg => Ok(Value::Float(self.avg(data_type))),
+            _ => Err(FinishError::Mismatch),
+        }
+    }
+}
+
+impl IntSum {
+    #[inline]
+    fn add(&mut self, value: i128) {
+        self.count += 1;
+        self.sum.add(value);
+    }
+
+    #[cfg(feature = "finish")]
+    fn value(&self, data_type: &DataType) -> Result<Value, FinishError> {
+        const NUMERIC_38: u128 = 10u128.pow(38) - 1;
+        match (data_type, self.sum.to_i128()) {
+            (DataType::Int16 | DataType::Int32, Some(sum)) => {
+                i64::try_from(sum).map(Value::Int).map_err(|_| FinishError::OutOfRange("bigint"))
+            }
+            (DataType::Int16 | DataType::Int32, None) => Err(FinishError::OutOfRange("bigint")),
+            (_, Some(sum)) if sum.unsigned_abs() <= NUMERIC_38 => Ok(Value::Decimal(sum)),
+            _ => Err(FinishError::OutOfRange("numeric")),
+        }
+    }
+
+    #[cfg(feature = "finish")]
+    fn avg(&self, data_type: &DataType) -> f64 {
+        let scale = if let DataType::Decimal { scale, .. } = data_type { *scale } else { 0 };
+        // Powers of ten up to 10^22 are exact doubles; one division keeps the error to two roundings.
+        self.sum.to_f64() / (self.count as f64 * 10u128.pow(u32::from(scale)) as f64)
+    }
+}
+
+/// The largest magnitude that a column of a type can hold.
+fn largest(data_type: &DataType) -> u128 {
+    if matches!(data_type, DataType::Decimal { .. }) { 1 << 127 } else { 1 << 63 }
+}

@@ -1,0 +1,8 @@
+//! The algorithms behind the states, one per file, each without columns, groups or specs.
+//!
+//! Owns: exact sums ([`exact`], [`wide`]). Must not know: aggregates, values' SQL types.
+//! Invariants: native and WASM give the same bits: only integer arithmetic and the IEEE basic operations
+//! are used, never the platform's libm.
+
+pub mod exact;
+pub mod wide;
