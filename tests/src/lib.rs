@@ -1,4 +1,7 @@
-//! What the test programs share: where things are. Must not know: any crate under test.
+//! What the programs of this workspace share: where things are and what must be installed.
+//! Must not know: any crate under test.
+
+pub mod npm;
 
 use std::path::{Path, PathBuf};
 

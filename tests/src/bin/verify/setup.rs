@@ -2,6 +2,7 @@
 
 use crate::report::Tally;
 use crate::run::{exists, program, run};
+use headwater_tests::npm::{self, Packages};
 use headwater_tests::root;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,23 +27,16 @@ fn wasm_std_installed() -> bool {
     rustc.output().is_ok_and(|out| Path::new(String::from_utf8_lossy(&out.stdout).trim()).is_dir())
 }
 
-/// Installs the npm packages of `js/` as locked. Nothing is done when they are there and newer than the lock.
+/// Installs the npm packages of `js/` as locked, unless they are there and newer than the lock.
 pub fn npm_packages() -> Result<Tally, String> {
-    let js = root().join("js");
-    if !js.join("package-lock.json").is_file() {
+    if !root().join("js/package-lock.json").is_file() {
         return Ok(Tally::skip("js/package-lock.json is not there"));
     }
-    if !exists("npm") {
-        return Ok(Tally::failure("npm is not installed: Node.js 20 or later is needed"));
+    match npm::packages() {
+        Packages::Ready => Ok(Tally::success()),
+        Packages::Install(command) => run(command),
+        Packages::NoNpm => Ok(Tally::failure("npm is not installed: Node.js 20 or later is needed")),
     }
-    let modified = |file: PathBuf| file.metadata().and_then(|m| m.modified()).ok();
-    let installed = modified(js.join("node_modules/.package-lock.json"));
-    if installed.is_some() && installed >= modified(js.join("package-lock.json")) {
-        return Ok(Tally::success());
-    }
-    let mut npm = program("npm", "ci --no-audit --no-fund");
-    npm.current_dir(js);
-    run(npm)
 }
 
 /// Finds Chromium, or installs Debian's when this is Debian and we are root.
