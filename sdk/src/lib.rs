@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod aggregate;
 pub mod codec;
 pub mod group;
+pub mod hash;
 pub mod ids;
 pub mod limits;
 pub mod plan;

@@ -122,3 +122,20 @@ pub(super) fn valid_rows(rows: &[u32], groups: &[u32], column: &Column, mut each
         }
     }
 }
+
+/// Answers [`Finisher::Quantile`] and [`Finisher::Quantiles`]; an empty state gives NULL.
+#[cfg(feature = "finish")]
+pub(super) fn finish_quantiles(
+    finisher: &Finisher,
+    quantile: impl Fn(f64) -> Option<f64>,
+) -> Result<Value, FinishError> {
+    let valid = |q: &f64| (0.0..=1.0).contains(q);
+    match finisher {
+        Finisher::Quantile(q) if valid(q) => Ok(quantile(*q).map_or(Value::Null, Value::Float)),
+        Finisher::Quantiles(qs) if qs.iter().all(valid) => {
+            let all: Option<Vec<Value>> = qs.iter().map(|&q| quantile(q).map(Value::Float)).collect();
+            Ok(all.map_or(Value::Null, Value::List))
+        }
+        _ => Err(FinishError::Mismatch),
+    }
+}

@@ -21,21 +21,10 @@ pub(super) type Extremes = StateColumn<Extreme>;
 
 /// What the states of a column share.
 pub(super) struct Params {
-    data_type: DataType,
+    /// The value's type.
+    pub data_type: DataType,
     /// A value replaces the kept one when it compares so to it.
-    wins: Ordering,
-}
-
-impl Params {
-    /// For `min`.
-    pub fn min(data_type: &DataType) -> Self {
-        Self { data_type: data_type.clone(), wins: Ordering::Less }
-    }
-
-    /// For `max`.
-    pub fn max(data_type: &DataType) -> Self {
-        Self { data_type: data_type.clone(), wins: Ordering::Greater }
-    }
+    pub wins: Ordering,
 }
 
 /// The extreme value so far.

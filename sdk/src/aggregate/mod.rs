@@ -6,9 +6,14 @@
 //! the law is an error bound instead); one canonical encoding per state; foreign bytes are validated
 //! before anything is changed, and never allocate more than they justify.
 
+mod arg_extreme;
 mod column;
 mod count;
+mod ddsketch;
 mod extreme;
+mod hll;
+mod logic;
+mod moments;
 mod scalar;
 mod spec;
 mod sum;
@@ -16,12 +21,14 @@ mod sum;
 pub use spec::SpecError;
 
 use crate::codec::{DecodeError, Reader};
+use crate::sketch::ddsketch::Mapping;
 use crate::value::DataType;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::Column;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 /// What kind of state, with every parameter that decides whether two states can merge.
@@ -185,10 +192,36 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
     spec.validate().ok()?;
     Some(match spec {
         AggregateSpec::Count { .. } => Box::new(count::CountStates::new()),
-        AggregateSpec::Sum(data_type) if data_type.is_float() => Box::new(sum::FloatSums::new(())),
-        AggregateSpec::Sum(data_type) => Box::new(sum::IntSums::new(data_type.clone())),
-        AggregateSpec::Min(data_type) => Box::new(extreme::Extremes::new(extreme::Params::min(data_type))),
-        AggregateSpec::Max(data_type) => Box::new(extreme::Extremes::new(extreme::Params::max(data_type))),
+        AggregateSpec::Sum(of) if of.is_float() => Box::new(sum::FloatSums::new(())),
+        AggregateSpec::Sum(of) => Box::new(sum::IntSums::new(of.clone())),
+        AggregateSpec::Min(of) => extremes(of, Ordering::Less),
+        AggregateSpec::Max(of) => extremes(of, Ordering::Greater),
+        AggregateSpec::Moments => Box::new(moments::MomentStates::new(())),
+        AggregateSpec::BoolAnd => logic(&DataType::Bool, true),
+        AggregateSpec::BoolOr => logic(&DataType::Bool, false),
+        AggregateSpec::BitAnd(of) => logic(of, true),
+        AggregateSpec::BitOr(of) => logic(of, false),
+        AggregateSpec::ArgMin { value, key } => arg_extremes(value, key, Ordering::Less),
+        AggregateSpec::ArgMax { value, key } => arg_extremes(value, key, Ordering::Greater),
+        AggregateSpec::Hll { value, precision } => {
+            Box::new(hll::HllStates::new(hll::Params { value: value.clone(), precision: *precision }))
+        }
+        AggregateSpec::DdSketch { alpha_ppm } => {
+            Box::new(ddsketch::DdSketchStates::new(Mapping::new(*alpha_ppm)))
+        }
         _ => return None,
     })
+}
+
+fn extremes(data_type: &DataType, wins: Ordering) -> Box<dyn States> {
+    Box::new(extreme::Extremes::new(extreme::Params { data_type: data_type.clone(), wins }))
+}
+
+fn logic(data_type: &DataType, and: bool) -> Box<dyn States> {
+    Box::new(logic::LogicStates::new(logic::Params { data_type: data_type.clone(), and }))
+}
+
+fn arg_extremes(value: &DataType, key: &DataType, wins: Ordering) -> Box<dyn States> {
+    let params = arg_extreme::Params { value: value.clone(), key: key.clone(), wins };
+    Box::new(arg_extreme::ArgExtremes::new(params))
 }

@@ -104,7 +104,9 @@ impl ExactSum {
         if self.window == 0 {
             self.base = exponent - SLACK.min(room(mantissa) - 1).max(0);
         }
-        if !self.try_add(mantissa, exponent) && !(self.widen(exponent) && self.try_add(mantissa, exponent)) {
+        let fits =
+            self.try_add(mantissa, exponent) || (self.widen(exponent) && self.try_add(mantissa, exponent));
+        if !fits {
             self.spill();
             self.big.get_or_insert_default().add(mantissa, exponent);
         }
@@ -216,6 +218,30 @@ impl ExactSum {
             limb[..chunk.len()].copy_from_slice(chunk);
             let limb = i128::from(u64::from_le_bytes(limb));
             self.add_scaled(if negative { -limb } else { limb }, exponent + 64 * i as i32);
+        }
+    }
+
+    /// `count * squares - sum^2`, exactly: N^2 times the variance.
+    #[cfg(feature = "finish")]
+    pub fn spread(count: u64, sum: &Dyadic, squares: &Dyadic) -> Self {
+        let mut spread = Self::default();
+        for (i, &limb) in squares.limbs.iter().enumerate() {
+            spread.add_product(false, limb, count, squares.exponent + 64 * i as i32);
+        }
+        for (i, &a) in sum.limbs.iter().enumerate() {
+            for (j, &b) in sum.limbs.iter().enumerate() {
+                spread.add_product(true, a, b, 2 * sum.exponent + 64 * (i + j) as i32);
+            }
+        }
+        spread
+    }
+
+    #[cfg(feature = "finish")]
+    fn add_product(&mut self, negative: bool, a: u64, b: u64, exponent: i32) {
+        let product = u128::from(a) * u128::from(b);
+        for (i, half) in split_limbs(product).into_iter().enumerate() {
+            let half = i128::from(half);
+            self.add_scaled(if negative { -half } else { half }, exponent + 64 * i as i32);
         }
     }
 

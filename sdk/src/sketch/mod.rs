@@ -1,8 +1,11 @@
 //! The algorithms behind the states, one per file, each without columns, groups or specs.
 //!
-//! Owns: exact sums ([`exact`], [`wide`]). Must not know: aggregates, values' SQL types.
+//! Owns: exact sums ([`exact`], [`wide`]), distinct counts ([`hll`]), quantiles ([`ddsketch`]). Must not know: aggregates, values' SQL types.
 //! Invariants: native and WASM give the same bits: only integer arithmetic and the IEEE basic operations
 //! are used, never the platform's libm.
 
+pub mod ddsketch;
 pub mod exact;
+pub mod hll;
+pub(crate) mod math;
 pub mod wide;

@@ -1,0 +1,56 @@
+//! `percentile_cont`, `approx_percentile`: see [`crate::sketch::ddsketch`] for state, laws, error and bytes.
+//!
+//! NULLs and NaNs do not count.
+
+use super::column::{State, StateColumn, valid_rows};
+#[cfg(feature = "finish")]
+use super::{FinishError, Finisher, spec::bigint};
+use crate::codec::{DecodeError, Reader};
+use crate::sketch::ddsketch::{DdSketch, Mapping};
+#[cfg(feature = "finish")]
+use crate::value::Value;
+use crate::value::column::{Column, ColumnData};
+use alloc::vec::Vec;
+
+/// Quantile sketches by group.
+pub(super) type DdSketchStates = StateColumn<DdSketch>;
+
+impl State for DdSketch {
+    type Params = Mapping;
+
+    fn empty(_: &Mapping) -> Self {
+        Self::default()
+    }
+
+    fn update(states: &mut [Self], mapping: &Mapping, rows: &[u32], groups: &[u32], args: &[&Column]) {
+        if let [column] = args
+            && let ColumnData::Float(values) = &column.data
+        {
+            valid_rows(rows, groups, column, |row, group| states[group].add(mapping, values[row]));
+        }
+    }
+
+    fn merge(&mut self, mapping: &Mapping, other: &Self) {
+        self.merge(mapping, other);
+    }
+
+    fn encode(&self, _: &Mapping, out: &mut Vec<u8>) {
+        self.encode(out);
+    }
+
+    fn decode(mapping: &Mapping, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::decode(mapping, bytes)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
+    }
+
+    #[cfg(feature = "finish")]
+    fn finish(&self, mapping: &Mapping, finisher: &Finisher) -> Result<Value, FinishError> {
+        if *finisher == Finisher::Count {
+            return bigint(self.count());
+        }
+        super::column::finish_quantiles(finisher, |q| self.quantile(mapping, q))
+    }
+}

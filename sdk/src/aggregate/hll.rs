@@ -1,0 +1,68 @@
+//! `count(DISTINCT x)`, `hll_agg(x[, p])`: see [`crate::sketch::hll`] for state, laws, error and bytes.
+//!
+//! Values are hashed by [`crate::hash`] over their canonical key bytes. NULLs do not count.
+
+use super::column::{State, StateColumn, valid_rows};
+#[cfg(feature = "finish")]
+use super::{FinishError, Finisher, spec::bigint};
+use crate::codec::{DecodeError, Reader};
+use crate::hash::hash64;
+use crate::sketch::hll::Hll;
+#[cfg(feature = "finish")]
+use crate::value::Value;
+use crate::value::column::Column;
+use crate::value::{DataType, key};
+use alloc::vec::Vec;
+
+/// Distinct counts by group.
+pub(super) type HllStates = StateColumn<Hll>;
+
+/// What the states of a column share.
+pub(super) struct Params {
+    /// The value's type.
+    pub value: DataType,
+    /// 4..=18.
+    pub precision: u8,
+}
+
+impl State for Hll {
+    type Params = Params;
+
+    fn empty(params: &Params) -> Self {
+        Self::new(params.precision)
+    }
+
+    fn update(states: &mut [Self], params: &Params, rows: &[u32], groups: &[u32], args: &[&Column]) {
+        let [column] = args else { return };
+        let mut bytes = Vec::new();
+        valid_rows(rows, groups, column, |row, group| {
+            bytes.clear();
+            key::encode_row(column, row, &params.value, &mut bytes);
+            states[group].insert(hash64(&bytes));
+        });
+    }
+
+    fn merge(&mut self, _: &Params, other: &Self) {
+        self.merge(other);
+    }
+
+    fn encode(&self, _: &Params, out: &mut Vec<u8>) {
+        self.encode(out);
+    }
+
+    fn decode(params: &Params, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::decode(params.precision, bytes)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
+    }
+
+    #[cfg(feature = "finish")]
+    fn finish(&self, _: &Params, finisher: &Finisher) -> Result<Value, FinishError> {
+        match finisher {
+            Finisher::Value | Finisher::Cardinality => bigint(self.estimate()),
+            _ => Err(FinishError::Mismatch),
+        }
+    }
+}
