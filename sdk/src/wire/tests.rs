@@ -236,15 +236,21 @@ fn plan() -> Plan {
     }
 }
 
+type Sample = (&'static str, FrameKind, Vec<u8>);
+
+fn sample<T: Body>(name: &'static str, body: &T) -> Sample {
+    let bytes = encode_frame(body);
+    let frame = Frame::read_only(&bytes, 1 << 20).unwrap();
+    assert_eq!(encode_frame(&frame.decode::<T>().unwrap()), bytes, "{name}");
+    (name, T::KIND, bytes)
+}
+
 /// One frame of every kind, with the name it has in the golden vectors.
-fn samples() -> Vec<(&'static str, FrameKind, Vec<u8>)> {
-    fn sample<T: Body>(name: &'static str, body: &T) -> (&'static str, FrameKind, Vec<u8>) {
-        let bytes = encode_frame(body);
-        let frame = Frame::read_only(&bytes, 1 << 20).unwrap();
-        assert_eq!(encode_frame(&frame.decode::<T>().unwrap()), bytes, "{name}");
-        (name, T::KIND, bytes)
-    }
-    let pid = Pid::new(1_700_000_000_123, [7; 10]);
+fn samples() -> Vec<Sample> {
+    [session_samples(), batch_samples(), query_samples()].concat()
+}
+
+fn session_samples() -> Vec<Sample> {
     let streams = vec![StreamPlans {
         schema: StreamSchema {
             id: StreamId(1),
@@ -288,6 +294,12 @@ fn samples() -> Vec<(&'static str, FrameKind, Vec<u8>)> {
             },
         ),
         sample("plans", &Plans { catalog: CatalogVersion(13), streams, unknown_streams: vec![] }),
+    ]
+}
+
+fn batch_samples() -> Vec<Sample> {
+    let pid = Pid::new(1_700_000_000_123, [7; 10]);
+    vec![
         sample("resume", &Resume { pid, low_water: Seq(300) }),
         sample(
             "resumed",
@@ -307,6 +319,11 @@ fn samples() -> Vec<(&'static str, FrameKind, Vec<u8>)> {
         ),
         sample("clock_request", &ClockRequest { sent: Micros(-5) }),
         sample("clock_reply", &ClockReply { sent: Micros(-5), time: Micros(1_700_000_000_123_456) }),
+    ]
+}
+
+fn query_samples() -> Vec<Sample> {
+    vec![
         sample("query", &Query { sql: "SELECT 1".into(), read_level: ReadLevel::Durable, token: None }),
         sample(
             "rows_header",
