@@ -8,13 +8,16 @@
 extern crate alloc;
 
 pub mod aggregate;
+pub mod clock;
 pub mod codec;
 pub mod group;
 pub mod hash;
 pub mod ids;
 pub mod limits;
+pub mod outbox;
 pub mod plan;
 pub mod schema;
+pub mod session;
 pub mod sketch;
 pub mod value;
 pub mod wire;

@@ -1,0 +1,119 @@
+//! Hub-corrected time: what `arrival_timestamp` and birth times are made from.
+//!
+//! Owns: the offset between a local monotonic clock and the hub's. Must not know: any real clock; local
+//! readings are passed in.
+//! Invariants: [`HubClock::now`] never goes back; the offset in force is that of the shortest round trip among
+//! the last [`SAMPLES`], because the error of a sample is at most half its round trip (Cristian, 1989).
+
+use crate::ids::Micros;
+
+/// Samples remembered: old ones leave, so that drift between the two clocks is followed.
+pub const SAMPLES: usize = 8;
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    round_trip: i64,
+    offset: i64,
+}
+
+/// Maps local monotonic microseconds to the hub's microseconds since 1970.
+#[derive(Clone, Debug)]
+pub struct HubClock {
+    guess: i64,
+    samples: [Option<Sample>; SAMPLES],
+    next: usize,
+    last: Micros,
+}
+
+impl HubClock {
+    /// Until the first sample, the local wall clock is the best guess: `wall` is what it showed at `local`.
+    pub fn new(wall: Micros, local: Micros) -> Self {
+        let guess = wall.0.saturating_sub(local.0);
+        Self { guess, samples: [None; SAMPLES], next: 0, last: Micros(i64::MIN) }
+    }
+
+    /// Learns from one exchange: sent and received by the local clock, answered at `hub`. Nonsense (an answer
+    /// before its question) is ignored.
+    pub fn sample(&mut self, sent: Micros, received: Micros, hub: Micros) {
+        let round_trip = received.0.saturating_sub(sent.0);
+        if round_trip < 0 {
+            return;
+        }
+        if !self.is_synced() {
+            // Before the first answer nothing was promised: a wall clock that was ahead must not stop time.
+            self.last = Micros(i64::MIN);
+        }
+        let offset = hub.0.saturating_sub(sent.0.saturating_add(round_trip / 2));
+        self.samples[self.next] = Some(Sample { round_trip, offset });
+        self.next = (self.next + 1) % SAMPLES;
+    }
+
+    /// True once a hub has answered.
+    pub fn is_synced(&self) -> bool {
+        self.best().is_some()
+    }
+
+    /// The largest error of [`now`](Self::now), microseconds; `None` before the first answer.
+    pub fn error_max(&self) -> Option<i64> {
+        self.best().map(|sample| sample.round_trip / 2)
+    }
+
+    /// What to add to a local reading.
+    pub fn offset(&self) -> i64 {
+        self.best().map_or(self.guess, |sample| sample.offset)
+    }
+
+    /// The hub's time at a local reading; never earlier than an answer before.
+    pub fn now(&mut self, local: Micros) -> Micros {
+        self.last = self.last.max(Micros(local.0.saturating_add(self.offset())));
+        self.last
+    }
+
+    fn best(&self) -> Option<Sample> {
+        self.samples.iter().flatten().min_by_key(|sample| sample.round_trip).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_round_trip_wins() {
+        let mut clock = HubClock::new(Micros(5_000), Micros(0));
+        assert_eq!((clock.now(Micros(10)), clock.is_synced()), (Micros(5_010), false));
+        // The answer took 100 there and 100 back.
+        clock.sample(Micros(100), Micros(300), Micros(1_000_200));
+        assert_eq!(clock.offset(), 1_000_000);
+        // A lopsided answer with a longer round trip changes nothing.
+        clock.sample(Micros(400), Micros(1_400), Micros(1_000_410));
+        assert_eq!((clock.offset(), clock.error_max()), (1_000_000, Some(100)));
+        clock.sample(Micros(2_000), Micros(2_020), Micros(1_002_011));
+        assert_eq!(clock.offset(), 1_000_001);
+    }
+
+    #[test]
+    fn it_never_goes_back_once_synced() {
+        let mut clock = HubClock::new(Micros(9_000_000), Micros(0));
+        assert_eq!(clock.now(Micros(0)), Micros(9_000_000));
+        clock.sample(Micros(0), Micros(20), Micros(1_010));
+        assert_eq!(clock.now(Micros(20)), Micros(1_020), "the guess was ahead");
+        clock.sample(Micros(30), Micros(40), Micros(535));
+        assert_eq!(clock.now(Micros(41)), Micros(1_020));
+        assert_eq!(clock.now(Micros(2_000)), Micros(2_500));
+    }
+
+    #[test]
+    fn old_samples_leave_and_nonsense_is_ignored() {
+        let mut clock = HubClock::new(Micros(0), Micros(0));
+        clock.sample(Micros(10), Micros(5), Micros(99));
+        assert!(!clock.is_synced());
+        clock.sample(Micros(0), Micros(0), Micros(100));
+        for i in 0..SAMPLES as i64 {
+            clock.sample(Micros(i), Micros(i + 10), Micros(i + 5 + 200));
+        }
+        assert_eq!(clock.offset(), 200);
+        clock.sample(Micros(i64::MIN), Micros(i64::MAX), Micros(i64::MAX));
+        let _ = clock.now(Micros(i64::MAX));
+    }
+}

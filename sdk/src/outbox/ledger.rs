@@ -1,0 +1,48 @@
+//! What became of all batches of an outbox.
+
+use crate::wire::RefusedCode;
+use crate::wire::batch::DropCounts;
+use alloc::vec::Vec;
+
+/// Totals since the outbox was opened. Always: `frozen_batches = acked_batches + dropped_batches +
+/// dropped_in_doubt_batches + held_batches`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboxLedger {
+    /// Batches frozen, and adopted from a process before.
+    pub frozen_batches: u64,
+    /// Their events.
+    pub frozen_events: u64,
+    /// Batches acked at the level they waited for.
+    pub acked_batches: u64,
+    /// Their events.
+    pub acked_events: u64,
+    /// Batches given up that certainly count nowhere.
+    pub dropped_batches: u64,
+    /// Events dropped by reason: of those batches, and counted before freezing.
+    pub dropped: DropCounts,
+    /// Batches that may or may not have been counted (C6).
+    pub in_doubt_batches: u64,
+    /// Their events.
+    pub in_doubt_events: u64,
+    /// Those of them that were dropped.
+    pub dropped_in_doubt_batches: u64,
+    /// Those of them that were sent again under a new identity.
+    pub resent_batches: u64,
+    /// Batches in the outbox now.
+    pub held_batches: u64,
+    /// Their events.
+    pub held_events: u64,
+    /// Their payload bytes.
+    pub held_bytes: u64,
+    /// Batches refused for good, by code.
+    pub refused: Vec<(RefusedCode, u64)>,
+}
+
+impl OutboxLedger {
+    pub(super) fn count_refused(&mut self, code: RefusedCode) {
+        match self.refused.iter_mut().find(|entry| entry.0 == code) {
+            Some(entry) => entry.1 += 1,
+            None => self.refused.push((code, 1)),
+        }
+    }
+}

@@ -1,0 +1,618 @@
+//! The outbox: frozen batches from their freezing to their ack. Rules C1 to C6 of the exactly-once protocol.
+//!
+//! Owns: dots, what was transmitted, the send window, what is in doubt, the ledger of batches. Must not know:
+//! connections, clocks, what is in a payload besides its report, real storage (it asks for changes and is
+//! told when they are durable).
+//!
+//! Call order: [`freeze`](Outbox::freeze) or a `handle_*`, then [`pump`](Outbox::pump); then
+//! [`take_ops`](Outbox::take_ops), make them durable, [`handle_committed`](Outbox::handle_committed) and
+//! `pump` again; then [`poll_send`](Outbox::poll_send) until it has nothing.
+//!
+//! Invariants:
+//! - a batch's bytes never change, and its dot never changes once it was transmitted;
+//! - no byte leaves before the mark "transmitted" is durable (C2);
+//! - at most `in_flight_max` batches are in flight, and `seq - low_water < 64` (C3);
+//! - one identity at a time: a new one starts only when no transmitted batch is left, so that after a crash
+//!   no number can be used twice;
+//! - frozen = acked + dropped + in doubt + held, in batches and in events.
+
+mod entry;
+mod ledger;
+mod spool;
+#[cfg(test)]
+mod tests;
+
+pub use ledger::OutboxLedger;
+pub use spool::{BatchId, MemorySpool, Saved, SavedBatch, Spool, SpoolError, SpoolOp};
+
+use crate::ids::{Micros, Pid, RouteVersion, Seq};
+use crate::limits::{InDoubt, OutboxLimits, Overflow};
+use crate::wire::batch::{DropReason, LedgerDelta};
+use crate::wire::{AckLevel, BatchFrame, RefusedCode, Resumed, SEQ_WINDOW};
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use entry::{Entry, State};
+
+/// What an outbox is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxOptions {
+    /// How much it holds.
+    pub limits: OutboxLimits,
+    /// The level at which batches leave it, where the hub can give it (C4).
+    pub level: AckLevel,
+    /// True when a spool keeps it beyond the process: changes are asked for by [`Outbox::take_ops`].
+    pub persistent: bool,
+}
+
+/// What became of a batch that the hub refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RefusedOutcome {
+    /// Not ours, or not here any more.
+    Unknown,
+    /// It stays and is sent again later.
+    Retry,
+    /// It was given up and counted: sending it again is useless.
+    Skipped {
+        /// Its events.
+        events: u64,
+    },
+    /// The hub has forgotten this identity: call [`Outbox::expire`].
+    Expired,
+}
+
+/// Frozen batches, oldest first.
+#[derive(Debug)]
+pub struct Outbox {
+    options: OutboxOptions,
+    pid: Pid,
+    next_seq: Seq,
+    next_id: BatchId,
+    entries: VecDeque<Entry>,
+    /// The strongest level the hub gives.
+    level_max: AckLevel,
+    /// This identity is to be replaced as soon as nothing transmitted is left.
+    retiring: bool,
+    bytes: u64,
+    memory_bytes: usize,
+    ops: Vec<SpoolOp>,
+    /// Batches whose mark is being made durable; `Some` while a commit is under way.
+    committing: Option<Vec<BatchId>>,
+    delta: LedgerDelta,
+    ledger: OutboxLedger,
+}
+
+impl Outbox {
+    /// An outbox born now, with a new identity.
+    pub fn new(options: OutboxOptions, pid: Pid) -> Self {
+        let mut outbox = Self {
+            options,
+            pid,
+            next_seq: Seq(1),
+            next_id: BatchId(1),
+            entries: VecDeque::new(),
+            level_max: AckLevel::Replicated,
+            retiring: false,
+            bytes: 0,
+            memory_bytes: 0,
+            ops: Vec::new(),
+            committing: None,
+            delta: LedgerDelta::default(),
+            ledger: OutboxLedger::default(),
+        };
+        outbox.push_op(|| SpoolOp::Redot { pid, dots: Vec::new() });
+        outbox
+    }
+
+    /// The outbox of a process before this one. Its identity is used only to drain what was transmitted:
+    /// the last commits may have been lost, and with them the highest numbers given out.
+    pub fn restore(options: OutboxOptions, saved: &Saved, fresh: Pid) -> Self {
+        let Some(pid) = saved.pid.filter(|_| !saved.batches.is_empty()) else {
+            return Self::new(options, fresh);
+        };
+        let mut outbox = Self::new(options, pid);
+        outbox.ops.clear();
+        outbox.retiring = true;
+        for batch in &saved.batches {
+            outbox.entries.push_back(Entry::restored(batch, options.level));
+            outbox.next_id = BatchId(batch.id.0 + 1);
+            outbox.next_seq = outbox.next_seq.max(batch.seq.next());
+            outbox.bytes += batch.bytes as u64;
+            outbox.ledger.frozen_batches += 1;
+            outbox.ledger.frozen_events += batch.events;
+        }
+        outbox.renew_if_drained(fresh);
+        outbox
+    }
+
+    /// The identity in use.
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The lowest batch not acked (C3).
+    pub fn low_water(&self) -> Seq {
+        self.entries.front().map_or(self.next_seq, |entry| entry.seq)
+    }
+
+    /// Batches held.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True when nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Payload bytes held, in memory or on disk.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What became of all batches so far.
+    pub fn ledger(&self) -> OutboxLedger {
+        let mut ledger = self.ledger.clone();
+        ledger.held_batches = self.entries.len() as u64;
+        ledger.held_events = self.entries.iter().map(|entry| entry.events).sum();
+        ledger.held_bytes = self.bytes;
+        ledger
+    }
+
+    /// The newest batch frozen.
+    pub fn last_id(&self) -> BatchId {
+        BatchId(self.next_id.0 - 1)
+    }
+
+    /// True when some batch was transmitted and not acked: after a reconnect, the hub must be asked (C5).
+    pub fn has_transmitted(&self) -> bool {
+        self.entries.iter().any(|entry| entry.transmitted)
+    }
+
+    /// True when a batch frozen now could leave at once; otherwise unsent partials are better merged (C1).
+    pub fn is_hungry(&self) -> bool {
+        let busy = self.busy();
+        busy == self.entries.len()
+            && busy < self.options.limits.in_flight_max
+            && !self.retiring
+            && self.has_room()
+    }
+
+    /// False when a full outbox asks its owner to wait. One flush may still go over the limit by its own size.
+    pub fn has_room(&self) -> bool {
+        self.options.limits.overflow == Overflow::DropOldest || self.bytes < self.bytes_max()
+    }
+
+    fn bytes_max(&self) -> u64 {
+        let limits = &self.options.limits;
+        if self.options.persistent { limits.disk_bytes_max } else { limits.memory_bytes_max as u64 }
+    }
+
+    /// What the next flush should report about lost events and doubts; it is then on its way.
+    pub fn take_delta(&mut self) -> LedgerDelta {
+        core::mem::take(&mut self.delta)
+    }
+
+    /// Counts events that were lost before they were frozen; the next flush reports them.
+    pub fn count_dropped(&mut self, reason: DropReason, events: u64) {
+        self.delta.dropped.add(reason, events);
+        self.ledger.dropped.add(reason, events);
+    }
+
+    /// Freezes a payload: it gets the next number, for good unless it is never transmitted (C2).
+    pub fn freeze(&mut self, payload: Vec<u8>, events: u64) -> BatchId {
+        let room = self.bytes_max().saturating_sub(payload.len() as u64);
+        if self.options.limits.overflow == Overflow::DropOldest {
+            self.drop_oldest(room);
+        }
+        let (id, seq) = (self.next_id, self.next_seq);
+        let payload: Arc<[u8]> = payload.into();
+        self.next_id = BatchId(id.0 + 1);
+        self.next_seq = seq.next();
+        self.bytes += payload.len() as u64;
+        self.memory_bytes += payload.len();
+        self.ledger.frozen_batches += 1;
+        self.ledger.frozen_events += events;
+        self.push_op(|| SpoolOp::Put { id, seq, events, payload: payload.clone() });
+        self.entries.push_back(Entry::new(id, seq, events, payload, self.options.level));
+        id
+    }
+
+    fn drop_oldest(&mut self, room: u64) {
+        while self.bytes > room {
+            // What was never transmitted can be dropped and counted exactly; the rest is in doubt.
+            let fresh =
+                self.entries.iter().position(|entry| !entry.transmitted && entry.state == State::Waiting);
+            let at = fresh.or_else(|| (!self.entries.is_empty()).then_some(0));
+            match at.and_then(|at| self.remove(at)) {
+                Some(entry) if entry.transmitted => self.count_doubt(&entry),
+                Some(entry) => self.count_lost(&entry, DropReason::OutboxFull),
+                None => return,
+            }
+        }
+    }
+
+    /// Sets the strongest level the hub gives; batches wait for no more than that.
+    pub fn set_level_max(&mut self, level: AckLevel) {
+        self.level_max = level;
+        self.remove_reached();
+    }
+
+    /// Asks for `level` for every batch up to `upto`, where it is stronger than the usual one.
+    pub fn require(&mut self, upto: BatchId, level: AckLevel) {
+        self.entries.iter_mut().filter(|entry| entry.id <= upto).for_each(|entry| {
+            entry.wanted = entry.wanted.max(level);
+        });
+    }
+
+    /// True when no batch up to `upto` is held below `level` (or below the best the hub gives).
+    pub fn has_reached(&self, upto: BatchId, level: AckLevel) -> bool {
+        let level = Some(level.min(self.level_max));
+        self.entries.iter().take_while(|entry| entry.id <= upto).all(|entry| entry.reached >= level)
+    }
+
+    /// Chooses what may be sent: oldest first, within the window. Call it when something changed and the hub
+    /// takes batches.
+    pub fn pump(&mut self, now: Micros, route: RouteVersion) {
+        let low = self.low_water().0;
+        let mut busy = self.busy();
+        for entry in self.entries.iter_mut().take_while(|entry| entry.seq.0 - low < SEQ_WINDOW) {
+            if entry.retry_at <= now {
+                entry.retry_at = Micros(i64::MIN);
+            }
+            let due = entry.state == State::Waiting && entry.retry_at <= now;
+            let allowed = entry.transmitted || !self.retiring;
+            if !due || !allowed || busy >= self.options.limits.in_flight_max {
+                continue;
+            }
+            busy += 1;
+            if entry.transmitted || !self.options.persistent {
+                entry.transmit(route);
+                entry.state = State::Ready;
+            } else {
+                entry.state = State::Marking;
+                entry.route = Some(route);
+                self.ops.push(SpoolOp::Transmit { id: entry.id, route });
+            }
+        }
+    }
+
+    fn busy(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.state != State::Waiting).count()
+    }
+
+    /// Changes to make durable, in order, as one; `None` when there are none or a commit is under way.
+    pub fn take_ops(&mut self) -> Option<Vec<SpoolOp>> {
+        if self.ops.is_empty() || self.committing.is_some() {
+            return None;
+        }
+        let ops = core::mem::take(&mut self.ops);
+        let mark = |op: &SpoolOp| match op {
+            SpoolOp::Transmit { id, .. } => Some(*id),
+            _ => None,
+        };
+        self.committing = Some(ops.iter().filter_map(mark).collect());
+        Some(ops)
+    }
+
+    /// The changes taken last are durable.
+    pub fn handle_committed(&mut self) {
+        for id in self.committing.take().unwrap_or_default() {
+            if let Some(entry) = self.entry(id)
+                && entry.state == State::Marking
+            {
+                entry.transmitted = true;
+                entry.state = State::Waiting;
+            }
+        }
+        self.shed_memory();
+    }
+
+    /// Storage failed for good: from now on this outbox lives in memory only. What was taken may be lost to
+    /// the next process, never to this one.
+    pub fn handle_spool_lost(&mut self) {
+        self.handle_committed();
+        self.ops.clear();
+        self.options.persistent = false;
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Marking) {
+            entry.state = State::Waiting;
+        }
+    }
+
+    /// Payloads beyond the memory limit are left to the disk, newest first.
+    fn shed_memory(&mut self) {
+        if !self.options.persistent || !self.ops.is_empty() {
+            return;
+        }
+        for entry in self.entries.iter_mut().rev() {
+            if self.memory_bytes <= self.options.limits.memory_bytes_max {
+                return;
+            }
+            if entry.state == State::Waiting && entry.payload.take().is_some() {
+                self.memory_bytes -= entry.bytes;
+            }
+        }
+    }
+
+    /// A batch that is to be sent and whose bytes must be read from storage first; answer by
+    /// [`handle_loaded`](Self::handle_loaded).
+    pub fn poll_load(&mut self) -> Option<BatchId> {
+        let wants =
+            |entry: &&mut Entry| entry.state == State::Ready && entry.payload.is_none() && !entry.loading;
+        let entry = self.entries.iter_mut().find(wants)?;
+        entry.loading = true;
+        Some(entry.id)
+    }
+
+    /// The bytes of a batch; `None` when storage has lost them, which drops the batch and counts it in doubt.
+    pub fn handle_loaded(&mut self, id: BatchId, payload: Option<Vec<u8>>) {
+        let Some(at) = self.position(id) else { return };
+        self.entries[at].loading = false;
+        match payload.filter(|payload| payload.len() == self.entries[at].bytes) {
+            Some(payload) => {
+                self.memory_bytes += payload.len();
+                self.entries[at].payload = Some(payload.into());
+            }
+            None => {
+                if let Some(entry) = self.remove(at) {
+                    self.count_doubt(&entry);
+                }
+            }
+        }
+    }
+
+    /// The next batch to send, now.
+    pub fn poll_send(&mut self, now: Micros) -> Option<(BatchId, BatchFrame)> {
+        let (pid, low_water) = (self.pid, self.low_water());
+        let level_max = self.level_max;
+        let entry =
+            self.entries.iter_mut().find(|entry| entry.state == State::Ready && entry.payload.is_some())?;
+        entry.state = State::InFlight;
+        entry.sent_at = now;
+        entry.sent_level = entry.wanted.min(level_max);
+        let frame = BatchFrame {
+            pid,
+            seq: entry.seq,
+            low_water,
+            route: entry.route.unwrap_or_default(),
+            level: entry.sent_level,
+            payload: entry.payload.as_deref().map(<[u8]>::to_vec).unwrap_or_default(),
+        };
+        Some((entry.id, frame))
+    }
+
+    /// The hub holds a batch at `level`. Returns its events once it has left the outbox.
+    pub fn handle_ack(&mut self, pid: Pid, seq: Seq, level: AckLevel) -> Option<u64> {
+        let at = self.find(pid, seq)?;
+        let entry = &mut self.entries[at];
+        if !entry.transmitted {
+            return None;
+        }
+        entry.reached = entry.reached.max(Some(level));
+        if level < entry.wanted.min(self.level_max) {
+            if entry.state == State::InFlight && level >= entry.sent_level {
+                // A stronger level was asked for after it was sent: ask again, with the same dot and bytes.
+                entry.state = State::Waiting;
+            }
+            return None;
+        }
+        self.remove_acked(at)
+    }
+
+    fn remove_acked(&mut self, at: usize) -> Option<u64> {
+        let entry = self.remove(at)?;
+        self.ledger.acked_batches += 1;
+        self.ledger.acked_events += entry.events;
+        Some(entry.events)
+    }
+
+    fn remove_reached(&mut self) {
+        let level_max = self.level_max;
+        let done = |entry: &Entry| entry.reached >= Some(entry.wanted.min(level_max));
+        while let Some(at) = self.entries.iter().position(done) {
+            self.remove_acked(at);
+        }
+    }
+
+    /// The hub does not take a batch. Retryable refusals keep it back until `retry_at`.
+    pub fn handle_refused(
+        &mut self,
+        pid: Pid,
+        seq: Seq,
+        code: RefusedCode,
+        retry_at: Micros,
+    ) -> RefusedOutcome {
+        let Some(at) = self.find(pid, seq).filter(|at| self.entries[*at].transmitted) else {
+            return RefusedOutcome::Unknown;
+        };
+        match code {
+            RefusedCode::Expired | RefusedCode::BornInFuture => return RefusedOutcome::Expired,
+            // The window is the hub's floor against our low water: asking again with a higher one can succeed.
+            RefusedCode::WindowExceeded => {}
+            code if code.is_retryable() => {}
+            code => return self.skip(at, code),
+        }
+        self.entries[at].wait_until(retry_at);
+        RefusedOutcome::Retry
+    }
+
+    fn skip(&mut self, at: usize, code: RefusedCode) -> RefusedOutcome {
+        // Two outboxes under one identity: leave it as soon as possible.
+        self.retiring |= code == RefusedCode::DotConflict;
+        let Some(entry) = self.remove(at) else { return RefusedOutcome::Unknown };
+        self.ledger.count_refused(code);
+        self.count_lost(&entry, DropReason::Refused);
+        RefusedOutcome::Skipped { events: entry.events }
+    }
+
+    /// What the hub holds (C5): those batches are acked, the other transmitted ones are sent again. Returns
+    /// the acked events and whether the identity has expired.
+    pub fn handle_resumed(&mut self, resumed: &Resumed) -> (u64, bool) {
+        if resumed.pid != self.pid {
+            return (0, false);
+        }
+        let held: Vec<Seq> =
+            self.entries.iter().map(|entry| entry.seq).filter(|seq| holds(resumed, *seq)).collect();
+        let acked = held.into_iter().filter_map(|seq| self.handle_ack(resumed.pid, seq, resumed.level)).sum();
+        (acked, resumed.expired)
+    }
+
+    /// A batch was sent and will not be answered: its stream broke, or its answer is overdue.
+    pub fn handle_send_failed(&mut self, id: BatchId, retry_at: Micros) {
+        if let Some(entry) = self.entry(id)
+            && matches!(entry.state, State::InFlight | State::Ready)
+        {
+            entry.wait_until(retry_at);
+        }
+    }
+
+    /// The connection is gone: nothing is in flight any more.
+    pub fn handle_disconnected(&mut self) {
+        for entry in &mut self.entries {
+            if matches!(entry.state, State::InFlight | State::Ready) {
+                entry.wait_until(Micros(i64::MIN));
+            }
+        }
+    }
+
+    /// Batches sent before `before` and still not answered go back to waiting.
+    pub fn handle_overdue(&mut self, before: Micros) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::InFlight) {
+            if entry.sent_at <= before {
+                entry.wait_until(Micros(i64::MIN));
+            }
+        }
+    }
+
+    /// When the next kept-back batch may be sent, or the oldest answer is overdue after `patience`.
+    pub fn next_due(&self, patience: Micros) -> Option<Micros> {
+        let due = |entry: &Entry| match entry.state {
+            State::InFlight => Some(Micros(entry.sent_at.0.saturating_add(patience.0))),
+            State::Waiting if entry.retry_at.0 > i64::MIN => Some(entry.retry_at),
+            _ => None,
+        };
+        self.entries.iter().take(2 * SEQ_WINDOW as usize).filter_map(due).min()
+    }
+
+    /// Retires this identity: it is replaced as soon as nothing transmitted is left; until then nothing else
+    /// is transmitted under it.
+    pub fn retire(&mut self) {
+        self.retiring = true;
+    }
+
+    /// Takes a new identity when this one is retiring and drained (its batches get new dots). True when it did.
+    pub fn renew_if_drained(&mut self, fresh: Pid) -> bool {
+        let renews = self.wants_identity();
+        if renews {
+            self.redot(fresh);
+        }
+        renews
+    }
+
+    /// True when a new identity is due and possible: the caller then passes one.
+    pub fn wants_identity(&self) -> bool {
+        let busy = |entry: &Entry| entry.transmitted || entry.state != State::Waiting;
+        self.retiring && !self.entries.iter().any(busy)
+    }
+
+    /// The hub has forgotten this identity (C6). Transmitted batches are in doubt: dropped, or kept to be sent
+    /// under the new identity, and counted either way; the others just get new dots. Returns the batches and
+    /// events in doubt.
+    pub fn expire(&mut self, fresh: Pid) -> (u64, u64) {
+        let before = (self.ledger.in_doubt_batches, self.ledger.in_doubt_events);
+        let mut at = 0;
+        while at < self.entries.len() {
+            if !self.entries[at].transmitted {
+                at += 1;
+            } else if self.options.limits.in_doubt == InDoubt::Resend {
+                let entry = self.entries[at].clone();
+                self.delta_doubt(&entry);
+                self.ledger.resent_batches += 1;
+                at += 1;
+            } else if let Some(entry) = self.remove(at) {
+                self.count_doubt(&entry);
+            }
+        }
+        self.redot(fresh);
+        (self.ledger.in_doubt_batches - before.0, self.ledger.in_doubt_events - before.1)
+    }
+
+    fn redot(&mut self, pid: Pid) {
+        self.pid = pid;
+        self.retiring = false;
+        self.next_seq = Seq(1);
+        // Marks under way belong to the old dots.
+        self.committing.iter_mut().for_each(Vec::clear);
+        let mut dots = Vec::with_capacity(self.entries.len());
+        for entry in &mut self.entries {
+            entry.redot(self.next_seq);
+            dots.push((entry.id, self.next_seq));
+            self.next_seq = self.next_seq.next();
+        }
+        self.push_op(|| SpoolOp::Redot { pid, dots });
+    }
+
+    fn count_doubt(&mut self, entry: &Entry) {
+        self.delta_doubt(entry);
+        self.ledger.dropped_in_doubt_batches += 1;
+    }
+
+    fn delta_doubt(&mut self, entry: &Entry) {
+        self.delta.in_doubt_batches += 1;
+        self.delta.in_doubt_events += entry.events;
+        self.ledger.in_doubt_batches += 1;
+        self.ledger.in_doubt_events += entry.events;
+    }
+
+    /// A batch that certainly counts nowhere: its events are lost, and what it had to report is still to be
+    /// reported.
+    fn count_lost(&mut self, entry: &Entry, reason: DropReason) {
+        if let Some(mut report) = entry.payload.as_deref().and_then(|payload| LedgerDelta::peek(payload).ok())
+        {
+            report.events = 0;
+            self.delta.merge(&report);
+        }
+        self.ledger.dropped_batches += 1;
+        self.count_dropped(reason, entry.events);
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Entry> {
+        let entry = self.entries.remove(at)?;
+        self.bytes -= entry.bytes as u64;
+        if entry.payload.is_some() {
+            self.memory_bytes -= entry.bytes;
+        }
+        self.push_op(|| SpoolOp::Remove { id: entry.id });
+        Some(entry)
+    }
+
+    fn push_op(&mut self, op: impl FnOnce() -> SpoolOp) {
+        if self.options.persistent {
+            self.ops.push(op());
+        }
+    }
+
+    fn position(&self, id: BatchId) -> Option<usize> {
+        self.entries.binary_search_by_key(&id, |entry| entry.id).ok()
+    }
+
+    fn entry(&mut self, id: BatchId) -> Option<&mut Entry> {
+        self.position(id).and_then(|at| self.entries.get_mut(at))
+    }
+
+    fn find(&self, pid: Pid, seq: Seq) -> Option<usize> {
+        if pid != self.pid {
+            return None;
+        }
+        self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()
+    }
+}
+
+fn holds(resumed: &Resumed, seq: Seq) -> bool {
+    match seq.0.checked_sub(resumed.floor.0) {
+        None | Some(0) => true,
+        Some(above @ 1..=64) => resumed.bitmap >> (above - 1) & 1 == 1,
+        Some(_) => false,
+    }
+}

@@ -1,0 +1,44 @@
+//! How long to wait before trying again.
+
+use core::time::Duration;
+
+/// Exponential waits with jitter and a cap. There is no giving up here: the outbox keeps what it has, and
+/// its limits, not a number of attempts, decide what the caller sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The first wait. Default 100 ms: a hub that restarts is found again within a blink.
+    pub min: Duration,
+    /// The longest wait. Default 10 s: an outage of any length ends at most this much later for a client.
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { min: Duration::from_millis(100), max: Duration::from_secs(10) }
+    }
+}
+
+impl Backoff {
+    /// The wait before attempt number `attempt` (from 0): doubled each time up to the cap, of which the upper
+    /// half is random, so that a thousand clients do not come back at once.
+    pub fn wait(&self, attempt: u32, random: u16) -> Duration {
+        let full =
+            self.min.saturating_mul(1u32.checked_shl(attempt.min(31)).unwrap_or(u32::MAX)).min(self.max);
+        let half = full.as_micros() as u64 / 2;
+        Duration::from_micros(half + (u128::from(half) * u128::from(random) >> 16) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_cap_and_half_of_them_is_random() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.wait(0, 0), Duration::from_millis(50));
+        assert_eq!(backoff.wait(1, 0x8000), Duration::from_millis(150));
+        assert_eq!(backoff.wait(60, 0), Duration::from_secs(5));
+        assert!(backoff.wait(u32::MAX, u16::MAX) <= backoff.max);
+    }
+}

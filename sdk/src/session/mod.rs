@@ -1,0 +1,570 @@
+//! The client's side of the protocol as a pure state machine: frames in, frames out.
+//!
+//! Owns: the order of Hello, Welcome, Resume and batches; reconnecting with back-off; the clock; what plans
+//! are in force. Must not know: sockets, HTTP, tasks, real clocks or randomness: time is passed to every
+//! call as microseconds of any monotonic clock, random bytes come from the function given at the start.
+//!
+//! Call order: after every `handle_*` or [`flush`](ClientSession::freeze), drain [`poll_event`], serve
+//! [`poll_spool`], then send everything from [`poll_transmit`]; come back no later than [`poll_timeout`] with
+//! [`handle_timeout`].
+//!
+//! [`poll_event`]: ClientSession::poll_event
+//! [`poll_spool`]: ClientSession::poll_spool
+//! [`poll_transmit`]: ClientSession::poll_transmit
+//! [`poll_timeout`]: ClientSession::poll_timeout
+//! [`handle_timeout`]: ClientSession::handle_timeout
+//!
+//! Invariants: nothing but Hello is sent before Welcome; after a reconnect, transmitted batches wait for
+//! Resumed (C5); identities are born by the hub's clock once it is known; all waits have jitter and a cap.
+
+mod backoff;
+mod event;
+#[cfg(test)]
+mod tests;
+
+pub use backoff::Backoff;
+pub use event::{Channel, Event, SessionError, SpoolRequest, Transmit};
+
+use crate::clock::HubClock;
+use crate::codec::DecodeError;
+use crate::ids::{CatalogVersion, Micros, Pid, RouteVersion};
+use crate::limits::{BatchLimits, OutboxLimits, TimeLimits};
+use crate::outbox::{BatchId, Outbox, OutboxLedger, OutboxOptions, RefusedOutcome, Saved};
+use crate::wire::batch::{DropReason, LedgerDelta};
+use crate::wire::{
+    Ack, AckLevel, Body, ClockReply, ClockRequest, Failure, Frame, FrameKind, Goodbye, Hello, Plans, Refused,
+    RefusedCode, Resume, Resumed, SessionLimits, Welcome, encode_frame,
+};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The protocol version of this build.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Fills a slice with random bytes from a cryptographic source.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// What a session is made with.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// A key or token, when the hub asks for one.
+    pub token: Option<String>,
+    /// Name and version of the SDK, for the hub's logs.
+    pub sdk: String,
+    /// What this build can evaluate ([`Hello::capabilities`]).
+    pub capabilities: u32,
+    /// The level batches wait for. Default durable.
+    pub level: AckLevel,
+    /// How much the outbox holds.
+    pub outbox: OutboxLimits,
+    /// What a batch may hold; the hub may ask for less.
+    pub batch: BatchLimits,
+    /// How long an identity lives; the hub may ask for less.
+    pub times: TimeLimits,
+    /// True when a spool keeps the outbox: [`ClientSession::poll_spool`] then has requests.
+    pub persistent: bool,
+    /// Waits between attempts to connect, and before a retryable refusal is tried again. Default 100 ms doubling to 10 s.
+    pub backoff: Backoff,
+    /// How long an answer may take before a batch is sent again. Default 30 s.
+    pub patience: Duration,
+    /// Time between clock requests. Default 60 s; zero asks never (over HTTP every Welcome is a sample).
+    pub clock_interval: Duration,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self {
+            token: None,
+            sdk: String::from(concat!("headwater-rust/", env!("CARGO_PKG_VERSION"))),
+            capabilities: u32::from(cfg!(feature = "sketches")),
+            level: AckLevel::Durable,
+            outbox: OutboxLimits::NATIVE,
+            batch: BatchLimits::NATIVE,
+            times: TimeLimits::PERSISTENT,
+            persistent: false,
+            backoff: Backoff::default(),
+            patience: Duration::from_secs(30),
+            clock_interval: Duration::from_secs(60),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not connected; the next attempt is due then.
+    Offline { retry_at: Micros },
+    /// The driver is connecting.
+    Connecting,
+    /// Hello is out.
+    Opening { sent: Micros },
+    /// Welcome is in, Resume is out.
+    Resuming { sent: Micros },
+    /// Batches flow.
+    Open,
+}
+
+/// One client's conversation with a hub, and its outbox.
+pub struct ClientSession {
+    options: SessionOptions,
+    random: Random,
+    outbox: Outbox,
+    clock: HubClock,
+    state: State,
+    attempts: u32,
+    streams: Vec<String>,
+    hub: Option<HubView>,
+    blocked_until: Micros,
+    next_clock: Option<Micros>,
+    /// When the Hellos that are not answered yet were sent; answers come in order.
+    hellos: VecDeque<Micros>,
+    control: VecDeque<(FrameKind, Vec<u8>)>,
+    events: VecDeque<Event>,
+}
+
+/// What the last Welcome said.
+#[derive(Clone, Copy, Debug)]
+struct HubView {
+    limits: SessionLimits,
+    route: RouteVersion,
+    catalog: CatalogVersion,
+}
+
+impl ClientSession {
+    /// A session that wants to connect at once. `now` is monotonic, `wall` the local wall clock at `now`;
+    /// `saved` is the outbox of a process before.
+    pub fn new(
+        options: SessionOptions,
+        mut random: Random,
+        now: Micros,
+        wall: Micros,
+        saved: Option<&Saved>,
+    ) -> Self {
+        let outbox_options =
+            OutboxOptions { limits: options.outbox, level: options.level, persistent: options.persistent };
+        let mut clock = HubClock::new(wall, now);
+        let pid = new_pid(&mut random, clock.now(now));
+        let outbox = match saved {
+            Some(saved) => Outbox::restore(outbox_options, saved, pid),
+            None => Outbox::new(outbox_options, pid),
+        };
+        Self {
+            options,
+            random,
+            outbox,
+            clock,
+            state: State::Offline { retry_at: now },
+            attempts: 0,
+            streams: Vec::new(),
+            hub: None,
+            blocked_until: Micros(i64::MIN),
+            next_clock: None,
+            hellos: VecDeque::new(),
+            control: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Adds a stream to those whose plans are wanted; an open session says Hello again.
+    pub fn add_stream(&mut self, now: Micros, name: &str) {
+        if self.streams.iter().any(|known| known == name) {
+            return;
+        }
+        self.streams.push(String::from(name));
+        if matches!(self.state, State::Opening { .. } | State::Resuming { .. } | State::Open) {
+            self.send_hello(now);
+        }
+    }
+
+    /// The Hello of this session, as long-polling faces send it.
+    pub fn hello(&self) -> Hello {
+        Hello {
+            versions: alloc::vec![PROTOCOL_VERSION],
+            token: self.options.token.clone(),
+            streams: self.streams.clone(),
+            sdk: self.options.sdk.clone(),
+            capabilities: self.options.capabilities,
+        }
+    }
+
+    /// The hub's time; never goes back.
+    pub fn hub_now(&mut self, now: Micros) -> Micros {
+        self.clock.now(now)
+    }
+
+    /// True between Welcome and the end of the connection.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Resuming { .. })
+    }
+
+    /// The catalog of the plans in force; `None` before the first Welcome.
+    pub fn catalog(&self) -> Option<CatalogVersion> {
+        self.hub.map(|hub| hub.catalog)
+    }
+
+    /// What a batch may hold: this side's limits or the hub's, whichever is tighter.
+    pub fn batch_limits(&self) -> BatchLimits {
+        self.hub.map_or(self.options.batch, |hub| self.options.batch.within(&hub.limits))
+    }
+
+    /// The identity in use.
+    pub fn pid(&self) -> Pid {
+        self.outbox.pid()
+    }
+
+    /// What became of all batches.
+    pub fn ledger(&self) -> OutboxLedger {
+        self.outbox.ledger()
+    }
+
+    /// True when a flush would leave at once: otherwise partials are better merged a little longer (C1).
+    pub fn is_hungry(&self, now: Micros) -> bool {
+        self.state == State::Open && self.blocked_until <= now && self.outbox.is_hungry()
+    }
+
+    /// False when the outbox is full and its owner should wait.
+    pub fn has_room(&self) -> bool {
+        self.outbox.has_room()
+    }
+
+    /// What the next flush reports about losses and doubts.
+    pub fn take_delta(&mut self) -> LedgerDelta {
+        self.outbox.take_delta()
+    }
+
+    /// Counts events lost before they were frozen.
+    pub fn count_dropped(&mut self, reason: DropReason, events: u64) {
+        self.outbox.count_dropped(reason, events);
+    }
+
+    /// Freezes one payload (C2).
+    pub fn freeze(&mut self, now: Micros, payload: Vec<u8>, events: u64) -> BatchId {
+        let dropped = self.outbox.ledger().dropped_batches;
+        let id = self.outbox.freeze(payload, events);
+        let dropped = self.outbox.ledger().dropped_batches - dropped;
+        if dropped > 0 {
+            self.events.push_back(Event::Dropped { batches: dropped, reason: DropReason::OutboxFull });
+        }
+        self.pump(now);
+        id
+    }
+
+    /// The newest batch frozen.
+    pub fn last_id(&self) -> BatchId {
+        self.outbox.last_id()
+    }
+
+    /// Asks for `level` for every batch up to `upto`.
+    pub fn require(&mut self, upto: BatchId, level: AckLevel) {
+        self.outbox.require(upto, level);
+    }
+
+    /// True when every batch up to `upto` has reached `level`, or the best the hub gives, or was given up.
+    pub fn has_reached(&self, upto: BatchId, level: AckLevel) -> bool {
+        self.outbox.has_reached(upto, level)
+    }
+
+    /// The connection is there: Hello goes first.
+    pub fn handle_connected(&mut self, now: Micros) {
+        self.control.clear();
+        self.hellos.clear();
+        self.state = State::Opening { sent: now };
+        self.send_hello(now);
+    }
+
+    /// The connection is gone, or could not be made. It is tried again after a wait.
+    pub fn handle_disconnected(&mut self, now: Micros) {
+        if self.is_open() {
+            self.events.push_back(Event::Disconnected);
+        }
+        self.control.clear();
+        self.outbox.handle_disconnected();
+        let wait = self.backoff(self.attempts);
+        self.attempts = self.attempts.saturating_add(1);
+        self.next_clock = None;
+        self.state = State::Offline { retry_at: after(now, wait) };
+    }
+
+    /// A frame arrived, on any channel. An error means that the peer broke the protocol: end the connection.
+    pub fn handle_frame(&mut self, now: Micros, frame: Frame<'_>) -> Result<(), SessionError> {
+        match frame.kind {
+            FrameKind::Welcome => self.handle_welcome(now, decode(frame)?)?,
+            FrameKind::Plans => self.handle_plans(decode(frame)?),
+            FrameKind::Resumed => self.handle_resumed(now, &decode(frame)?),
+            FrameKind::Ack => self.handle_ack(&decode(frame)?),
+            FrameKind::Refused => self.handle_refused(now, &decode(frame)?),
+            FrameKind::ClockReply => self.handle_clock(now, &decode(frame)?),
+            FrameKind::Goodbye => {
+                let Goodbye { reason } = decode(frame)?;
+                self.events.push_back(Event::Goodbye { reason });
+            }
+            FrameKind::Failure => {
+                let Failure { code, message, .. } = decode(frame)?;
+                return Err(SessionError::Rejected { code, message });
+            }
+            kind => return Err(SessionError::Unexpected(kind)),
+        }
+        self.pump(now);
+        Ok(())
+    }
+
+    /// A batch was sent and its channel ended without an answer.
+    pub fn handle_send_failed(&mut self, now: Micros, id: BatchId) {
+        let retry_at = after(now, self.backoff(0));
+        self.outbox.handle_send_failed(id, retry_at);
+    }
+
+    /// The changes of the last [`SpoolRequest::Commit`] are durable.
+    pub fn handle_committed(&mut self, now: Micros) {
+        self.outbox.handle_committed();
+        self.pump(now);
+    }
+
+    /// The bytes a [`SpoolRequest::Load`] asked for; `None` when they are lost.
+    pub fn handle_loaded(&mut self, now: Micros, id: BatchId, payload: Option<Vec<u8>>) {
+        self.outbox.handle_loaded(id, payload);
+        self.pump(now);
+    }
+
+    /// Storage failed for good: the outbox goes on in memory only.
+    pub fn handle_spool_lost(&mut self, now: Micros) {
+        self.outbox.handle_spool_lost();
+        self.pump(now);
+    }
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come.
+    pub fn handle_timeout(&mut self, now: Micros) {
+        match self.state {
+            State::Offline { retry_at } if retry_at <= now => {
+                self.state = State::Connecting;
+                self.events.push_back(Event::Connect);
+            }
+            State::Opening { sent } | State::Resuming { sent }
+                if after(sent, self.options.patience) <= now =>
+            {
+                self.events.push_back(Event::Unresponsive);
+                self.handle_disconnected(now);
+            }
+            State::Open => {
+                self.ask_time(now);
+                self.outbox.handle_overdue(Micros(now.0.saturating_sub(micros(self.options.patience))));
+                self.pump(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) next.
+    pub fn poll_timeout(&self) -> Option<Micros> {
+        match self.state {
+            State::Offline { retry_at } => Some(retry_at),
+            State::Connecting => None,
+            State::Opening { sent } | State::Resuming { sent } => Some(after(sent, self.options.patience)),
+            State::Open => {
+                let due = self.outbox.next_due(Micros(micros(self.options.patience)));
+                let due = due.map(|due| due.max(self.blocked_until));
+                let blocked = (self.blocked_until.0 > i64::MIN).then_some(self.blocked_until);
+                [due, blocked, self.next_clock].into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// What storage should do; serve it before sending.
+    pub fn poll_spool(&mut self) -> Option<SpoolRequest> {
+        if let Some(ops) = self.outbox.take_ops() {
+            return Some(SpoolRequest::Commit(ops));
+        }
+        self.outbox.poll_load().map(SpoolRequest::Load)
+    }
+
+    /// What to send next, and where.
+    pub fn poll_transmit(&mut self, now: Micros) -> Option<Transmit> {
+        if let Some((kind, frame)) = self.control.pop_front() {
+            return Some(Transmit { channel: Channel::Control, kind, frame });
+        }
+        if self.state != State::Open || self.blocked_until > now {
+            return None;
+        }
+        let (id, batch) = self.outbox.poll_send(now)?;
+        Some(Transmit { channel: Channel::Batch(id), kind: FrameKind::Batch, frame: encode_frame(&batch) })
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    fn send<T: Body>(&mut self, body: &T) {
+        self.control.push_back((T::KIND, encode_frame(body)));
+    }
+
+    fn send_hello(&mut self, now: Micros) {
+        self.hellos.push_back(now);
+        self.send(&self.hello());
+    }
+
+    fn handle_welcome(&mut self, now: Micros, welcome: Welcome) -> Result<(), SessionError> {
+        if welcome.version != PROTOCOL_VERSION {
+            return Err(SessionError::Version(welcome.version));
+        }
+        let first = matches!(self.state, State::Opening { .. });
+        if !first && !self.is_open() {
+            return Err(SessionError::Unexpected(FrameKind::Welcome));
+        }
+        if let Some(sent) = self.hellos.pop_front() {
+            self.clock.sample(sent, now, welcome.time);
+        }
+        self.outbox.set_level_max(welcome.ack_level_max);
+        self.hub = Some(HubView { limits: welcome.limits, route: welcome.route, catalog: welcome.catalog });
+        self.events.push_back(Event::Plans(Plans {
+            catalog: welcome.catalog,
+            streams: welcome.streams,
+            unknown_streams: welcome.unknown_streams,
+        }));
+        if first {
+            self.start(now);
+            self.events.push_back(Event::Connected { boot: welcome.boot, level_max: welcome.ack_level_max });
+        }
+        Ok(())
+    }
+
+    /// The session is open: first ask what the hub holds of what was transmitted before (C5).
+    fn start(&mut self, now: Micros) {
+        self.attempts = 0;
+        self.blocked_until = Micros(i64::MIN);
+        self.next_clock =
+            (!self.options.clock_interval.is_zero()).then(|| after(now, Duration::from_secs(1)));
+        if self.outbox.has_transmitted() {
+            self.state = State::Resuming { sent: now };
+            self.send(&Resume { pid: self.outbox.pid(), low_water: self.outbox.low_water() });
+        } else {
+            self.state = State::Open;
+        }
+    }
+
+    fn handle_plans(&mut self, plans: Plans) {
+        let Some(hub) = self.hub.as_mut().filter(|hub| hub.catalog < plans.catalog) else { return };
+        hub.catalog = plans.catalog;
+        self.events.push_back(Event::Plans(plans));
+    }
+
+    fn handle_resumed(&mut self, now: Micros, resumed: &Resumed) {
+        if !matches!(self.state, State::Resuming { .. }) || resumed.pid != self.outbox.pid() {
+            return;
+        }
+        let acked = self.outbox.ledger().acked_batches;
+        let (events, expired) = self.outbox.handle_resumed(resumed);
+        let batches = self.outbox.ledger().acked_batches - acked;
+        if batches > 0 {
+            self.events.push_back(Event::Acked { batches, events });
+        }
+        if expired {
+            self.expire(now);
+        }
+        self.state = State::Open;
+    }
+
+    fn handle_ack(&mut self, ack: &Ack) {
+        if let Some(events) = self.outbox.handle_ack(ack.pid, ack.seq, ack.level) {
+            self.events.push_back(Event::Acked { batches: 1, events });
+        }
+    }
+
+    fn handle_refused(&mut self, now: Micros, refused: &Refused) {
+        let wait = match refused.retry_after_ms {
+            0 => self.backoff(1),
+            ms => Duration::from_millis(u64::from(ms)).min(self.options.backoff.max),
+        };
+        let retry_at = after(now, wait);
+        match self.outbox.handle_refused(refused.pid, refused.seq, refused.code, retry_at) {
+            RefusedOutcome::Unknown => {}
+            RefusedOutcome::Retry => {
+                if refused.code == RefusedCode::Throttled {
+                    self.blocked_until = retry_at;
+                }
+                self.events.push_back(Event::Retrying { code: refused.code, until: retry_at });
+            }
+            RefusedOutcome::Skipped { events } => {
+                let message = refused.message.clone();
+                self.events.push_back(Event::Refused { code: refused.code, message, events });
+            }
+            RefusedOutcome::Expired => self.expire(now),
+        }
+    }
+
+    fn handle_clock(&mut self, now: Micros, reply: &ClockReply) {
+        self.clock.sample(reply.sent, now, reply.time);
+    }
+
+    fn ask_time(&mut self, now: Micros) {
+        if self.next_clock.is_some_and(|due| due <= now) {
+            self.next_clock = Some(after(now, self.options.clock_interval));
+            self.send(&ClockRequest { sent: now });
+        }
+    }
+
+    fn expire(&mut self, now: Micros) {
+        let fresh = self.fresh_pid(now);
+        let (batches, events) = self.outbox.expire(fresh);
+        if batches > 0 {
+            self.events.push_back(Event::InDoubt { batches, events });
+        }
+    }
+
+    /// Moves what can be moved towards the hub.
+    fn pump(&mut self, now: Micros) {
+        let Some(hub) = self.hub.filter(|_| self.state == State::Open) else { return };
+        if self.blocked_until > now {
+            return;
+        }
+        self.blocked_until = Micros(i64::MIN);
+        self.renew_identity(now, &hub);
+        self.outbox.pump(now, hub.route);
+    }
+
+    /// An identity is used for half its life, so that its last batches never meet its end; and never when it
+    /// was born by a clock that the hub would refuse.
+    fn renew_identity(&mut self, now: Micros, hub: &HubView) {
+        let lifetime = (self.options.times.pid_lifetime.as_millis() as u64).min(hub.limits.pid_lifetime_ms);
+        let skew = self.options.times.future_skew_max.as_millis() as u64 / 2;
+        let hub_ms = self.clock.now(now).millis().max(0) as u64;
+        let birth = self.outbox.pid().birth_ms();
+        if hub_ms.saturating_sub(birth) > lifetime / 2 || birth.saturating_sub(hub_ms) > skew {
+            self.outbox.retire();
+        }
+        if self.outbox.wants_identity() {
+            let fresh = self.fresh_pid(now);
+            self.outbox.renew_if_drained(fresh);
+        }
+    }
+
+    fn fresh_pid(&mut self, now: Micros) -> Pid {
+        new_pid(&mut self.random, self.clock.now(now))
+    }
+
+    fn backoff(&mut self, attempt: u32) -> Duration {
+        let mut bytes = [0; 2];
+        (self.random)(&mut bytes);
+        self.options.backoff.wait(attempt, u16::from_le_bytes(bytes))
+    }
+}
+
+fn decode<T: Body>(frame: Frame<'_>) -> Result<T, SessionError> {
+    frame.decode().map_err(|error: DecodeError| SessionError::Malformed(frame.kind, error))
+}
+
+fn new_pid(random: &mut Random, born: Micros) -> Pid {
+    let mut bytes = [0; 10];
+    random(&mut bytes);
+    Pid::new(born.millis().max(0) as u64, bytes)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+fn after(now: Micros, wait: Duration) -> Micros {
+    Micros(now.0.saturating_add(micros(wait)))
+}

@@ -1,0 +1,184 @@
+//! Random histories of a session, its outbox and its spool against a small fake hub: loss, duplication,
+//! reordering, replay after reconnects, crashes on both sides, expiry. The seed of a failing history is printed.
+
+mod history;
+mod hub;
+
+use super::*;
+use crate::ids::BootId;
+use crate::wire::encode_frame;
+use history::{Bug, Faults, run};
+
+#[test]
+fn random_histories_keep_every_batch_exactly_once() {
+    let seeds = std::env::var("HEADWATER_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let mut totals = history::Totals::default();
+    for seed in 0..seeds {
+        totals
+            .add(&run(seed, Faults::default(), None).unwrap_or_else(|error| panic!("seed {seed}: {error}")));
+    }
+    // The faults did happen, and so did what they lead to.
+    assert!(
+        totals.client_crashes > 0 && totals.hub_crashes > 0 && totals.in_doubt > 0 && totals.identities > 0
+    );
+    assert!(totals.applied > totals.in_doubt);
+}
+
+#[test]
+fn without_expiry_nothing_is_ever_in_doubt() {
+    for seed in 0..200 {
+        let totals = run(seed, Faults { expiry: false, ..Faults::default() }, None).expect("holds");
+        assert_eq!(totals.in_doubt, 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_bugs_are_caught() {
+    for bug in [Bug::SendBeforeMark, Bug::HubForgetsDots, Bug::AckBeforeSync, Bug::SpoolForgetsMarks] {
+        let caught = (0..400).any(|seed| run(seed, Faults::default(), Some(bug)).is_err());
+        assert!(caught, "{bug:?} was not caught");
+    }
+}
+
+fn session(options: SessionOptions) -> ClientSession {
+    let mut byte = 0;
+    let random = move |bytes: &mut [u8]| {
+        bytes.iter_mut().for_each(|b| {
+            byte += 1;
+            *b = byte;
+        });
+    };
+    ClientSession::new(options, Box::new(random), Micros(0), Micros(1_700_000_000_000_000), None)
+}
+
+fn welcome(time: i64) -> Welcome {
+    Welcome {
+        version: 1,
+        time: Micros(time),
+        boot: BootId(1),
+        catalog: CatalogVersion(1),
+        route: RouteVersion(1),
+        ack_level_max: AckLevel::Durable,
+        limits: SessionLimits {
+            frame_bytes_max: 1 << 20,
+            batch_groups_max: 100,
+            key_bytes_max: 64,
+            pid_lifetime_ms: 604_800_000,
+        },
+        streams: Vec::new(),
+        unknown_streams: Vec::new(),
+    }
+}
+
+fn deliver<T: Body>(session: &mut ClientSession, now: i64, body: &T) -> Result<(), SessionError> {
+    let bytes = encode_frame(body);
+    session.handle_frame(Micros(now), Frame::read_only(&bytes, 1 << 20).expect("own frame"))
+}
+
+fn opened(options: SessionOptions) -> ClientSession {
+    let mut session = session(options);
+    session.handle_timeout(Micros(0));
+    session.handle_connected(Micros(0));
+    deliver(&mut session, 10, &welcome(1_700_000_000_000_005)).expect("welcome");
+    while session.poll_event().is_some() {}
+    while session.poll_transmit(Micros(10)).is_some() {}
+    session
+}
+
+#[test]
+fn hello_comes_first_and_batches_wait_for_welcome() {
+    let mut session = session(SessionOptions::default());
+    session.freeze(Micros(0), vec![1, 1, 0, 0, 0], 1);
+    assert_eq!(session.poll_timeout(), Some(Micros(0)));
+    session.handle_timeout(Micros(0));
+    assert_eq!(session.poll_event(), Some(Event::Connect));
+    session.add_stream(Micros(0), "clicks");
+    session.handle_connected(Micros(0));
+    let hello = session.poll_transmit(Micros(0)).expect("hello");
+    assert_eq!((hello.channel, hello.kind), (Channel::Control, FrameKind::Hello));
+    assert_eq!(session.poll_transmit(Micros(0)), None);
+    deliver(&mut session, 10, &welcome(1_700_000_000_000_005)).expect("welcome");
+    let batch = session.poll_transmit(Micros(10)).expect("batch");
+    assert_eq!((batch.channel, batch.kind), (Channel::Batch(BatchId(1)), FrameKind::Batch));
+    session.add_stream(Micros(10), "views");
+    assert_eq!(session.poll_transmit(Micros(10)).expect("hello again").kind, FrameKind::Hello);
+}
+
+#[test]
+fn a_wrong_clock_gets_a_new_identity_before_anything_is_sent() {
+    let mut session = session(SessionOptions::default());
+    let wrong = session.pid();
+    session.freeze(Micros(0), vec![1, 1, 0, 0, 0], 1);
+    session.handle_connected(Micros(0));
+    let hour = 3_600_000_000;
+    deliver(&mut session, 10, &welcome(1_700_000_000_000_000 - hour)).expect("welcome");
+    assert_ne!(session.pid(), wrong);
+    assert_eq!(session.pid().birth_ms(), 1_700_000_000_000 - 3_600_000);
+}
+
+#[test]
+fn throttling_stops_batches_until_it_is_over() {
+    let mut session = opened(SessionOptions::default());
+    session.freeze(Micros(10), vec![1, 1, 0, 0, 0], 1);
+    session.poll_transmit(Micros(10)).expect("batch");
+    let refused = Refused {
+        pid: session.pid(),
+        seq: crate::ids::Seq(1),
+        code: RefusedCode::Throttled,
+        message: String::new(),
+        retry_after_ms: 500,
+    };
+    deliver(&mut session, 20, &refused).expect("refused");
+    session.freeze(Micros(30), vec![1, 1, 0, 0, 0], 1);
+    assert_eq!(session.poll_transmit(Micros(30)), None);
+    assert_eq!(session.poll_timeout(), Some(Micros(500_020)));
+    session.handle_timeout(Micros(500_020));
+    assert_eq!(session.poll_transmit(Micros(500_020)).map(|t| t.channel), Some(Channel::Batch(BatchId(1))));
+    assert_eq!(session.poll_transmit(Micros(500_020)).map(|t| t.channel), Some(Channel::Batch(BatchId(2))));
+}
+
+#[test]
+fn a_useless_batch_is_skipped_and_reported_with_the_next() {
+    let mut session = opened(SessionOptions::default());
+    session.freeze(Micros(10), vec![1, 7, 0, 0, 0], 7);
+    session.poll_transmit(Micros(10)).expect("batch");
+    let refused = Refused {
+        pid: session.pid(),
+        seq: crate::ids::Seq(1),
+        code: RefusedCode::Malformed,
+        message: "no".into(),
+        retry_after_ms: 0,
+    };
+    deliver(&mut session, 20, &refused).expect("refused");
+    assert!(matches!(
+        session.poll_event(),
+        Some(Event::Refused { code: RefusedCode::Malformed, events: 7, .. })
+    ));
+    assert_eq!(session.take_delta().dropped.get(DropReason::Refused), 7);
+    assert_eq!(session.ledger().refused, [(RefusedCode::Malformed, 1)]);
+    assert!(session.has_reached(session.last_id(), AckLevel::Durable));
+}
+
+#[test]
+fn protocol_errors_are_named() {
+    let mut session = opened(SessionOptions::default());
+    let query = crate::wire::Query::default();
+    assert_eq!(deliver(&mut session, 20, &query), Err(SessionError::Unexpected(FrameKind::Query)));
+    let frame = Frame { kind: FrameKind::Ack, body: &[1] };
+    assert!(matches!(
+        session.handle_frame(Micros(20), frame),
+        Err(SessionError::Malformed(FrameKind::Ack, _))
+    ));
+    let failure = Failure { code: "28000".into(), message: "bad token".into(), position: None, hint: None };
+    assert_eq!(deliver(&mut session, 20, &failure).expect_err("ends").code(), "28000");
+}
+
+#[test]
+fn an_answer_that_never_comes_is_asked_for_again() {
+    let mut session = opened(SessionOptions { clock_interval: Duration::ZERO, ..SessionOptions::default() });
+    session.freeze(Micros(10), vec![1, 1, 0, 0, 0], 1);
+    let first = session.poll_transmit(Micros(10)).expect("batch");
+    assert_eq!(session.poll_timeout(), Some(Micros(30_000_010)));
+    session.handle_timeout(Micros(30_000_010));
+    assert_eq!(session.poll_transmit(Micros(30_000_010)), Some(first));
+}
