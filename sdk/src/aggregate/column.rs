@@ -9,6 +9,8 @@ use crate::codec::{DecodeError, Reader};
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::{Column, Slot};
+#[cfg(feature = "sketches")]
+use crate::value::{DataType, key};
 use alloc::vec::Vec;
 
 /// One mergeable state. `Params` is what all states of a column share.
@@ -138,4 +140,23 @@ pub(super) fn finish_quantiles(
         }
         _ => Err(FinishError::Mismatch),
     }
+}
+
+/// Reads one value's canonical key bytes, which must not be NULL and must come after `before`.
+#[cfg(feature = "sketches")]
+pub(super) fn read_key<'a>(
+    data_type: &DataType,
+    before: &[u8],
+    bytes: &mut Reader<'a>,
+) -> Result<&'a [u8], DecodeError> {
+    let rest = bytes.peek_rest();
+    let value = key::decode_value(bytes, data_type)?;
+    let key = &rest[..rest.len() - bytes.remaining()];
+    if value.is_null() || key <= before { Err(DecodeError::Invalid("order of values")) } else { Ok(key) }
+}
+
+/// The value of canonical key bytes that this process wrote or checked.
+#[cfg(feature = "finish")]
+pub(super) fn key_value(bytes: &[u8], data_type: &DataType) -> Value {
+    key::decode_value(&mut Reader::new(bytes), data_type).unwrap_or_default()
 }

@@ -15,8 +15,14 @@ mod hll;
 mod logic;
 mod moments;
 mod scalar;
+#[cfg(feature = "sketches")]
+mod set;
 mod spec;
 mod sum;
+#[cfg(feature = "sketches")]
+mod tdigest;
+#[cfg(feature = "sketches")]
+mod topk;
 
 pub use spec::SpecError;
 
@@ -209,7 +215,18 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
         AggregateSpec::DdSketch { alpha_ppm } => {
             Box::new(ddsketch::DdSketchStates::new(Mapping::new(*alpha_ppm)))
         }
-        _ => return None,
+        #[cfg(feature = "sketches")]
+        AggregateSpec::TDigest { compression } => Box::new(tdigest::TDigestStates::new(*compression)),
+        #[cfg(feature = "sketches")]
+        AggregateSpec::TopK { value, k, .. } => Box::new(topk::TopKStates::new(topk::Params::new(value, *k))),
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Set { value, cap } => {
+            Box::new(set::SetStates::new(set::Params { value: value.clone(), cap: *cap }))
+        }
+        #[cfg(not(feature = "sketches"))]
+        AggregateSpec::TDigest { .. } | AggregateSpec::TopK { .. } | AggregateSpec::Set { .. } => {
+            return None;
+        }
     })
 }
 

@@ -1,11 +1,16 @@
 //! The algorithms behind the states, one per file, each without columns, groups or specs.
 //!
-//! Owns: exact sums ([`exact`], [`wide`]), distinct counts ([`hll`]), quantiles ([`ddsketch`]). Must not know: aggregates, values' SQL types.
+//! Owns: exact sums ([`exact`], [`wide`]), distinct counts ([`hll`]), quantiles
+//! ([`ddsketch`], `tdigest`), heavy hitters (`frequent`), their arithmetic (`math`). Must not know: aggregates, values' SQL types.
 //! Invariants: native and WASM give the same bits: only integer arithmetic and the IEEE basic operations
 //! are used, never the platform's libm.
 
 pub mod ddsketch;
 pub mod exact;
+#[cfg(feature = "sketches")]
+pub mod frequent;
 pub mod hll;
 pub(crate) mod math;
+#[cfg(feature = "sketches")]
+pub mod tdigest;
 pub mod wide;

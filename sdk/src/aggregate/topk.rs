@@ -1,0 +1,112 @@
+//! `topk_agg(x, k[, weight])`: see [`crate::sketch::frequent`] for state, law and error bound.
+//!
+//! `keep` is 8 counters per reported value, 64..=8_000, so a count is at most `total / (keep + 1)` too low.
+//! NULL values, and NULL or non-positive weights, do not count. Keys are canonical key bytes.
+//! Bytes: how many counters, error and, unless it is 0, the lost weight (varints); then for each counter,
+//! ascending by key: the key's bytes, its count (varint).
+
+use super::column::{State, StateColumn, read_key, valid_rows};
+#[cfg(feature = "finish")]
+use super::{FinishError, Finisher, spec::bigint};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::sketch::frequent::Frequent;
+#[cfg(feature = "finish")]
+use crate::value::Value;
+use crate::value::column::{Column, ColumnData};
+use crate::value::{DataType, key};
+#[cfg(feature = "finish")]
+use alloc::vec;
+use alloc::vec::Vec;
+use hashbrown::HashMap;
+
+/// Heavy hitters by group.
+pub(super) type TopKStates = StateColumn<Frequent>;
+
+/// What the states of a column share.
+pub(super) struct Params {
+    value: DataType,
+    #[cfg(feature = "finish")]
+    k: usize,
+    keep: usize,
+}
+
+impl Params {
+    /// For the `k` heaviest values of a type.
+    pub fn new(value: &DataType, k: u16) -> Self {
+        Self {
+            value: value.clone(),
+            #[cfg(feature = "finish")]
+            k: usize::from(k),
+            keep: (8 * usize::from(k)).clamp(64, 8_000),
+        }
+    }
+}
+
+impl State for Frequent {
+    type Params = Params;
+
+    fn empty(_: &Params) -> Self {
+        Self::default()
+    }
+
+    fn update(states: &mut [Self], params: &Params, rows: &[u32], groups: &[u32], args: &[&Column]) {
+        let (Some(&values), weights) = (args.first(), args.get(1)) else { return };
+        let mut bytes = Vec::new();
+        valid_rows(rows, groups, values, |row, group| {
+            let weight = match weights.map(|w| (&w.data, w.is_valid(row))) {
+                None => 1,
+                Some((ColumnData::Int(w), true)) => u64::try_from(w[row]).unwrap_or(0),
+                Some(_) => 0,
+            };
+            bytes.clear();
+            key::encode_row(values, row, &params.value, &mut bytes);
+            states[group].add(&bytes, weight, params.keep);
+        });
+    }
+
+    fn merge(&mut self, params: &Params, other: &Self) {
+        self.merge(other, params.keep);
+    }
+
+    fn encode(&self, _: &Params, out: &mut Vec<u8>) {
+        let counters = self.by_key();
+        out.put_varint(counters.len() as u64);
+        out.put_varint(self.error());
+        if self.error() > 0 {
+            out.put_varint(self.lost());
+        }
+        for (key, count) in counters {
+            out.extend_from_slice(key);
+            out.put_varint(count);
+        }
+    }
+
+    fn decode(params: &Params, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let len = bytes.count(2, 2 * params.keep)?;
+        let error = bytes.varint()?;
+        let lost = if error > 0 { bytes.varint()? } else { 0 };
+        let mut counts = HashMap::new();
+        let mut before: &[u8] = &[];
+        for _ in 0..len {
+            let key = read_key(&params.value, before, bytes)?;
+            counts.insert(key.into(), bytes.varint()?);
+            before = key;
+        }
+        Self::from_parts(counts, error, lost, params.keep).ok_or(DecodeError::Invalid("heavy hitters"))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.heap_bytes()
+    }
+
+    #[cfg(feature = "finish")]
+    fn finish(&self, params: &Params, finisher: &Finisher) -> Result<Value, FinishError> {
+        if *finisher != Finisher::Value {
+            return Err(FinishError::Mismatch);
+        }
+        let pair = |(key, count): (&[u8], u64)| {
+            Ok(Value::Struct(vec![super::column::key_value(key, &params.value), bigint(count)?]))
+        };
+        self.top(params.k).into_iter().map(pair).collect::<Result<_, _>>().map(Value::List)
+    }
+}
