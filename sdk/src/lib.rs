@@ -10,6 +10,7 @@ extern crate alloc;
 pub mod aggregate;
 pub mod clock;
 pub mod codec;
+pub mod expr;
 pub mod group;
 pub mod hash;
 pub mod ids;

@@ -7,11 +7,29 @@
 //! share one node. Plans travel as postcard inside a checked frame (`FORMAT.md`, "Plan"): variants and
 //! fields are append-only, and golden vectors hold the bytes.
 
+mod build;
+mod bytes;
+mod check;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use build::PlanBuilder;
+
 use crate::aggregate::AggregateSpec;
 use crate::ids::{PlanVersion, StreamId, ViewId};
 use crate::value::{DataType, Value};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
+
+/// Most nodes in a plan: each costs one column of a batch's rows in memory.
+pub const NODES_MAX: usize = 4096;
+/// Most group expressions.
+pub const KEYS_MAX: usize = 32;
+/// Most states.
+pub const STATES_MAX: usize = 256;
+/// Longest text or bytea literal, bytes.
+pub const LITERAL_BYTES_MAX: usize = 65_536;
 
 /// The index of a node in [`Plan::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -249,8 +267,8 @@ pub enum PlanError {
     /// An operand or a root points past the node that uses it.
     #[error("node {0} refers to a later or missing node")]
     Order(u16),
-    /// Operand types do not fit the operation.
-    #[error("node {0} has operands of the wrong type")]
+    /// Operand types do not fit the operation, or the operation cannot have this result type.
+    #[error("node {0} has operands or a result of the wrong type")]
     Type(u16),
     /// A stream column does not exist or has another type.
     #[error("node {0} reads a column that the stream does not have")]
@@ -261,7 +279,29 @@ pub enum PlanError {
     /// A state's parameters or arguments do not fit.
     #[error("state {0} has the wrong arguments or parameters")]
     State(u16),
+    /// The filter is not boolean, or a group expression has a type that cannot be a key.
+    #[error("the filter or a group expression has the wrong type")]
+    Root,
+    /// The plan reads another stream than the schema it was checked against.
+    #[error("plan belongs to another stream")]
+    Stream,
     /// This build does not have what the plan needs (a slim WASM module).
     #[error("state {0} needs an aggregate that this build does not have")]
     Unsupported(u16),
+}
+
+impl PlanError {
+    /// The stable code of this error.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Order(_) => "plan_order",
+            Self::Type(_) => "plan_type",
+            Self::Column(_) => "plan_column",
+            Self::TooLarge => "plan_too_large",
+            Self::State(_) => "plan_state",
+            Self::Root => "plan_root",
+            Self::Stream => "plan_stream",
+            Self::Unsupported(_) => "plan_unsupported",
+        }
+    }
 }

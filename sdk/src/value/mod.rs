@@ -4,6 +4,7 @@
 //! Must not know: plans, aggregates, Arrow, SQL text.
 
 pub mod column;
+mod depth;
 pub mod key;
 
 use alloc::boxed::Box;
@@ -12,7 +13,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The type of a column or an expression. Tags are part of the plan format: append, never renumber.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// Deserialising refuses lists and structs nested deeper than 16.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum DataType {
     /// `boolean`
@@ -114,8 +116,8 @@ pub struct Interval {
 }
 
 /// One value. Its type is known from its column: integers of all widths, dates and timestamps are
-/// [`Value::Int`], `real` is [`Value::Float`].
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// [`Value::Int`], `real` is [`Value::Float`]. Deserialising refuses lists and structs nested deeper than 16.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum Value {
     /// SQL NULL.
@@ -142,8 +144,34 @@ pub enum Value {
 }
 
 impl Value {
+    /// True when a column of type `data_type` can hold this value: NULL, or a value of its layout in its
+    /// range. Doubles may be NaN.
+    pub fn fits(&self, data_type: &DataType) -> bool {
+        use DataType as T;
+        match (self, data_type) {
+            (Self::Null, _)
+            | (Self::Bool(_), T::Bool)
+            | (Self::Int(_), T::Int64 | T::Timestamp)
+            | (Self::Float(_), T::Float64)
+            | (Self::Text(_), T::Text)
+            | (Self::Bytes(_), T::Bytea)
+            | (Self::Interval(_), T::Interval) => true,
+            (Self::Int(v), T::Int16) => i16::try_from(*v).is_ok(),
+            (Self::Int(v), T::Int32 | T::Date) => i32::try_from(*v).is_ok(),
+            (Self::Float(v), T::Float32) => v.is_nan() || f64::from(*v as f32) == *v,
+            (Self::Decimal(v), T::Decimal { precision, .. }) => decimal_fits(*v, *precision),
+            (Self::Bytes(v), T::Uuid) => v.len() == 16,
+            _ => false,
+        }
+    }
+
     /// True for [`Value::Null`].
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
+}
+
+/// True when `units` has at most `precision` digits; precision above 38 fits nothing.
+pub(crate) fn decimal_fits(units: i128, precision: u8) -> bool {
+    10u128.checked_pow(u32::from(precision)).is_some_and(|limit| units.unsigned_abs() < limit)
 }

@@ -32,7 +32,10 @@ pub fn decode_value(reader: &mut Reader<'_>, data_type: &DataType) -> Result<Val
         T::Int16 | T::Int32 | T::Int64 | T::Date | T::Timestamp => {
             Value::Int(narrow(int(reader)?, data_type)?)
         }
-        T::Decimal { precision, .. } => Value::Decimal(decimal(int(reader)?, *precision)?),
+        T::Decimal { .. } => {
+            let value = Value::Decimal(int(reader)?);
+            if value.fits(data_type) { value } else { return Err(BAD_KEY) }
+        }
         T::Float32 | T::Float64 => Value::Float(float(reader, data_type)?),
         T::Text | T::Bytea => {
             let mut out = Vec::new();
@@ -111,17 +114,8 @@ fn big_endian(bytes: &[u8], fill: u8) -> Result<i128, DecodeError> {
 }
 
 fn narrow(v: i128, data_type: &DataType) -> Result<i64, DecodeError> {
-    let fits = match data_type {
-        DataType::Int16 => i16::try_from(v).is_ok(),
-        DataType::Int32 | DataType::Date => i32::try_from(v).is_ok(),
-        _ => true,
-    };
-    if fits { i64::try_from(v).map_err(|_| BAD_KEY) } else { Err(BAD_KEY) }
-}
-
-fn decimal(v: i128, precision: u8) -> Result<i128, DecodeError> {
-    let limit = 10u128.checked_pow(u32::from(precision)).ok_or(BAD_KEY)?;
-    if v.unsigned_abs() < limit { Ok(v) } else { Err(BAD_KEY) }
+    let v = i64::try_from(v).map_err(|_| BAD_KEY)?;
+    if Value::Int(v).fits(data_type) { Ok(v) } else { Err(BAD_KEY) }
 }
 
 fn float(reader: &mut Reader<'_>, data_type: &DataType) -> Result<f64, DecodeError> {

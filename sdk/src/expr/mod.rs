@@ -1,0 +1,163 @@
+//! The evaluator: a plan's expressions over a batch of rows, one column per node.
+//!
+//! Owns: the meaning of every [`Op`], which is PostgreSQL's (three-valued logic, checked integers, its
+//! casts, its calendar). Must not know: groups, aggregates, SQL text, the clock.
+//! Invariants: nodes are evaluated once per batch, operands first, without recursion; a value that cannot
+//! be computed is an error slot and never a panic; native and WASM give the same bits.
+
+mod cast;
+mod decimal;
+mod fast;
+mod kernel;
+mod like;
+mod math;
+mod md5;
+mod number;
+mod scalar;
+#[cfg(test)]
+mod tests;
+mod text;
+mod time;
+mod time_text;
+
+pub(crate) use cast::{cast_is_defined, float_to_int, narrow, parse_uuid};
+pub(crate) use decimal::{parse_decimal, put_decimal, rescale};
+pub(crate) use number::float_to_decimal;
+pub(crate) use time::{DateField, DateUnit, bucket_is_valid};
+pub(crate) use time_text::{parse_date, parse_timestamp};
+
+use crate::plan::{ExprId, Node, Op, Plan, PlanError};
+use crate::schema::StreamSchema;
+use crate::value::Value;
+use crate::value::column::{Column, ColumnBatch};
+use alloc::vec::Vec;
+use kernel::Arg;
+
+/// How often a node's column is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    /// Once, when the program is compiled: one row that stands for all.
+    Constant,
+    /// For every batch: the filter needs it.
+    Filter,
+    /// For every batch that has rows after the filter.
+    Rest,
+}
+
+/// A plan made ready to run over batches of one schema. Columns are reused from batch to batch.
+#[derive(Clone, Debug)]
+pub struct Program {
+    nodes: Vec<Node>,
+    passes: Vec<Pass>,
+    results: Vec<Column>,
+}
+
+impl Program {
+    /// Validates a plan against its stream and prepares it; constant expressions are evaluated here.
+    pub fn compile(plan: &Plan, schema: &StreamSchema) -> Result<Self, PlanError> {
+        plan.validate(schema)?;
+        let results = plan.nodes.iter().map(|n| Column::new(&n.data_type)).collect();
+        let mut program = Self { nodes: plan.nodes.clone(), passes: passes(plan), results };
+        for at in 0..program.nodes.len() {
+            if program.passes[at] == Pass::Constant {
+                program.evaluate_node(at, None, 1);
+            }
+        }
+        Ok(program)
+    }
+
+    /// Evaluates what the filter needs. The batch must be of the compiled schema
+    /// ([`ColumnBatch::check`]).
+    pub fn evaluate_filter(&mut self, batch: &ColumnBatch) {
+        self.evaluate_pass(Pass::Filter, batch);
+    }
+
+    /// Evaluates everything else, after [`Program::evaluate_filter`] on the same batch.
+    pub fn evaluate_rest(&mut self, batch: &ColumnBatch) {
+        self.evaluate_pass(Pass::Rest, batch);
+    }
+
+    /// Evaluates all nodes.
+    pub fn evaluate(&mut self, batch: &ColumnBatch) {
+        self.evaluate_filter(batch);
+        self.evaluate_rest(batch);
+    }
+
+    /// The values of a root of the plan (its filter, a key, a state's argument or filter) for the batch
+    /// last evaluated.
+    pub fn column<'a>(&'a self, batch: &'a ColumnBatch, id: ExprId) -> &'a Column {
+        match self.nodes[usize::from(id.0)].op {
+            Op::Column(column) => &batch.columns[usize::from(column)],
+            _ => &self.results[usize::from(id.0)],
+        }
+    }
+
+    fn evaluate_pass(&mut self, pass: Pass, batch: &ColumnBatch) {
+        for at in 0..self.nodes.len() {
+            if self.passes[at] == pass {
+                self.evaluate_node(at, Some(batch), batch.rows());
+            }
+        }
+    }
+
+    fn evaluate_node(&mut self, at: usize, batch: Option<&ColumnBatch>, rows: usize) {
+        let (done, rest) = self.results.split_at_mut(at);
+        let (node, out) = (&self.nodes[at], &mut rest[0]);
+        out.clear();
+        match &node.op {
+            Op::Column(_) => {}
+            Op::Literal(value) => repeat(value, rows, out),
+            op => {
+                let mut args = Vec::new();
+                op.operands(&mut |id| {
+                    let id = usize::from(id.0);
+                    let column = match (&self.nodes[id].op, batch) {
+                        (Op::Column(column), Some(batch)) => &batch.columns[usize::from(*column)],
+                        _ => &done[id],
+                    };
+                    let step = usize::from(self.passes[id] != Pass::Constant);
+                    args.push(Arg { column, step, data_type: &self.nodes[id].data_type });
+                });
+                let literal = first_literal(op, &self.nodes);
+                if !fast::evaluate(node, &args, literal, rows, out) {
+                    scalar::evaluate(node, &args, literal, rows, out);
+                }
+            }
+        }
+    }
+}
+
+/// Which pass computes each node. Constants that rows, keys or states need directly are columns.
+fn passes(plan: &Plan) -> Vec<Pass> {
+    let in_filter = plan.needed(plan.filter.into_iter());
+    let mut roots = alloc::vec![false; plan.nodes.len()];
+    plan.roots().for_each(|id| roots[usize::from(id.0)] = true);
+    let mut passes: Vec<Pass> = Vec::with_capacity(plan.nodes.len());
+    for (at, node) in plan.nodes.iter().enumerate() {
+        let mut constant = !matches!(node.op, Op::Column(_)) && !roots[at];
+        node.op.operands(&mut |id| constant &= passes[usize::from(id.0)] == Pass::Constant);
+        passes.push(match (constant, in_filter[at]) {
+            (true, _) => Pass::Constant,
+            (false, true) => Pass::Filter,
+            (false, false) => Pass::Rest,
+        });
+    }
+    passes
+}
+
+fn repeat(value: &Value, rows: usize, out: &mut Column) {
+    for _ in 0..rows {
+        // Validated: the literal fits its node's type.
+        out.push(value);
+    }
+}
+
+/// The value of a literal first operand.
+fn first_literal<'a>(op: &Op, nodes: &'a [Node]) -> Option<&'a Value> {
+    let mut first = None;
+    op.operands(&mut |id| first = first.or(Some(id)));
+    match &nodes[usize::from(first?.0)].op {
+        Op::Literal(value) => Some(value),
+        _ => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! Validation: a plan that passes can be evaluated without a panic, whoever wrote it.
+
+use super::{
+    ExprId, KEYS_MAX, LITERAL_BYTES_MAX, NODES_MAX, Node, Op, Plan, PlanError, STATES_MAX, StatePlan, types,
+};
+use crate::aggregate::AggregateSpec;
+use crate::schema::StreamSchema;
+use crate::value::{DataType, Value, key};
+use alloc::vec::Vec;
+
+impl Plan {
+    /// Checks sizes, order, types, columns and states against the stream's schema. States' own parameters
+    /// and whether this build has them are checked when a table of them is made.
+    pub fn validate(&self, schema: &StreamSchema) -> Result<(), PlanError> {
+        if self.nodes.len() > NODES_MAX || self.keys.len() > KEYS_MAX || self.states.len() > STATES_MAX {
+            return Err(PlanError::TooLarge);
+        }
+        if self.stream != schema.id {
+            return Err(PlanError::Stream);
+        }
+        for at in 0..self.nodes.len() {
+            self.check_node(at as u16, schema)?;
+        }
+        let past = |id: &ExprId| usize::from(id.0) >= self.nodes.len();
+        if let Some(id) = self.roots().find(past) {
+            return Err(PlanError::Order(id.0));
+        }
+        self.check_roots()?;
+        self.states.iter().enumerate().try_for_each(|(at, state)| self.check_state(at as u16, state))
+    }
+
+    fn check_node(&self, at: u16, schema: &StreamSchema) -> Result<(), PlanError> {
+        let (below, node) = (&self.nodes[..usize::from(at)], &self.nodes[usize::from(at)]);
+        let (mut operands, mut ordered) = (Vec::new(), true);
+        node.op.operands(&mut |id| match below.get(usize::from(id.0)) {
+            Some(operand) => operands.push(operand),
+            None => ordered = false,
+        });
+        if !ordered {
+            return Err(PlanError::Order(at));
+        }
+        match &node.op {
+            Op::Column(column)
+                if schema.data_type(usize::from(*column)).as_ref() != Some(&node.data_type) =>
+            {
+                Err(PlanError::Column(at))
+            }
+            Op::Literal(Value::Text(v)) if v.len() > LITERAL_BYTES_MAX => Err(PlanError::TooLarge),
+            Op::Literal(Value::Bytes(v)) if v.len() > LITERAL_BYTES_MAX => Err(PlanError::TooLarge),
+            _ if is_sound(&node.data_type) && types::check(node, &operands) => Ok(()),
+            _ => Err(PlanError::Type(at)),
+        }
+    }
+
+    fn check_roots(&self) -> Result<(), PlanError> {
+        let filters = self.filter.iter().chain(self.states.iter().filter_map(|s| s.filter.as_ref()));
+        let boolean = filters.copied().all(|id| self.node(id).data_type == DataType::Bool);
+        let keys = self.keys.iter().all(|id| key::is_key_type(&self.node(*id).data_type));
+        if boolean && keys { Ok(()) } else { Err(PlanError::Root) }
+    }
+
+    fn check_state(&self, at: u16, state: &StatePlan) -> Result<(), PlanError> {
+        let args: Vec<&DataType> = state.args.iter().map(|id| &self.node(*id).data_type).collect();
+        if takes(&state.spec, &args) { Ok(()) } else { Err(PlanError::State(at)) }
+    }
+
+    fn node(&self, id: ExprId) -> &Node {
+        &self.nodes[usize::from(id.0)]
+    }
+}
+
+/// A type that a column of a batch can have.
+fn is_sound(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Decimal { precision, scale } => (1..=38).contains(precision) && scale <= precision,
+        other => key::is_key_type(other),
+    }
+}
+
+/// True when a state of this kind takes arguments of these types.
+fn takes(spec: &AggregateSpec, args: &[&DataType]) -> bool {
+    use AggregateSpec as S;
+    match (spec, args) {
+        (S::Count { argument: false }, []) | (S::Count { argument: true }, [_]) => true,
+        (S::Sum(t), [a]) => t.is_numeric() && t == *a,
+        (S::BitAnd(t) | S::BitOr(t), [a]) => t.is_int() && t == *a,
+        (S::Min(t) | S::Max(t) | S::Hll { value: t, .. } | S::Set { value: t, .. }, [a]) => t == *a,
+        (S::TopK { value: t, weighted: false, .. }, [a]) => t == *a,
+        (S::TopK { value: t, weighted: true, .. }, [a, DataType::Int64]) => t == *a,
+        (S::ArgMin { value, key } | S::ArgMax { value, key }, [a, b]) => value == *a && key == *b,
+        (S::Moments | S::DdSketch { .. } | S::TDigest { .. }, [a]) => **a == DataType::Float64,
+        (S::BoolAnd | S::BoolOr, [a]) => **a == DataType::Bool,
+        _ => false,
+    }
+}
