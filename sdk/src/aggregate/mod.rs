@@ -14,6 +14,7 @@ mod extreme;
 mod hll;
 mod logic;
 mod moments;
+mod registry;
 mod scalar;
 #[cfg(feature = "sketches")]
 mod set;
@@ -24,6 +25,7 @@ mod tdigest;
 #[cfg(feature = "sketches")]
 mod topk;
 
+pub use registry::{AggregateEntry, Law, REGISTRY};
 pub use spec::SpecError;
 
 use crate::codec::{DecodeError, Reader};

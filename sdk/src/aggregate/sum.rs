@@ -90,14 +90,13 @@ impl State for FloatSum {
 
 /// True when `count` doubles, each to the power `power` (1 or 2), can have this sum.
 pub(super) fn plausible(sum: &ExactSum, count: u64, power: i32) -> bool {
-    let finite = count.saturating_sub(u64::from(sum.special().count_ones()));
+    let special = u64::from(sum.special().count_ones());
+    let Some(finite) = count.checked_sub(special) else { return false };
     let dyadic = sum.dyadic();
-    let count_bits = 64 - finite.leading_zeros() as i32;
-    u64::from(sum.special().count_ones()) <= count
-        && (dyadic.is_zero()
-            || (finite > 0
-                && dyadic.exponent >= -1074 * power
-                && dyadic.ceiling() <= 1024 * power + count_bits))
+    // A saturated count no longer bounds the sum.
+    let count_bits = if count == u64::MAX { 1024 } else { 64 - finite.leading_zeros() as i32 };
+    let bounded = finite > 0 && dyadic.ceiling() <= 1024 * power + count_bits;
+    dyadic.is_zero() || (bounded && dyadic.exponent >= -1074 * power)
 }
 
 /// A count and a sum of integers.

@@ -55,8 +55,14 @@ impl TDigest {
         if other.centroids.is_empty() {
             return;
         }
+        let other = other.settled();
+        if self.centroids.is_empty() {
+            // A pass is not idempotent: passing over a digest again would change it.
+            self.clone_from(&other);
+            return;
+        }
         self.settle();
-        self.centroids.extend_from_slice(&other.settled().centroids);
+        self.centroids.extend_from_slice(&other.centroids);
         self.settle();
     }
 
