@@ -2,6 +2,7 @@
 //! Must not know: any crate under test.
 
 pub mod npm;
+pub mod random;
 
 use std::path::{Path, PathBuf};
 

@@ -25,6 +25,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "core-wasm", what: "the SDK core alone, no_std, for wasm32", run: core_wasm },
     Step { name: "clippy", what: "clippy, warnings are errors", run: clippy },
     Step { name: "test", what: "all Rust tests, doc tests and README quickstarts", run: test },
+    Step { name: "fuzz", what: "hostile bytes for every decoder, a second each", run: fuzz },
     Step { name: "doc", what: "rustdoc, warnings are errors", run: doc },
     Step {
         name: "js-build",
@@ -61,6 +62,10 @@ fn clippy() -> Result<Tally, String> {
 
 fn test() -> Result<Tally, String> {
     run(cargo("test --workspace --no-fail-fast"))
+}
+
+fn fuzz() -> Result<Tally, String> {
+    run(cargo("run --package headwater-tests --bin fuzz -- --seconds 1"))
 }
 
 fn doc() -> Result<Tally, String> {

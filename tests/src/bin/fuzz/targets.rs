@@ -1,0 +1,263 @@
+//! The decoders, each as a function from bytes to a verdict.
+
+use crate::seeds;
+use headwater::aggregate::{self, AggregateSpec, Finisher, States};
+use headwater::codec::Reader;
+use headwater::limits::BatchLimits;
+use headwater::value::DataType;
+use headwater::value::key;
+use headwater::wire::{self, Body, Frame, FrameKind, encode_frame};
+
+/// What became of an input.
+#[derive(Debug, PartialEq)]
+pub enum Verdict {
+    /// A valid encoding, and the only one of its value.
+    Accepted,
+    /// Refused with an error.
+    Refused,
+    /// Accepted, but it should not have been.
+    Wrong(String),
+}
+
+/// What gives valid inputs.
+type Seeds = Box<dyn Fn() -> Vec<Vec<u8>>>;
+
+/// What is tried.
+type Decoder = Box<dyn Fn(&[u8]) -> Verdict>;
+
+/// One decoder.
+pub struct Target {
+    /// What `--only` calls it.
+    pub name: &'static str,
+    /// Valid inputs.
+    pub seeds: Seeds,
+    /// Decodes.
+    pub run: Decoder,
+    /// Heap bytes that a state of this kind may take whatever its input: registers, tables.
+    pub memory_base: usize,
+}
+
+impl Target {
+    /// Heap bytes that an input of this length justifies: decoded values are larger than their bytes (a
+    /// `Value` of one byte takes 32, hash tables and growing vectors double), so a factor of 256 is generous and
+    /// still catches a length that is believed.
+    pub fn memory_max(&self, input_bytes: usize) -> usize {
+        self.memory_base + 4096 + 256 * input_bytes
+    }
+}
+
+/// All decoders of foreign bytes in the SDK.
+pub fn all() -> Vec<Target> {
+    let mut targets = vec![
+        Target {
+            name: "frame",
+            seeds: Box::new(|| bytes(seeds::vectors("frames.txt"))),
+            run: Box::new(frame),
+            memory_base: 0,
+        },
+        Target { name: "batch", seeds: Box::new(batch_seeds), run: Box::new(batch), memory_base: 0 },
+        Target { name: "key", seeds: Box::new(key_seeds), run: Box::new(group_key), memory_base: 0 },
+    ];
+    targets.extend(specs().into_iter().map(|(name, spec)| state_target(name, spec)));
+    targets
+}
+
+fn bytes(vectors: Vec<(String, Vec<u8>)>) -> Vec<Vec<u8>> {
+    vectors.into_iter().map(|(_, bytes)| bytes).collect()
+}
+
+const FRAME_BYTES_MAX: usize = 1 << 20;
+
+fn frame(input: &[u8]) -> Verdict {
+    let Ok(frame) = Frame::read_only(input, FRAME_BYTES_MAX) else { return Verdict::Refused };
+    macro_rules! by_kind {
+        ($($kind:ident => $body:ty,)*) => {
+            match frame.kind {
+                $(FrameKind::$kind => again::<$body>(&frame, input),)*
+                other => Verdict::Wrong(format!("no body is tried for {other:?}")),
+            }
+        };
+    }
+    by_kind! {
+        Hello => wire::Hello,
+        Welcome => wire::Welcome,
+        Plans => wire::Plans,
+        Resume => wire::Resume,
+        Resumed => wire::Resumed,
+        Batch => wire::BatchFrame,
+        Ack => wire::Ack,
+        Refused => wire::Refused,
+        ClockRequest => wire::ClockRequest,
+        ClockReply => wire::ClockReply,
+        Query => wire::Query,
+        RowsHeader => wire::RowsHeader,
+        Rows => wire::Rows,
+        RowsEnd => wire::RowsEnd,
+        Failure => wire::Failure,
+        Goodbye => wire::Goodbye,
+    }
+}
+
+fn again<T: Body>(frame: &Frame<'_>, input: &[u8]) -> Verdict {
+    match frame.decode::<T>() {
+        Err(_) => Verdict::Refused,
+        Ok(body) => same(input, &encode_frame(&body)),
+    }
+}
+
+fn same(input: &[u8], encoded: &[u8]) -> Verdict {
+    if input == encoded {
+        return Verdict::Accepted;
+    }
+    Verdict::Wrong(format!("a second encoding; the canonical one is {}", crate::hex(encoded)))
+}
+
+fn batch_seeds() -> Vec<Vec<u8>> {
+    let vectors = seeds::vectors("batches.txt").into_iter().filter(|(name, _)| !name.starts_with("hash"));
+    bytes(vectors.collect())
+}
+
+/// Structure only: which states a section holds is the catalog's knowledge.
+fn batch(input: &[u8]) -> Verdict {
+    match wire::batch::Payload::parse(input, &BatchLimits::NATIVE) {
+        Err(_) => Verdict::Refused,
+        Ok(payload) => {
+            let keys: usize = payload.sections().iter().map(|section| walk(section)).sum();
+            if keys == payload.groups() { Verdict::Accepted } else { Verdict::Wrong("lost keys".into()) }
+        }
+    }
+}
+
+fn walk(section: &wire::batch::Section<'_>) -> usize {
+    let mut groups = section.groups();
+    let mut keys = 0;
+    while let Ok(Some(_)) = groups.next_group() {
+        keys += 1;
+    }
+    keys
+}
+
+const KEY_TYPES: [DataType; 4] =
+    [DataType::Text, DataType::Int64, DataType::Float64, DataType::Decimal { precision: 38, scale: 4 }];
+
+fn key_seeds() -> Vec<Vec<u8>> {
+    use headwater::value::Value;
+    let rows = [
+        vec![Value::Text("a\0b".into()), Value::Int(-5), Value::Float(1.5), Value::Decimal(1 << 90)],
+        vec![Value::Null, Value::Int(i64::MIN), Value::Float(-0.25), Value::Null],
+        vec![Value::Text(String::new()), Value::Null, Value::Null, Value::Decimal(-7)],
+    ];
+    rows.iter().filter_map(|row| key::encode_key(row, &KEY_TYPES)).collect()
+}
+
+fn group_key(input: &[u8]) -> Verdict {
+    match key::decode_key(input, &KEY_TYPES) {
+        Err(_) => Verdict::Refused,
+        Ok(values) => match key::encode_key(&values, &KEY_TYPES) {
+            Some(encoded) => same(input, &encoded),
+            None => Verdict::Wrong("decoded values do not encode".into()),
+        },
+    }
+}
+
+/// One spec of every kind, and of every layout where the layout decides the decoder.
+fn specs() -> Vec<(&'static str, AggregateSpec)> {
+    use AggregateSpec as S;
+    let decimal = DataType::Decimal { precision: 20, scale: 2 };
+    let list = vec![
+        ("count", S::Count { argument: false }),
+        ("sum_bigint", S::Sum(DataType::Int64)),
+        ("sum_double", S::Sum(DataType::Float64)),
+        ("sum_numeric", S::Sum(decimal.clone())),
+        ("min_text", S::Min(DataType::Text)),
+        ("min_double", S::Min(DataType::Float64)),
+        ("max_bigint", S::Max(DataType::Int64)),
+        ("max_interval", S::Max(DataType::Interval)),
+        ("moments", S::Moments),
+        ("bool_and", S::BoolAnd),
+        ("bool_or", S::BoolOr),
+        ("bit_and", S::BitAnd(DataType::Int32)),
+        ("bit_or", S::BitOr(DataType::Int64)),
+        ("arg_min", S::ArgMin { value: DataType::Text, key: DataType::Timestamp }),
+        ("arg_max", S::ArgMax { value: DataType::Float64, key: decimal }),
+        ("hll", S::Hll { value: DataType::Text, precision: 10 }),
+        ("hll_14", S::Hll { value: DataType::Int64, precision: 14 }),
+        ("ddsketch", S::DdSketch { alpha_ppm: 10_000 }),
+        ("tdigest", S::TDigest { compression: 100 }),
+        ("topk", S::TopK { value: DataType::Text, k: 5, weighted: false }),
+        ("topk_weighted", S::TopK { value: DataType::Int64, k: 5, weighted: true }),
+        ("set", S::Set { value: DataType::Text, cap: 100 }),
+    ];
+    let forgotten = S::NAMES.iter().filter(|name| list.iter().all(|(_, spec)| spec.name() != **name));
+    assert_eq!(forgotten.collect::<Vec<_>>(), Vec::<&&str>::new(), "every aggregate is a target");
+    list
+}
+
+fn state_target(name: &'static str, spec: AggregateSpec) -> Target {
+    let name = Box::leak(format!("state_{name}").into_boxed_str());
+    let of_seeds = spec.clone();
+    Target {
+        name,
+        seeds: Box::new(move || seeds::states(&of_seeds)),
+        run: Box::new(move |input| state(&spec, input)),
+        memory_base: 256 << 10,
+    }
+}
+
+fn state(spec: &AggregateSpec, input: &[u8]) -> Verdict {
+    let Some(mut states) = aggregate::create(spec) else {
+        return Verdict::Wrong("this build does not have it".into());
+    };
+    states.resize(2);
+    let mut reader = Reader::new(input);
+    let outcome = states.merge(0, &mut reader);
+    if outcome.is_err() {
+        return if encoded(&*states) == empty(spec) {
+            Verdict::Refused
+        } else {
+            Verdict::Wrong("changed by a state that it refused".into())
+        };
+    }
+    if !reader.is_empty() {
+        return Verdict::Refused; // the caller's rule: nothing may follow
+    }
+    finish(spec, &*states);
+    // Merging with itself must work too: totals may only saturate or fail at finish.
+    let mut twice = Reader::new(input);
+    if states.merge(1, &mut twice).is_err() {
+        return Verdict::Wrong("refused the second time".into());
+    }
+    same(input, &encoded(&*states))
+}
+
+fn encoded(states: &dyn States) -> Vec<u8> {
+    let mut out = Vec::new();
+    states.encode(0, &mut out);
+    out
+}
+
+fn empty(spec: &AggregateSpec) -> Vec<u8> {
+    let mut states = aggregate::create(spec).expect("a build with every aggregate");
+    states.resize(1);
+    encoded(&*states)
+}
+
+/// Every way of finishing: values may be errors, never panics.
+fn finish(spec: &AggregateSpec, states: &dyn States) {
+    let finishers = [
+        Finisher::Value,
+        Finisher::Avg,
+        Finisher::Count,
+        Finisher::VarPop,
+        Finisher::VarSamp,
+        Finisher::StddevPop,
+        Finisher::StddevSamp,
+        Finisher::Quantile(0.5),
+        Finisher::Quantiles(vec![0.0, 0.99, 1.0]),
+        Finisher::Cardinality,
+        Finisher::Bytes,
+    ];
+    for finisher in finishers.iter().filter(|f| spec.finish_type(f).is_ok()) {
+        let _ = states.finish(0, finisher);
+    }
+}
