@@ -1,0 +1,182 @@
+//! Definitions to plans: checked statements become catalog changes.
+//!
+//! Owns: everything between the syntax tree and [`Ddl`]. Must not know: how the catalog keeps it, how events
+//! are evaluated, how answers are read.
+//! Invariants: the catalog is only read; a plan that comes out passes `Plan::validate`.
+
+mod aggregate;
+mod coerce;
+mod expr;
+mod function;
+mod nodes;
+mod options;
+mod select;
+
+pub use options::{GROUPS_MAX_DEFAULT, ViewOptions};
+
+use crate::definition::{Ddl, StreamDef, ViewDef};
+use crate::error::SqlError;
+use crate::parse::{CreateStream, CreateView, Drop, Name, Statement, StatementKind};
+use crate::source::CatalogSnapshot;
+use crate::suggest::did_you_mean;
+use crate::text::{Text, fold};
+use aggregate::Defaults;
+use expr::Exprs;
+use headwater::ids::{PlanVersion, StreamId, ViewId};
+use headwater::plan::Plan;
+use headwater::schema::StreamSchema;
+use headwater::value::DataType;
+use select::Built;
+
+/// Compiles a CREATE or DROP against a catalog; `None` for every other statement.
+///
+/// # Errors
+/// `42P01`, `42P07`, `2BP01` for names that are missing, taken or needed; everything the view compiler refuses.
+pub fn compile(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Option<Ddl>, SqlError> {
+    Ok(Some(match &statement.kind {
+        StatementKind::CreateStream(create) => create_stream(create, catalog)?,
+        StatementKind::CreateView(create) => create_view(create, &statement.text, catalog)?,
+        StatementKind::DropStream(drop) => drop_stream(drop, catalog)?,
+        StatementKind::DropView(drop) => drop_view(drop, catalog)?,
+        _ => return Ok(None),
+    }))
+}
+
+fn check_free(name: &Name, if_not_exists: bool, catalog: &CatalogSnapshot, creates_stream: bool) -> Result<(), SqlError> {
+    let kind = match (catalog.stream(&name.name), catalog.view(&name.name)) {
+        (Some(_), _) if creates_stream && if_not_exists => return Ok(()),
+        (_, Some(_)) if !creates_stream && if_not_exists => return Ok(()),
+        (Some(_), _) => "stream",
+        (_, Some(_)) => "continuous view",
+        _ => return Ok(()),
+    };
+    let message = format!("{kind} \"{}\" already exists", name.name);
+    Err(SqlError::new("42P07", message).at(name.position))
+}
+
+fn create_stream(create: &CreateStream, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
+    check_free(&create.name, create.if_not_exists, catalog, true)?;
+    let schema = StreamSchema { id: StreamId(0), name: create.name.name.clone(), fields: create.columns.clone() };
+    Ok(Ddl::CreateStream { def: StreamDef { schema }, if_not_exists: create.if_not_exists })
+}
+
+fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
+    let name = &drop.name;
+    match catalog.stream(&name.name) {
+        Some(stream) if !drop.cascade => {
+            let id = stream.schema.id;
+            let views: Vec<&str> = catalog.views.iter().filter(|v| v.plan.stream == id).map(|v| v.name.as_str()).collect();
+            if !views.is_empty() {
+                let message = format!("stream \"{}\" is read by continuous views: {}", name.name, views.join(", "));
+                return Err(SqlError::new("2BP01", message).at(name.position).with_hint("DROP STREAM ... CASCADE drops them too"));
+            }
+        }
+        None if catalog.view(&name.name).is_some() => return Err(wrong_kind(name, "continuous view", "DROP CONTINUOUS VIEW")),
+        None if !drop.if_exists => return Err(missing_stream(name, catalog)),
+        _ => {}
+    }
+    Ok(Ddl::DropStream { name: name.name.clone(), if_exists: drop.if_exists, cascade: drop.cascade })
+}
+
+fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
+    let name = &drop.name;
+    if catalog.view(&name.name).is_none() {
+        if catalog.stream(&name.name).is_some() {
+            return Err(wrong_kind(name, "stream", "DROP STREAM"));
+        }
+        if !drop.if_exists {
+            let message = format!("continuous view \"{}\" does not exist", name.name);
+            let hint = did_you_mean(&name.name, catalog.views.iter().map(|v| v.name.as_str()));
+            return Err(SqlError::new("42P01", message).at(name.position).with_hint_opt(hint));
+        }
+    }
+    Ok(Ddl::DropView { name: name.name.clone(), if_exists: drop.if_exists })
+}
+
+fn wrong_kind(name: &Name, kind: &str, hint: &str) -> SqlError {
+    SqlError::new("42809", format!("\"{}\" is a {kind}", name.name)).at(name.position).with_hint(hint)
+}
+
+fn missing_stream(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
+    let hint = did_you_mean(&name.name, catalog.streams.iter().map(|s| s.schema.name.as_str()));
+    SqlError::new("42P01", format!("stream \"{}\" does not exist", name.name)).at(name.position).with_hint_opt(hint)
+}
+
+fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
+    check_free(&create.name, create.if_not_exists, catalog, false)?;
+    let options = options::check(&create.options)?;
+    let select = select::plain_select(text, &create.query)?;
+    let (stream, qualifier) = find_stream(text, select, catalog)?;
+    let mut exprs = Exprs { text, stream, qualifier, nodes: Default::default() };
+    let defaults = Defaults {
+        hll_precision: options.hll_precision.unwrap_or(Defaults::default().hll_precision),
+        ddsketch_alpha_ppm: options.quantile_error_ppm.unwrap_or(Defaults::default().ddsketch_alpha_ppm),
+    };
+    let at_option = |name: &str| create.options.iter().find(|o| o.name.name == name).and_then(|o| o.name.position);
+    let built = select::build(&mut exprs, select, defaults, options.ttl_column.as_deref());
+    let built = built.map_err(|e| if e.message.starts_with("ttl_column") { e.at(at_option("ttl_column")) } else { e })?;
+    check_ttl(&options, &built).map_err(|e| e.at(at_option("ttl")))?;
+    let groups_max = options.group_cap.unwrap_or(GROUPS_MAX_DEFAULT);
+    let def = assemble(create, exprs.nodes, built, stream, groups_max)?;
+    Ok(Ddl::CreateView { def: Box::new(def), if_not_exists: create.if_not_exists })
+}
+
+/// `ttl` needs a time to look at: `ttl_column`, or else a first key that is a time.
+fn check_ttl(options: &ViewOptions, built: &Built) -> Result<(), SqlError> {
+    let timed = built.keys.first().is_some_and(|k| matches!(k.data_type, DataType::Timestamp | DataType::Date));
+    if options.ttl.is_none() || timed {
+        return Ok(());
+    }
+    let message = "ttl needs a time bucket among the group expressions";
+    Err(SqlError::new("42P17", message).with_hint("GROUP BY date_trunc('hour', arrival_timestamp), or name a ttl_column"))
+}
+
+fn find_stream<'c>(
+    text: &Text,
+    select: &datafusion::sql::sqlparser::ast::Select,
+    catalog: &'c CatalogSnapshot,
+) -> Result<(&'c StreamSchema, String), SqlError> {
+    let (ident, alias) = select::source(text, select)?;
+    let name = Name { name: fold(&ident), position: text.of_ident(&ident) };
+    let Some(stream) = catalog.stream(&name.name) else {
+        if catalog.view(&name.name).is_some() {
+            let error = SqlError::unsupported("a continuous view over a continuous view");
+            return Err(error.at(name.position).with_hint("read a stream, or query the view"));
+        }
+        return Err(missing_stream(&name, catalog));
+    };
+    let qualifier = alias.as_ref().map_or_else(|| name.name.clone(), fold);
+    Ok((&stream.schema, qualifier))
+}
+
+fn assemble(create: &CreateView, nodes: nodes::Nodes, built: Built, stream: &StreamSchema, groups_max: u32) -> Result<ViewDef, SqlError> {
+    let Built { mut filter, keys, mut states, outputs, select } = built;
+    let named = keys.iter().map(|k| (k.name.clone(), k.data_type.clone())).collect();
+    let mut key_ids: Vec<_> = keys.iter().map(|k| k.id).collect();
+    let state_roots = states.iter_mut().flat_map(|s| s.args.iter_mut().chain(s.filter.as_mut()));
+    let mut roots: Vec<_> = filter.iter_mut().chain(key_ids.iter_mut()).chain(state_roots).collect();
+    let nodes = nodes.prune(&mut roots);
+    let plan = Plan {
+        view: ViewId(0),
+        version: PlanVersion(1),
+        stream: stream.id,
+        nodes,
+        filter,
+        keys: key_ids,
+        states,
+        groups_max,
+    };
+    Ok(ViewDef {
+        id: ViewId(0),
+        name: create.name.name.clone(),
+        query: create.query_sql.clone(),
+        options: create.options.iter().map(|o| (o.name.name.clone(), o.value.clone())).collect(),
+        plan,
+        keys: named,
+        outputs,
+        select,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! `WITH (...)` of a view: names, types and ranges of its options.
+
+use crate::convert::{cast_text, parse_interval};
+use crate::definition::ViewDef;
+use crate::error::SqlError;
+use crate::parse::WithOption;
+use crate::suggest::did_you_mean;
+use headwater::value::{DataType, Interval, Value};
+
+/// Groups a producer keeps between flushes when the view does not say. DESIGN.md section 9, native.
+pub const GROUPS_MAX_DEFAULT: u32 = 65_536;
+
+/// What an option's value must be.
+enum Kind {
+    Whole(i64, i64),
+    Fraction(f64, f64),
+    Flag,
+    OneOf(&'static [&'static str]),
+    Span,
+    Column,
+}
+
+/// Every option. Those about clusters are checked and kept.
+const OPTIONS: &[(&str, Kind)] = &[
+    ("num_shards", Kind::Whole(1, 4_096)),
+    ("num_replicas", Kind::Whole(0, 16)),
+    ("sharding_policy", Kind::OneOf(&["read_optimized", "write_optimized"])),
+    ("primary_only", Kind::Flag),
+    ("skip_unavailable", Kind::Flag),
+    ("ttl", Kind::Span),
+    ("ttl_column", Kind::Column),
+    ("group_cap", Kind::Whole(1, 10_000_000)),
+    ("max_groups", Kind::Whole(1, 10_000_000)),
+    ("hll_precision", Kind::Whole(4, 18)),
+    ("quantile_error", Kind::Fraction(0.0001, 0.2)),
+];
+
+/// Options of PipelineDB that are not here.
+const REFUSED: &[&str] = &["sw", "step_factor", "sliding_window", "pk", "fillfactor", "tablespace", "outputfunc"];
+
+/// A view's options, read.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct ViewOptions {
+    /// Groups older than this leave the view.
+    pub ttl: Option<Interval>,
+    /// The column that `ttl` looks at.
+    pub ttl_column: Option<String>,
+    /// Most groups a producer keeps between flushes.
+    pub group_cap: Option<u32>,
+    /// Precision of distinct counts, 4..=18.
+    pub hll_precision: Option<u8>,
+    /// Relative error of quantiles, millionths.
+    pub quantile_error_ppm: Option<u32>,
+    /// How many shards the view wants.
+    pub num_shards: Option<u32>,
+    /// How many copies beside the primary.
+    pub num_replicas: Option<u32>,
+}
+
+impl ViewDef {
+    /// The options, read; what does not parse (a newer catalog) reads as absent.
+    pub fn typed_options(&self) -> ViewOptions {
+        let mut options = ViewOptions::default();
+        self.options.iter().for_each(|(name, value)| options.read(name, value));
+        options
+    }
+}
+
+impl ViewOptions {
+    fn read(&mut self, name: &str, value: &str) {
+        match name {
+            "ttl" => self.ttl = parse_interval(value),
+            "ttl_column" => self.ttl_column = Some(value.to_owned()),
+            "group_cap" | "max_groups" => self.group_cap = value.parse().ok(),
+            "hll_precision" => self.hll_precision = value.parse().ok(),
+            "quantile_error" => self.quantile_error_ppm = value.parse().ok().map(|e: f64| (e * 1e6).round() as u32),
+            "num_shards" => self.num_shards = value.parse().ok(),
+            "num_replicas" => self.num_replicas = value.parse().ok(),
+            _ => {}
+        }
+    }
+}
+
+/// Checks every option.
+///
+/// # Errors
+/// `22023` for an unknown option or a value out of range, with its position.
+pub(super) fn check(options: &[WithOption]) -> Result<ViewOptions, SqlError> {
+    let mut read = ViewOptions::default();
+    for option in options {
+        let name = option.name.name.as_str();
+        if REFUSED.contains(&name) {
+            return Err(SqlError::unsupported(format!("option {name}")).at(option.name.position));
+        }
+        let Some((_, kind)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
+            let hint = did_you_mean(name, OPTIONS.iter().map(|(known, _)| *known)).unwrap_or_else(all);
+            return Err(SqlError::new("22023", format!("unknown option \"{name}\"")).at(option.name.position).with_hint(hint));
+        };
+        kind.check(&option.value).map_err(|want| {
+            SqlError::new("22023", format!("option {name} must be {want}, not \"{}\"", option.value)).at(option.value_position)
+        })?;
+        read.read(name, &option.value);
+    }
+    Ok(read)
+}
+
+fn all() -> String {
+    format!("options: {}", OPTIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "))
+}
+
+impl Kind {
+    fn check(&self, value: &str) -> Result<(), String> {
+        let (ok, want) = match self {
+            Self::Whole(min, max) => {
+                let ok = value.parse::<i64>().is_ok_and(|v| (*min..=*max).contains(&v));
+                (ok, format!("a whole number from {min} to {max}"))
+            }
+            Self::Fraction(min, max) => {
+                let ok = value.parse::<f64>().is_ok_and(|v| (*min..=*max).contains(&v));
+                (ok, format!("a number from {min} to {max}"))
+            }
+            Self::Flag => (matches!(cast_text(value, &DataType::Bool), Ok(Value::Bool(_))), "true or false".to_owned()),
+            Self::OneOf(words) => (words.contains(&value), words.join(" or ")),
+            Self::Span => {
+                let span = parse_interval(value);
+                let positive = |i: Interval| i.months >= 0 && i.days >= 0 && i.micros >= 0 && i != Interval::default();
+                (span.is_some_and(positive), "a positive interval such as '30 days'".to_owned())
+            }
+            Self::Column => (!value.is_empty(), "the name of a column".to_owned()),
+        };
+        if ok { Ok(()) } else { Err(want) }
+    }
+}

@@ -1,0 +1,101 @@
+//! Single values: literals of the compiler, bounds of key ranges.
+
+use super::{arrow_type, value_at};
+use crate::error::SqlError;
+use crate::types::type_name;
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use datafusion::arrow::datatypes::IntervalMonthDayNano;
+use datafusion::common::ScalarValue;
+use headwater::value::{DataType, Interval, Value};
+
+/// The Arrow scalar of a value; `None` when the value is not of the type.
+pub(crate) fn scalar_of(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
+    let array = super::array_from_values(std::slice::from_ref(value), data_type).ok()?;
+    ScalarValue::try_from_array(&array, 0).ok()
+}
+
+/// The value of an Arrow scalar as `data_type` reads it, cast where needed; `None` when it does not fit.
+pub(crate) fn value_of(scalar: &ScalarValue, data_type: &DataType) -> Option<Value> {
+    if scalar.is_null() {
+        return Some(Value::Null);
+    }
+    let cast = scalar.cast_to(&arrow_type(data_type)).ok()?;
+    let value = value_at(&cast.to_array().ok()?, 0, data_type).ok()?;
+    (!value.is_null()).then_some(value)
+}
+
+/// Reads a text literal as a type, as PostgreSQL reads an untyped literal.
+///
+/// # Errors
+/// `22P02` or `22007` when the text is not such a value.
+pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
+    let invalid = |code| SqlError::new(code, format!("invalid input syntax for type {}: \"{text}\"", type_name(to)));
+    let trimmed = text.trim();
+    match to {
+        DataType::Text => Ok(Value::Text(text.to_owned())),
+        DataType::Bytea => bytea(text).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
+        DataType::Uuid => uuid(trimmed).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
+        DataType::Interval => parse_interval(trimmed).map(Value::Interval).ok_or_else(|| invalid("22007")),
+        DataType::Bool => boolean(trimmed).map(Value::Bool).ok_or_else(|| invalid("22P02")),
+        DataType::Date | DataType::Timestamp => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22007")),
+        _ => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22P02")),
+    }
+}
+
+/// Casts a constant. `None` when there is no such cast or the value does not fit: the caller leaves the cast
+/// to run time, where a failing row is counted.
+pub(crate) fn cast_value(value: &Value, from: &DataType, to: &DataType) -> Option<Value> {
+    if value.is_null() || from == to {
+        return Some(value.clone());
+    }
+    if let Value::Text(text) = value {
+        return cast_text(text, to).ok();
+    }
+    let array = super::array_from_values(std::slice::from_ref(value), from).ok()?;
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    value_at(&cast_with_options(&array, &arrow_type(to), &options).ok()?, 0, to).ok()
+}
+
+/// An interval as PostgreSQL writes it: `1 day 02:30:00`, `2 hours`, `1 mon`.
+pub(crate) fn parse_interval(text: &str) -> Option<Interval> {
+    let text = plain_iso(text);
+    let IntervalMonthDayNano { months, days, nanoseconds } = parse_interval_month_day_nano(&text).ok()?;
+    (nanoseconds % 1_000 == 0).then_some(Interval { months, days, micros: nanoseconds / 1_000 })
+}
+
+/// A bare number would be months to Arrow; PostgreSQL reads seconds.
+fn plain_iso(text: &str) -> String {
+    match text.parse::<f64>() {
+        Ok(_) => format!("{text} seconds"),
+        Err(_) => text.to_owned(),
+    }
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes" | "on" | "1" => Some(true),
+        "f" | "fa" | "fal" | "fals" | "false" | "n" | "no" | "off" | "of" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn bytea(text: &str) -> Option<Vec<u8>> {
+    match text.strip_prefix("\\x") {
+        Some(hex) => unhex(hex),
+        None if text.contains('\\') => None,
+        None => Some(text.as_bytes().to_vec()),
+    }
+}
+
+/// A UUID with or without hyphens and braces.
+pub(super) fn uuid(text: &str) -> Option<Vec<u8>> {
+    let inner = text.strip_prefix('{').and_then(|t| t.strip_suffix('}')).unwrap_or(text);
+    unhex(&inner.replace('-', "")).filter(|bytes| bytes.len() == 16)
+}
+
+fn unhex(hex: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = hex.chars().map(|c| c.to_digit(16).map(|d| d as u8)).collect();
+    let digits = digits?;
+    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}

@@ -1,0 +1,22 @@
+//! Which scalar functions queries have.
+
+use datafusion::execution::SessionStateDefaults;
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+static SCALARS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let functions = SessionStateDefaults::default_scalar_functions();
+    let names = functions.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
+    names.map(str::to_owned).collect()
+});
+
+static AGGREGATES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let functions = SessionStateDefaults::default_aggregate_functions();
+    let names = functions.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
+    names.map(str::to_owned).collect()
+});
+
+/// True when queries over views have this function, scalar or aggregate.
+pub(crate) fn exists(name: &str) -> bool {
+    SCALARS.contains(name) || AGGREGATES.contains(name)
+}

@@ -1,0 +1,197 @@
+//! CREATE and DROP: Headwater's spellings and PipelineDB's.
+
+use super::cursor::Cursor;
+use super::{CreateStream, CreateView, Drop, Name, StatementKind, WithOption, refuse};
+use crate::error::SqlError;
+use crate::text::fold;
+use crate::types::parse_type;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
+
+/// Most columns of a stream: PostgreSQL's limit.
+const COLUMNS_MAX: usize = 1_600;
+/// Longest name, bytes. It goes into plans and metrics labels.
+const NAME_BYTES_MAX: usize = 128;
+
+/// After the word CREATE.
+pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let position = cursor.position();
+    if cursor.words(&["or", "replace"]) {
+        return Err(SqlError::unsupported("CREATE OR REPLACE").at(position).with_hint("DROP it first, or use IF NOT EXISTS"));
+    }
+    if cursor.word("stream") {
+        return create_stream(cursor, false);
+    }
+    if cursor.words(&["foreign", "table"]) {
+        return create_stream(cursor, true);
+    }
+    if cursor.words(&["continuous", "view"]) {
+        return create_view(cursor).map(StatementKind::CreateView);
+    }
+    if cursor.word("view") {
+        return create_plain_view(cursor, position);
+    }
+    Err(refuse::create_or_drop(cursor, "CREATE"))
+}
+
+fn create_stream(cursor: &mut Cursor<'_>, foreign: bool) -> Result<StatementKind, SqlError> {
+    let if_not_exists = cursor.words(&["if", "not", "exists"]);
+    let name = checked_name(cursor)?;
+    let columns = columns(cursor)?;
+    if foreign {
+        cursor.expect_word("server")?;
+        let at = cursor.position();
+        let server = fold(&cursor.ident()?);
+        if server != "pipelinedb" {
+            let message = format!("server \"{server}\" does not exist");
+            return Err(SqlError::new("42704", message).at(at).with_hint("SERVER pipelinedb makes a stream"));
+        }
+    }
+    Ok(StatementKind::CreateStream(CreateStream { name, columns, if_not_exists }))
+}
+
+fn columns(cursor: &mut Cursor<'_>) -> Result<Vec<Field>, SqlError> {
+    cursor.expect(&Token::LParen)?;
+    let mut columns: Vec<Field> = Vec::new();
+    if cursor.consume(&Token::RParen) {
+        return Ok(columns);
+    }
+    loop {
+        let at = cursor.position();
+        let field = column(cursor)?;
+        check_column(&field, &columns).map_err(|e| e.at(at))?;
+        columns.push(field);
+        if !cursor.consume(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect(&Token::RParen)?;
+    Ok(columns)
+}
+
+fn column(cursor: &mut Cursor<'_>) -> Result<Field, SqlError> {
+    let at = cursor.position();
+    let name = fold(&cursor.ident()?);
+    check_length(&name).map_err(|e| e.at(at))?;
+    let at = cursor.position();
+    if matches!(cursor.token(), Token::Comma | Token::RParen) {
+        return Err(cursor.expected("a type"));
+    }
+    let data_type = parse_type(&cursor.data_type()?).map_err(|e| e.at(at))?;
+    cursor.word("null");
+    if !matches!(cursor.token(), Token::Comma | Token::RParen) {
+        refuse::column_constraint(cursor)?;
+    }
+    Ok(Field { name, data_type })
+}
+
+fn check_column(field: &Field, before: &[Field]) -> Result<(), SqlError> {
+    if field.name == ARRIVAL_TIMESTAMP {
+        let message = format!("every stream has a column \"{ARRIVAL_TIMESTAMP}\" already");
+        return Err(SqlError::new("42701", message).with_hint("leave it out: events carry it without being told"));
+    }
+    if before.iter().any(|b| b.name == field.name) {
+        return Err(SqlError::new("42701", format!("column \"{}\" is named twice", field.name)));
+    }
+    if before.len() >= COLUMNS_MAX {
+        return Err(SqlError::new("54011", format!("a stream has at most {COLUMNS_MAX} columns")));
+    }
+    Ok(())
+}
+
+fn checked_name(cursor: &mut Cursor<'_>) -> Result<Name, SqlError> {
+    let name = cursor.name()?;
+    check_length(&name.name).map_err(|e| e.at(name.position))?;
+    Ok(name)
+}
+
+fn check_length(name: &str) -> Result<(), SqlError> {
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(SqlError::new("42622", format!("a name has 1 to {NAME_BYTES_MAX} bytes")))
+}
+
+fn create_plain_view(cursor: &mut Cursor<'_>, position: Option<u32>) -> Result<StatementKind, SqlError> {
+    let mut view = create_view(cursor)?;
+    let action = view.options.iter().position(|o| o.name.name == "action").map(|at| view.options.remove(at));
+    match action {
+        Some(action) if action.value.eq_ignore_ascii_case("materialize") => Ok(StatementKind::CreateView(view)),
+        Some(action) => Err(SqlError::unsupported(format!("action = {}", action.value)).at(action.value_position)),
+        None => Err(SqlError::unsupported("CREATE VIEW without WITH (action = materialize)")
+            .at(position)
+            .with_hint("CREATE CONTINUOUS VIEW name AS SELECT ...")),
+    }
+}
+
+fn create_view(cursor: &mut Cursor<'_>) -> Result<CreateView, SqlError> {
+    let if_not_exists = cursor.words(&["if", "not", "exists"]);
+    let name = checked_name(cursor)?;
+    let options = if cursor.word("with") { with_options(cursor)? } else { Vec::new() };
+    cursor.expect_word("as")?;
+    if !cursor.at_query() {
+        return Err(cursor.expected("SELECT"));
+    }
+    let start = cursor.byte();
+    let query = cursor.query()?;
+    let query_sql = cursor.text().as_str().get(start..cursor.last_byte()).unwrap_or_default().trim_end().to_owned();
+    Ok(CreateView { name, if_not_exists, options, query, query_sql })
+}
+
+fn with_options(cursor: &mut Cursor<'_>) -> Result<Vec<WithOption>, SqlError> {
+    cursor.expect(&Token::LParen)?;
+    let mut options: Vec<WithOption> = Vec::new();
+    loop {
+        let position = cursor.position();
+        let name = fold(&cursor.ident()?);
+        if options.iter().any(|o| o.name.name == name) {
+            return Err(SqlError::new("42601", format!("option \"{name}\" is given twice")).at(position));
+        }
+        cursor.expect(&Token::Eq)?;
+        let value_position = cursor.position();
+        let value = option_value(cursor)?;
+        options.push(WithOption { name: Name { name, position }, value, value_position });
+        if !cursor.consume(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect(&Token::RParen)?;
+    Ok(options)
+}
+
+fn option_value(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
+    let negative = cursor.consume(&Token::Minus);
+    let value = match cursor.token() {
+        Token::Number(number, _) if negative => format!("-{number}"),
+        Token::Number(number, _) => number.clone(),
+        Token::SingleQuotedString(text) if !negative => text.clone(),
+        Token::Word(word) if !negative => word.value.clone(),
+        _ => return Err(cursor.expected("a value")),
+    };
+    cursor.advance();
+    Ok(value)
+}
+
+/// After the word DROP.
+pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    if cursor.word("stream") || cursor.words(&["foreign", "table"]) {
+        return dropped(cursor).map(StatementKind::DropStream);
+    }
+    if cursor.words(&["continuous", "view"]) || cursor.word("view") {
+        return dropped(cursor).map(StatementKind::DropView);
+    }
+    Err(refuse::create_or_drop(cursor, "DROP"))
+}
+
+fn dropped(cursor: &mut Cursor<'_>) -> Result<Drop, SqlError> {
+    let if_exists = cursor.words(&["if", "exists"]);
+    let name = cursor.name()?;
+    if *cursor.token() == Token::Comma {
+        return Err(SqlError::unsupported("dropping several things at once").at(cursor.position()));
+    }
+    let cascade = cursor.word("cascade");
+    if !cascade {
+        cursor.word("restrict");
+    }
+    Ok(Drop { name, if_exists, cascade })
+}

@@ -1,0 +1,205 @@
+//! A cursor over tokens: sqlparser's parser with words of our own and errors with positions.
+
+use super::Name;
+use crate::error::SqlError;
+use crate::text::{Text, fold_name};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+/// Most binary operators in one text. A chain of them is a tree as deep as it is long, and trees are walked
+/// (and dropped) by recursion: this bounds the stack that takes.
+const OPERATORS_MAX: usize = 2_000;
+
+static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+pub(super) struct Cursor<'a> {
+    parser: Parser<'static>,
+    text: &'a Text,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(text: &'a Text) -> Result<Self, SqlError> {
+        let mut tokens = Vec::new();
+        let mut tokenizer = Tokenizer::new(&DIALECT, text.as_str());
+        if let Err(error) = tokenizer.tokenize_with_location_into_buf(&mut tokens) {
+            return Err(SqlError::new("42601", lower_first(&error.message)).at(text.position(error.location)));
+        }
+        check_depth(text, &tokens)?;
+        Ok(Self { parser: Parser::new(&DIALECT).with_tokens_with_locations(tokens), text })
+    }
+
+    pub(super) fn text(&self) -> &'a Text {
+        self.text
+    }
+
+    fn peek(&self) -> &TokenWithSpan {
+        self.parser.peek_token_ref()
+    }
+
+    pub(super) fn token(&self) -> &Token {
+        &self.peek().token
+    }
+
+    /// Where the next token starts; behind the text at its end.
+    pub(super) fn position(&self) -> Option<u32> {
+        self.text.of_span(self.peek().span).or_else(|| Some(self.text.end()))
+    }
+
+    /// The byte at which the next token starts.
+    pub(super) fn byte(&self) -> usize {
+        self.text.byte(self.peek().span.start)
+    }
+
+    /// The byte behind the last token taken.
+    pub(super) fn last_byte(&self) -> usize {
+        self.text.byte(self.parser.get_current_token().span.end)
+    }
+
+    /// Skips semicolons; false at the end of the text.
+    pub(super) fn skip_semicolons(&mut self) -> bool {
+        while self.parser.consume_token(&Token::SemiColon) {}
+        *self.token() != Token::EOF
+    }
+
+    pub(super) fn expect_end_of_statement(&mut self) -> Result<(), SqlError> {
+        match self.token() {
+            Token::SemiColon | Token::EOF => Ok(()),
+            _ => Err(self.expected("end of statement")),
+        }
+    }
+
+    /// True (and taken) when the next token is this unquoted word.
+    pub(super) fn word(&mut self, word: &str) -> bool {
+        let found = self.is_word(0, word);
+        if found {
+            self.parser.advance_token();
+        }
+        found
+    }
+
+    /// True (and taken) when the next tokens are these unquoted words.
+    pub(super) fn words(&mut self, words: &[&str]) -> bool {
+        let found = words.iter().enumerate().all(|(n, word)| self.is_word(n, word));
+        if found {
+            words.iter().for_each(|_| self.parser.advance_token());
+        }
+        found
+    }
+
+    pub(super) fn is_word(&self, nth: usize, word: &str) -> bool {
+        match &self.parser.peek_nth_token_ref(nth).token {
+            Token::Word(w) => w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word),
+            _ => false,
+        }
+    }
+
+    pub(super) fn expect_word(&mut self, word: &str) -> Result<(), SqlError> {
+        if self.word(word) { Ok(()) } else { Err(self.expected(&word.to_uppercase())) }
+    }
+
+    pub(super) fn consume(&mut self, token: &Token) -> bool {
+        self.parser.consume_token(token)
+    }
+
+    pub(super) fn expect(&mut self, token: &Token) -> Result<(), SqlError> {
+        if self.consume(token) { Ok(()) } else { Err(self.expected(&format!("\"{token}\""))) }
+    }
+
+    pub(super) fn advance(&mut self) {
+        self.parser.advance_token();
+    }
+
+    /// True when a query starts here.
+    pub(super) fn at_query(&self) -> bool {
+        let starts = ["select", "with", "values", "table"];
+        *self.token() == Token::LParen || starts.iter().any(|word| self.is_word(0, word))
+    }
+
+    pub(super) fn query(&mut self) -> Result<Box<ast::Query>, SqlError> {
+        let query = self.parser.parse_query();
+        query.map_err(|e| self.convert(e))
+    }
+
+    pub(super) fn data_type(&mut self) -> Result<ast::DataType, SqlError> {
+        let data_type = self.parser.parse_data_type();
+        data_type.map_err(|e| self.convert(e))
+    }
+
+    pub(super) fn ident(&mut self) -> Result<ast::Ident, SqlError> {
+        let ident = self.parser.parse_identifier();
+        ident.map_err(|e| self.convert(e))
+    }
+
+    /// The name of a stream or view; schema `public` may be written.
+    pub(super) fn name(&mut self) -> Result<Name, SqlError> {
+        let position = self.position();
+        let name = self.parser.parse_object_name(false);
+        let mut parts = fold_name(&name.map_err(|e| self.convert(e))?);
+        let name = parts.pop().unwrap_or_default();
+        if !parts.is_empty() && parts != ["public"] {
+            let schema = parts.join(".");
+            return Err(SqlError::new("3F000", format!("schema \"{schema}\" does not exist")).at(position));
+        }
+        Ok(Name { name, position })
+    }
+
+    /// `42601`: something else was expected here.
+    pub(super) fn expected(&self, what: &str) -> SqlError {
+        let message = format!("syntax error: expected {what}, found {}", self.describe_next());
+        SqlError::new("42601", message).at(self.position())
+    }
+
+    /// The next token for people.
+    pub(super) fn describe_next(&self) -> String {
+        match self.token() {
+            Token::EOF => "end of input".into(),
+            token => token.to_string(),
+        }
+    }
+
+    fn convert(&self, error: ParserError) -> SqlError {
+        match error {
+            ParserError::RecursionLimitExceeded => SqlError::new("54001", "statement is nested too deeply").at(self.position()),
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+                let (message, position) = split_location(&message, self.text);
+                let message = lower_first(message).replace("found: EOF", "found: end of input");
+                let message = message.replace("expected: ", "expected ").replace("found: ", "found ");
+                SqlError::new("42601", format!("syntax error: {message}")).at(position.or(Some(self.text.end())))
+            }
+        }
+    }
+}
+
+/// Splits sqlparser's " at Line: 1, Column: 2" off its message.
+fn split_location<'m>(message: &'m str, text: &Text) -> (&'m str, Option<u32>) {
+    let Some((head, tail)) = message.rsplit_once(" at Line: ") else { return (message, None) };
+    let Some((line, column)) = tail.split_once(", Column: ") else { return (message, None) };
+    match (line.parse(), column.parse()) {
+        (Ok(line), Ok(column)) => (head, text.position(Location { line, column })),
+        _ => (message, None),
+    }
+}
+
+fn lower_first(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+fn check_depth(text: &Text, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let too_many = tokens.iter().filter(|t| is_operator(&t.token)).nth(OPERATORS_MAX);
+    let message = format!("statement is too complex: more than {OPERATORS_MAX} operators");
+    too_many.map_or(Ok(()), |t| Err(SqlError::new("54001", message).at(text.of_span(t.span))))
+}
+
+fn is_operator(token: &Token) -> bool {
+    let set_operation = [Keyword::AND, Keyword::OR, Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::IS];
+    match token {
+        Token::Word(word) => set_operation.contains(&word.keyword),
+        Token::Whitespace(_) | Token::Comma | Token::SemiColon | Token::LParen | Token::RParen | Token::EOF => false,
+        Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,211 @@
+//! Text to statements: Headwater's DDL around sqlparser's queries.
+//!
+//! Owns: what a statement is, and that everything else is refused by name and position.
+//! Must not know: the catalog, plans, execution.
+
+mod create;
+mod cursor;
+mod refuse;
+
+use crate::error::SqlError;
+use crate::text::Text;
+use cursor::Cursor;
+use datafusion::sql::sqlparser::ast;
+
+/// Longest SQL text taken, bytes.
+pub const SQL_BYTES_MAX: usize = 256 * 1024;
+
+/// One statement, cut out of a text; errors count positions from the start of that text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    /// What it says.
+    pub kind: StatementKind,
+    pub(crate) text: Text,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+impl Statement {
+    /// The statement as it was typed.
+    pub fn sql(&self) -> &str {
+        self.text.as_str().get(self.start..self.end).unwrap_or_default().trim_end()
+    }
+
+    /// True for everything that changes nothing: queries, EXPLAIN, SHOW, DESCRIBE.
+    pub fn is_read(&self) -> bool {
+        matches!(self.kind, StatementKind::Query { .. } | StatementKind::Show(_) | StatementKind::Describe(_))
+    }
+}
+
+/// The statements there are.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum StatementKind {
+    /// `CREATE STREAM`, `CREATE FOREIGN TABLE ... SERVER pipelinedb`
+    CreateStream(CreateStream),
+    /// `CREATE CONTINUOUS VIEW`, `CREATE VIEW ... WITH (action = materialize)`
+    CreateView(CreateView),
+    /// `DROP STREAM`, `DROP FOREIGN TABLE`
+    DropStream(Drop),
+    /// `DROP CONTINUOUS VIEW`, `DROP VIEW`
+    DropView(Drop),
+    /// `SHOW STREAMS`, `SHOW VIEWS`
+    Show(Show),
+    /// `DESCRIBE name`
+    Describe(Name),
+    /// A SELECT, VALUES, WITH or UNION.
+    Query {
+        /// The query.
+        query: Box<ast::Query>,
+        /// `EXPLAIN [ANALYZE] [VERBOSE]`: show the plan instead of the answer.
+        explain: Option<Explain>,
+    },
+}
+
+/// A folded name and where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Name {
+    /// Lower case unless it was quoted.
+    pub name: String,
+    /// 1-based character position.
+    pub position: Option<u32>,
+}
+
+/// `CREATE STREAM`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateStream {
+    /// Its name.
+    pub name: Name,
+    /// Its columns.
+    pub columns: Vec<headwater::schema::Field>,
+    /// IF NOT EXISTS
+    pub if_not_exists: bool,
+}
+
+/// `CREATE CONTINUOUS VIEW`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateView {
+    /// Its name.
+    pub name: Name,
+    /// IF NOT EXISTS
+    pub if_not_exists: bool,
+    /// `WITH (name = value, ...)`, in order.
+    pub options: Vec<WithOption>,
+    /// The defining SELECT.
+    pub query: Box<ast::Query>,
+    /// The defining SELECT as it was typed.
+    pub query_sql: String,
+}
+
+/// One option of a WITH list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WithOption {
+    /// Its folded name and where it stands.
+    pub name: Name,
+    /// Its value without quotes.
+    pub value: String,
+    /// Where the value stands.
+    pub value_position: Option<u32>,
+}
+
+/// `DROP ...`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drop {
+    /// What.
+    pub name: Name,
+    /// IF EXISTS
+    pub if_exists: bool,
+    /// CASCADE: with everything that depends on it.
+    pub cascade: bool,
+}
+
+/// `SHOW ...`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// All streams.
+    Streams,
+    /// All views.
+    Views,
+}
+
+/// `EXPLAIN ...`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Explain {
+    /// Run it and show what it took.
+    pub analyze: bool,
+    /// More detail.
+    pub verbose: bool,
+}
+
+/// Reads all statements of a text, separated by semicolons. An empty text has none.
+///
+/// # Errors
+/// `42601` with the position of the first thing that does not parse; `0A000` for statements and clauses that
+/// are understood but not supported; `54000` / `54001` for texts that are too long or too deep.
+pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
+    if sql.len() > SQL_BYTES_MAX {
+        return Err(SqlError::new("54000", format!("statement is longer than {SQL_BYTES_MAX} bytes")));
+    }
+    let text = Text::new(sql);
+    let mut cursor = Cursor::new(&text)?;
+    let mut statements = Vec::new();
+    while cursor.skip_semicolons() {
+        let start = cursor.byte();
+        let kind = statement(&mut cursor)?;
+        cursor.expect_end_of_statement()?;
+        statements.push(Statement { kind, text: text.clone(), start, end: cursor.last_byte() });
+    }
+    Ok(statements)
+}
+
+fn statement(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    if cursor.at_query() {
+        return query(cursor, None);
+    }
+    if cursor.word("create") {
+        return create::create(cursor);
+    }
+    if cursor.word("drop") {
+        return create::drop(cursor);
+    }
+    if cursor.word("show") {
+        return show(cursor);
+    }
+    if cursor.word("explain") {
+        return explain(cursor);
+    }
+    if cursor.word("describe") || cursor.word("desc") {
+        return Ok(StatementKind::Describe(cursor.name()?));
+    }
+    Err(refuse::statement(cursor))
+}
+
+fn query(cursor: &mut Cursor<'_>, explain: Option<Explain>) -> Result<StatementKind, SqlError> {
+    let query = cursor.query()?;
+    refuse::query(cursor.text(), &query)?;
+    Ok(StatementKind::Query { query, explain })
+}
+
+fn explain(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let analyze = cursor.word("analyze");
+    let verbose = cursor.word("verbose");
+    if !cursor.at_query() {
+        let at = cursor.position();
+        return Err(SqlError::unsupported("EXPLAIN of anything but a query").at(at));
+    }
+    query(cursor, Some(Explain { analyze, verbose }))
+}
+
+fn show(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    if cursor.word("streams") {
+        return Ok(StatementKind::Show(Show::Streams));
+    }
+    if cursor.word("views") || cursor.words(&["continuous", "views"]) {
+        return Ok(StatementKind::Show(Show::Views));
+    }
+    let found = cursor.describe_next();
+    Err(SqlError::unsupported(format!("SHOW {found}")).at(cursor.position()).with_hint("SHOW STREAMS or SHOW VIEWS"))
+}
+
+#[cfg(test)]
+mod tests;
