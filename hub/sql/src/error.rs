@@ -28,6 +28,12 @@ impl SqlError {
         Self::new("0A000", format!("{} is not supported", what.as_ref()))
     }
 
+    /// Something that a continuous view's definition cannot contain (`0A000`), by name.
+    pub(crate) fn not_in_definition(what: impl AsRef<str>) -> Self {
+        let message = format!("{} is not supported in a continuous view's definition", what.as_ref());
+        Self::new("0A000", message)
+    }
+
     /// The same error at a 1-based character position; a position that is already known stays.
     #[must_use]
     pub fn at(mut self, position: Option<u32>) -> Self {

@@ -6,13 +6,17 @@ use std::sync::LazyLock;
 
 static SCALARS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let functions = SessionStateDefaults::default_scalar_functions();
-    let names = functions.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
+    let names = functions
+        .iter()
+        .flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
     names.map(str::to_owned).collect()
 });
 
 static AGGREGATES: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let functions = SessionStateDefaults::default_aggregate_functions();
-    let names = functions.iter().flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
+    let names = functions
+        .iter()
+        .flat_map(|f| std::iter::once(f.name()).chain(f.aliases().iter().map(String::as_str)));
     names.map(str::to_owned).collect()
 });
 

@@ -48,7 +48,12 @@ pub(crate) fn parse_type(written: &ast::DataType) -> Result<DataType, SqlError> 
         T::DoublePrecision | T::Float8 | T::Double(ExactNumberInfo::None) => DataType::Float64,
         T::Float(info) => float(info)?,
         T::Numeric(info) | T::Decimal(info) | T::Dec(info) => decimal(info)?,
-        T::Text | T::Varchar(_) | T::CharacterVarying(_) | T::CharVarying(_) | T::Char(_) | T::Character(_) => DataType::Text,
+        T::Text
+        | T::Varchar(_)
+        | T::CharacterVarying(_)
+        | T::CharVarying(_)
+        | T::Char(_)
+        | T::Character(_) => DataType::Text,
         T::String(None) => DataType::Text,
         T::Bytea => DataType::Bytea,
         T::Uuid => DataType::Uuid,
@@ -85,7 +90,8 @@ fn decimal(info: &ExactNumberInfo) -> Result<DataType, SqlError> {
     };
     let in_range = (1..=38).contains(&precision) && u64::try_from(scale).is_ok_and(|s| s <= precision);
     if !in_range {
-        let message = format!("numeric({precision},{scale}): precision must be 1 to 38 and scale 0 to precision");
+        let message =
+            format!("numeric({precision},{scale}): precision must be 1 to 38 and scale 0 to precision");
         return Err(SqlError::new("22023", message));
     }
     Ok(DataType::Decimal { precision: precision as u8, scale: scale as u8 })

@@ -19,7 +19,9 @@ use super::coerce::{Typed, What};
 use super::expr::Exprs;
 use super::function::argument_exprs;
 use crate::error::SqlError;
-use datafusion::sql::sqlparser::ast::{self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident};
+use datafusion::sql::sqlparser::ast::{
+    self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+};
 use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::plan::{ExprId, StatePlan};
 use headwater::schema::ARRIVAL_TIMESTAMP;
@@ -27,19 +29,76 @@ use headwater::value::{DataType, Value};
 
 /// Every aggregate name.
 pub(super) const NAMES: &[&str] = &[
-    "count", "sum", "avg", "mean", "min", "max", "variance", "var_samp", "var_pop", "stddev", "stddev_samp", "stddev_pop",
-    "bool_and", "every", "bool_or", "bit_and", "bit_or", "first", "last", "first_value", "last_value", "arg_min",
-    "arg_max", "keyed_min", "keyed_max", "hll_agg", "hll_count_distinct", "approx_count_distinct", "approx_distinct",
-    "percentile_cont", "approx_percentile", "approx_percentile_cont", "median", "approx_median", "ddsketch_agg", "dist_agg",
-    "topk_agg", "exact_count_distinct", "set_agg",
+    "count",
+    "sum",
+    "avg",
+    "mean",
+    "min",
+    "max",
+    "variance",
+    "var_samp",
+    "var_pop",
+    "stddev",
+    "stddev_samp",
+    "stddev_pop",
+    "bool_and",
+    "every",
+    "bool_or",
+    "bit_and",
+    "bit_or",
+    "first",
+    "last",
+    "first_value",
+    "last_value",
+    "arg_min",
+    "arg_max",
+    "keyed_min",
+    "keyed_max",
+    "hll_agg",
+    "hll_count_distinct",
+    "approx_count_distinct",
+    "approx_distinct",
+    "percentile_cont",
+    "approx_percentile",
+    "approx_percentile_cont",
+    "median",
+    "approx_median",
+    "ddsketch_agg",
+    "dist_agg",
+    "topk_agg",
+    "exact_count_distinct",
+    "set_agg",
 ];
 
 /// Aggregates that others have: refused as such, not as unknown functions.
 const REFUSED: &[&str] = &[
-    "array_agg", "string_agg", "json_agg", "jsonb_agg", "json_object_agg", "mode", "percentile_disc", "corr", "covar",
-    "covar_pop", "covar_samp", "regr_slope", "regr_intercept", "regr_r2", "regr_count", "bit_xor", "grouping", "any_value",
-    "bloom_agg", "freq_agg", "bucket_agg", "first_values", "xor_agg", "approx_percentile_cont_with_weight", "combine",
-    "nth_value_agg", "array_concat_agg",
+    "array_agg",
+    "string_agg",
+    "json_agg",
+    "jsonb_agg",
+    "json_object_agg",
+    "mode",
+    "percentile_disc",
+    "corr",
+    "covar",
+    "covar_pop",
+    "covar_samp",
+    "regr_slope",
+    "regr_intercept",
+    "regr_r2",
+    "regr_count",
+    "bit_xor",
+    "grouping",
+    "any_value",
+    "bloom_agg",
+    "freq_agg",
+    "bucket_agg",
+    "first_values",
+    "xor_agg",
+    "approx_percentile_cont_with_weight",
+    "combine",
+    "nth_value_agg",
+    "array_concat_agg",
 ];
 
 const HLL_PRECISION: u8 = 14;
@@ -90,7 +149,12 @@ impl Parts {
 }
 
 /// Compiles an aggregate call.
-pub(super) fn compile(exprs: &mut Exprs<'_>, f: &ast::Function, name: &str, defaults: Defaults) -> Result<Aggregate, SqlError> {
+pub(super) fn compile(
+    exprs: &mut Exprs<'_>,
+    f: &ast::Function,
+    name: &str,
+    defaults: Defaults,
+) -> Result<Aggregate, SqlError> {
     let at = exprs.text.of(&f.name);
     let parts = parts(exprs, f, name, defaults).map_err(|e| e.at(at))?;
     let wrong = |error: String| SqlError::new("42883", format!("{name}: {error}")).at(at);
@@ -101,12 +165,19 @@ pub(super) fn compile(exprs: &mut Exprs<'_>, f: &ast::Function, name: &str, defa
     Ok(Aggregate { state, finisher: parts.finisher, data_type })
 }
 
-fn parts(exprs: &mut Exprs<'_>, f: &ast::Function, name: &str, defaults: Defaults) -> Result<Parts, SqlError> {
+fn parts(
+    exprs: &mut Exprs<'_>,
+    f: &ast::Function,
+    name: &str,
+    defaults: Defaults,
+) -> Result<Parts, SqlError> {
     check_clauses(f, name)?;
     let distinct = is_distinct(f);
     if distinct && name != "count" {
-        let error = SqlError::unsupported(format!("DISTINCT in {name} in a continuous view's definition"));
-        return Err(error.with_hint("count(DISTINCT x), exact_count_distinct(x) and set_agg(x) keep distinct values"));
+        let error = SqlError::not_in_definition(format!("DISTINCT in {name}"));
+        return Err(
+            error.with_hint("count(DISTINCT x), exact_count_distinct(x) and set_agg(x) keep distinct values")
+        );
     }
     if name == "count" && is_wildcard(f) {
         return Parts::new(AggregateSpec::Count { argument: false }, Vec::new());
@@ -133,7 +204,9 @@ fn parts(exprs: &mut Exprs<'_>, f: &ast::Function, name: &str, defaults: Default
         "first" | "first_value" | "last" | "last_value" => call.by_time(name.starts_with("first")),
         "arg_min" | "arg_max" => call.keyed(name == "arg_min", false),
         "keyed_min" | "keyed_max" => call.keyed(name == "keyed_min", true),
-        "hll_agg" | "hll_count_distinct" | "approx_count_distinct" | "approx_distinct" => call.hll(defaults.hll_precision),
+        "hll_agg" | "hll_count_distinct" | "approx_count_distinct" | "approx_distinct" => {
+            call.hll(defaults.hll_precision)
+        }
         "percentile_cont" | "approx_percentile" | "approx_percentile_cont" => call.percentile(defaults),
         "median" | "approx_median" => call.median(defaults),
         "ddsketch_agg" => call.ddsketch(defaults),
@@ -141,25 +214,29 @@ fn parts(exprs: &mut Exprs<'_>, f: &ast::Function, name: &str, defaults: Default
         "topk_agg" => call.topk(),
         "exact_count_distinct" => call.set(Finisher::Cardinality),
         "set_agg" => call.set(Finisher::Value),
-        _ => Err(SqlError::unsupported(format!("aggregate {name} in a continuous view's definition"))),
+        _ => Err(SqlError::not_in_definition(format!("aggregate {name}"))),
     }
 }
 
 /// Clauses that no aggregate here takes, and WITHIN GROUP where it does not belong.
 fn check_clauses(f: &ast::Function, name: &str) -> Result<(), SqlError> {
-    let refuse = |what: &str| Err(SqlError::unsupported(format!("{what} in {name} in a continuous view's definition")));
+    let refuse = |what: &str| Err(SqlError::not_in_definition(format!("{what} in {name}")));
     if f.over.is_some() {
-        let message = format!("window function {name} in a continuous view's definition");
-        return Err(SqlError::unsupported(message).with_hint("use it when you read the view"));
+        return Err(SqlError::not_in_definition(format!("window function {name}"))
+            .with_hint("use it when you read the view"));
     }
     if f.null_treatment.is_some() {
         return refuse("IGNORE or RESPECT NULLS");
     }
-    if !f.within_group.is_empty() && !matches!(name, "percentile_cont" | "approx_percentile_cont" | "percentile_disc" | "mode") {
+    if !f.within_group.is_empty()
+        && !matches!(name, "percentile_cont" | "approx_percentile_cont" | "percentile_disc" | "mode")
+    {
         return refuse("WITHIN GROUP");
     }
     match &f.args {
-        FunctionArguments::List(list) if !list.clauses.is_empty() => refuse("ORDER BY or another clause between the parentheses"),
+        FunctionArguments::List(list) if !list.clauses.is_empty() => {
+            refuse("ORDER BY or another clause between the parentheses")
+        }
         _ => Ok(()),
     }
 }
@@ -214,7 +291,10 @@ impl<'c, 'e> Call<'c, 'e> {
     fn double(&mut self) -> Result<ExprId, SqlError> {
         let no_match = self.no_match();
         let arg = self.args.remove(0);
-        self.exprs.nodes.coerce(arg, &DataType::Float64).map_err(|e| if e.code == "42804" { no_match } else { e })
+        self.exprs
+            .nodes
+            .coerce(arg, &DataType::Float64)
+            .map_err(|e| if e.code == "42804" { no_match } else { e })
     }
 
     /// An optional whole-number parameter, which must be a literal.
@@ -223,7 +303,11 @@ impl<'c, 'e> Call<'c, 'e> {
             return Ok(default);
         }
         let arg = self.args.remove(0);
-        let bad = SqlError::new("22023", format!("{} of {} must be a whole number within its range", what, self.name)).at(arg.at);
+        let bad = SqlError::new(
+            "22023",
+            format!("{} of {} must be a whole number within its range", what, self.name),
+        )
+        .at(arg.at);
         match self.constant(&arg) {
             Some(Value::Int(v)) => T::try_from(v).map_err(|_| bad),
             _ => Err(bad),
@@ -257,7 +341,11 @@ impl<'c, 'e> Call<'c, 'e> {
         self.check(1..=1)?;
         let no_match = self.no_match();
         let arg = self.args.remove(0);
-        let x = self.exprs.nodes.coerce(arg, &DataType::Bool).map_err(|e| if e.code == "42804" { no_match } else { e })?;
+        let x = self
+            .exprs
+            .nodes
+            .coerce(arg, &DataType::Bool)
+            .map_err(|e| if e.code == "42804" { no_match } else { e })?;
         Parts::new(spec, vec![x])
     }
 
@@ -292,8 +380,11 @@ impl<'c, 'e> Call<'c, 'e> {
         let spec = AggregateSpec::DdSketch { alpha_ppm: defaults.ddsketch_alpha_ppm };
         let descending = match self.f.within_group.as_slice() {
             [] if self.name == "percentile_cont" => {
-                return Err(SqlError::new("42809", "WITHIN GROUP is required for ordered-set aggregate percentile_cont")
-                    .with_hint("percentile_cont(0.99) WITHIN GROUP (ORDER BY x)"));
+                return Err(SqlError::new(
+                    "42809",
+                    "WITHIN GROUP is required for ordered-set aggregate percentile_cont",
+                )
+                .with_hint("percentile_cont(0.99) WITHIN GROUP (ORDER BY x)"));
             }
             [] => false,
             [order] => {
@@ -329,7 +420,9 @@ impl<'c, 'e> Call<'c, 'e> {
     }
 
     fn rank(&self, typed: &Typed) -> Result<f64, SqlError> {
-        let bad = SqlError::new("22003", format!("the rank of {} must be a literal between 0 and 1", self.name)).at(typed.at);
+        let bad =
+            SqlError::new("22003", format!("the rank of {} must be a literal between 0 and 1", self.name))
+                .at(typed.at);
         let value = self.constant(typed).zip(typed.known());
         let value = value.and_then(|(value, t)| crate::convert::cast_value(&value, t, &DataType::Float64));
         match value {
@@ -371,7 +464,12 @@ impl<'c, 'e> Call<'c, 'e> {
         if weighted {
             let no_match = self.no_match();
             let weight = self.args.remove(0);
-            args.push(self.exprs.nodes.coerce(weight, &DataType::Int64).map_err(|e| if e.code == "42804" { no_match } else { e })?);
+            args.push(
+                self.exprs
+                    .nodes
+                    .coerce(weight, &DataType::Int64)
+                    .map_err(|e| if e.code == "42804" { no_match } else { e })?,
+            );
         }
         Parts::new(AggregateSpec::TopK { value, k, weighted }, args)
     }
@@ -390,7 +488,9 @@ fn arg_spec(smallest: bool, value: DataType, key: DataType) -> AggregateSpec {
 
 fn refuse_nested(exprs: &Exprs<'_>, items: &[&Expr]) -> Result<(), SqlError> {
     match items.iter().find_map(|item| super::select::find_aggregate(item)) {
-        Some(inner) => Err(SqlError::new("42803", "aggregate function calls cannot be nested").at(exprs.text.of(&inner))),
+        Some(inner) => {
+            Err(SqlError::new("42803", "aggregate function calls cannot be nested").at(exprs.text.of(&inner)))
+        }
         None => Ok(()),
     }
 }

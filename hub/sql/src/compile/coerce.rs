@@ -45,7 +45,9 @@ impl Nodes {
     pub(super) fn settle(&mut self, typed: Typed) -> Result<(ExprId, DataType), SqlError> {
         match typed.what {
             What::Node(id, data_type) => Ok((id, data_type)),
-            What::Text(text) => Ok((self.push(Op::Literal(Value::Text(text)), DataType::Text)?, DataType::Text)),
+            What::Text(text) => {
+                Ok((self.push(Op::Literal(Value::Text(text)), DataType::Text)?, DataType::Text))
+            }
             What::Null => Ok((self.push(Op::Literal(Value::Null), DataType::Text)?, DataType::Text)),
         }
     }
@@ -71,7 +73,13 @@ impl Nodes {
     }
 
     /// A cast node, unless it changes nothing; constants are cast now.
-    pub(super) fn cast(&mut self, id: ExprId, from: &DataType, to: &DataType, try_cast: bool) -> Result<ExprId, SqlError> {
+    pub(super) fn cast(
+        &mut self,
+        id: ExprId,
+        from: &DataType,
+        to: &DataType,
+        try_cast: bool,
+    ) -> Result<ExprId, SqlError> {
         if from == to {
             return Ok(id);
         }
@@ -83,7 +91,11 @@ impl Nodes {
     }
 
     /// All of them as nodes of one type.
-    pub(super) fn unify(&mut self, items: Vec<Typed>, what: &str) -> Result<(Vec<ExprId>, DataType), SqlError> {
+    pub(super) fn unify(
+        &mut self,
+        items: Vec<Typed>,
+        what: &str,
+    ) -> Result<(Vec<ExprId>, DataType), SqlError> {
         let data_type = common_of(&items, what)?;
         let ids = items.into_iter().map(|item| self.coerce(item, &data_type)).collect::<Result<_, _>>()?;
         Ok((ids, data_type))
@@ -98,7 +110,11 @@ fn common_of(items: &[Typed], what: &str) -> Result<DataType, SqlError> {
         common = Some(match common {
             None => data_type.clone(),
             Some(before) => common_type(&before, data_type).ok_or_else(|| {
-                let message = format!("{what}: types {} and {} cannot be matched", type_name(&before), type_name(data_type));
+                let message = format!(
+                    "{what}: types {} and {} cannot be matched",
+                    type_name(&before),
+                    type_name(data_type)
+                );
                 SqlError::new("42804", message).at(item.at)
             })?,
         });

@@ -11,7 +11,9 @@ use crate::error::SqlError;
 use crate::suggest::did_you_mean;
 use crate::text::{Text, fold};
 use crate::types::{parse_type, type_name};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator as B, CastKind, Expr, Ident, UnaryOperator, Value as Literal};
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator as B, CastKind, Expr, Ident, UnaryOperator, Value as Literal,
+};
 use headwater::plan::{BinaryOp, ExprId, Op};
 use headwater::schema::{ARRIVAL_TIMESTAMP, StreamSchema};
 use headwater::value::{DataType, Value};
@@ -39,7 +41,9 @@ impl Exprs<'_> {
             Expr::Interval(interval) => self.interval(interval)?,
             Expr::BinaryOp { left, op, right } => return self.binary(left, op, right, at),
             Expr::UnaryOp { op, expr } => self.unary(*op, expr, at)?,
-            Expr::Cast { kind, expr, data_type, array: false, format: None } => self.cast(kind, expr, data_type, at)?,
+            Expr::Cast { kind, expr, data_type, array: false, format: None } => {
+                self.cast(kind, expr, data_type, at)?
+            }
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref())?
             }
@@ -101,7 +105,9 @@ impl Exprs<'_> {
         let name = fold(ident);
         let index = self.stream.column(&name);
         let found = index.and_then(|i| Some((i, self.stream.data_type(i)?)));
-        let Some((index, data_type)) = found else { return Err(self.unknown_column(&name).at(self.text.of_ident(ident))) };
+        let Some((index, data_type)) = found else {
+            return Err(self.unknown_column(&name).at(self.text.of_ident(ident)));
+        };
         let id = self.nodes.push(Op::Column(index as u16), data_type.clone())?;
         Ok(What::Node(id, data_type))
     }
@@ -114,7 +120,8 @@ impl Exprs<'_> {
 
     fn qualified(&mut self, path: &[Ident]) -> Result<What, SqlError> {
         let [table, column] = path else {
-            return Err(SqlError::unsupported("a name of more than two parts").at(path.first().and_then(|i| self.text.of_ident(i))));
+            return Err(SqlError::unsupported("a name of more than two parts")
+                .at(path.first().and_then(|i| self.text.of_ident(i))));
         };
         let name = fold(table);
         if name != self.qualifier {
@@ -205,7 +212,9 @@ impl Exprs<'_> {
             B::BitwiseAnd => self.arithmetic(BinaryOp::BitAnd, "&", left, right)?,
             B::BitwiseOr => self.arithmetic(BinaryOp::BitOr, "|", left, right)?,
             B::PGBitwiseXor => self.arithmetic(BinaryOp::BitXor, "#", left, right)?,
-            other => return Err(SqlError::unsupported(format!("operator {other}")).at(self.text.of(right).or(at))),
+            other => {
+                return Err(SqlError::unsupported(format!("operator {other}")).at(self.text.of(right).or(at)));
+            }
         };
         Ok(Typed { what: node, at })
     }
@@ -223,10 +232,16 @@ impl Exprs<'_> {
     fn concat(&mut self, left: &Expr, right: &Expr) -> Result<What, SqlError> {
         let (a, b) = (self.expr(left)?, self.expr(right)?);
         let of = |t: &Typed, data_type: &DataType| t.known() == Some(data_type);
-        let data_type = if of(&a, &DataType::Bytea) || of(&b, &DataType::Bytea) { DataType::Bytea } else { DataType::Text };
-        let any_text = a.known().is_none() || b.known().is_none() || of(&a, &DataType::Text) || of(&b, &DataType::Text);
+        let data_type = if of(&a, &DataType::Bytea) || of(&b, &DataType::Bytea) {
+            DataType::Bytea
+        } else {
+            DataType::Text
+        };
+        let any_text =
+            a.known().is_none() || b.known().is_none() || of(&a, &DataType::Text) || of(&b, &DataType::Text);
         if data_type == DataType::Text && !any_text {
-            return Err(no_operator(&format!("{} || {}", a.name(), b.name()), a.at).with_hint("cast one side to text"));
+            return Err(no_operator(&format!("{} || {}", a.name(), b.name()), a.at)
+                .with_hint("cast one side to text"));
         }
         let (a, b) = (self.stringify(a, &data_type)?, self.stringify(b, &data_type)?);
         Ok(What::Node(self.nodes.push(Op::Binary(BinaryOp::Concat, a, b), data_type.clone())?, data_type))
@@ -245,7 +260,12 @@ impl Exprs<'_> {
         self.arithmetic_typed(op, name, items)
     }
 
-    pub(super) fn arithmetic_typed(&mut self, op: BinaryOp, name: &str, (a, b): (Typed, Typed)) -> Result<What, SqlError> {
+    pub(super) fn arithmetic_typed(
+        &mut self,
+        op: BinaryOp,
+        name: &str,
+        (a, b): (Typed, Typed),
+    ) -> Result<What, SqlError> {
         let at = a.at;
         let signature = format!("{} {name} {}", a.name(), b.name());
         // An undecided literal takes the other side's type; beside a time, what is added to it.
@@ -259,7 +279,14 @@ impl Exprs<'_> {
         Ok(What::Node(self.nodes.push(Op::Binary(op, a, b), result.clone())?, result))
     }
 
-    fn between(&mut self, expr: &Expr, negated: bool, low: &Expr, high: &Expr, at: Option<u32>) -> Result<Typed, SqlError> {
+    fn between(
+        &mut self,
+        expr: &Expr,
+        negated: bool,
+        low: &Expr,
+        high: &Expr,
+        at: Option<u32>,
+    ) -> Result<Typed, SqlError> {
         let input = self.expr(expr)?;
         let (low, high) = (self.expr(low)?, self.expr(high)?);
         let above = self.compare_typed(BinaryOp::GtEq, vec![input.clone(), low])?;
@@ -289,15 +316,22 @@ impl Exprs<'_> {
         (negated, case_insensitive): (bool, bool),
     ) -> Result<What, SqlError> {
         if let Some(escape) = escape.filter(|e| e.value.clone().into_string().as_deref() != Some("\\")) {
-            return Err(SqlError::unsupported("LIKE with another ESCAPE than '\\'").at(self.text.of_span(escape.span)));
+            return Err(SqlError::unsupported("LIKE with another ESCAPE than '\\'")
+                .at(self.text.of_span(escape.span)));
         }
         let (input, pattern) = (self.expr(expr)?, self.expr(pattern)?);
-        let (input, pattern) = (self.nodes.coerce(input, &DataType::Text)?, self.nodes.coerce(pattern, &DataType::Text)?);
+        let (input, pattern) =
+            (self.nodes.coerce(input, &DataType::Text)?, self.nodes.coerce(pattern, &DataType::Text)?);
         let id = self.nodes.push(Op::Like { input, pattern, negated, case_insensitive }, DataType::Bool)?;
         Ok(What::Node(id, DataType::Bool))
     }
 
-    fn case(&mut self, operand: Option<&Expr>, whens: &[ast::CaseWhen], otherwise: Option<&Expr>) -> Result<What, SqlError> {
+    fn case(
+        &mut self,
+        operand: Option<&Expr>,
+        whens: &[ast::CaseWhen],
+        otherwise: Option<&Expr>,
+    ) -> Result<What, SqlError> {
         let operand = operand.map(|e| self.expr(e)).transpose()?;
         let mut conditions = Vec::new();
         let mut results = Vec::new();
@@ -323,7 +357,13 @@ impl Exprs<'_> {
         Ok(What::Node(self.nodes.push(Op::Case { branches, otherwise }, data_type.clone())?, data_type))
     }
 
-    fn cast(&mut self, kind: &CastKind, expr: &Expr, to: &ast::DataType, at: Option<u32>) -> Result<What, SqlError> {
+    fn cast(
+        &mut self,
+        kind: &CastKind,
+        expr: &Expr,
+        to: &ast::DataType,
+        at: Option<u32>,
+    ) -> Result<What, SqlError> {
         let to = parse_type(to).map_err(|e| e.at(at))?;
         let try_cast = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
         let typed = self.expr(expr)?;
@@ -345,7 +385,13 @@ impl Exprs<'_> {
     }
 
     /// A constant that can never be cast would reject every event: refuse the definition instead.
-    fn check_constant(&self, id: ExprId, from: &DataType, to: &DataType, try_cast: bool) -> Result<(), SqlError> {
+    fn check_constant(
+        &self,
+        id: ExprId,
+        from: &DataType,
+        to: &DataType,
+        try_cast: bool,
+    ) -> Result<(), SqlError> {
         match self.nodes.literal(id) {
             Some(Value::Text(text)) if !try_cast => convert::cast_text(text, to).map(|_| ()),
             Some(value) if !try_cast && convert::cast_value(value, from, to).is_none() => {
@@ -372,12 +418,22 @@ fn arithmetic_types(op: BinaryOp, a: &DataType, b: &DataType) -> Option<(DataTyp
         return numeric_types(op, a, b);
     }
     match (op, a, b) {
-        (BinaryOp::Add, T::Interval, T::Interval) | (BinaryOp::Subtract, T::Interval, T::Interval) => same(T::Interval),
-        (BinaryOp::Add | BinaryOp::Subtract, T::Timestamp | T::Date, T::Interval) => Some((T::Timestamp, T::Interval, T::Timestamp)),
-        (BinaryOp::Add, T::Interval, T::Timestamp | T::Date) => Some((T::Interval, T::Timestamp, T::Timestamp)),
+        (BinaryOp::Add, T::Interval, T::Interval) | (BinaryOp::Subtract, T::Interval, T::Interval) => {
+            same(T::Interval)
+        }
+        (BinaryOp::Add | BinaryOp::Subtract, T::Timestamp | T::Date, T::Interval) => {
+            Some((T::Timestamp, T::Interval, T::Timestamp))
+        }
+        (BinaryOp::Add, T::Interval, T::Timestamp | T::Date) => {
+            Some((T::Interval, T::Timestamp, T::Timestamp))
+        }
         (BinaryOp::Subtract, T::Date, T::Date) => Some((T::Date, T::Date, T::Int32)),
-        (BinaryOp::Subtract, T::Timestamp | T::Date, T::Timestamp | T::Date) => Some((T::Timestamp, T::Timestamp, T::Interval)),
-        (BinaryOp::Add | BinaryOp::Subtract, T::Date, T::Int16 | T::Int32) => Some((T::Date, b.clone(), T::Date)),
+        (BinaryOp::Subtract, T::Timestamp | T::Date, T::Timestamp | T::Date) => {
+            Some((T::Timestamp, T::Timestamp, T::Interval))
+        }
+        (BinaryOp::Add | BinaryOp::Subtract, T::Date, T::Int16 | T::Int32) => {
+            Some((T::Date, b.clone(), T::Date))
+        }
         (BinaryOp::Add, T::Int16 | T::Int32, T::Date) => Some((a.clone(), T::Date, T::Date)),
         _ => None,
     }
@@ -396,7 +452,11 @@ fn numeric_types(op: BinaryOp, a: &DataType, b: &DataType) -> Option<(DataType, 
 
 /// Operands keep their scales; the result holds what the operation can give, within 38 digits. A quotient has
 /// at least 16 digits after the point, as in PostgreSQL.
-fn decimal_types(op: BinaryOp, (p1, s1): (u8, u8), (p2, s2): (u8, u8)) -> Option<(DataType, DataType, DataType)> {
+fn decimal_types(
+    op: BinaryOp,
+    (p1, s1): (u8, u8),
+    (p2, s2): (u8, u8),
+) -> Option<(DataType, DataType, DataType)> {
     let wide = s1.max(s2);
     let whole = (p1 - s1).max(p2 - s2);
     let (precision, scale) = match op {
@@ -416,9 +476,14 @@ pub(super) fn literal(nodes: &mut Nodes, value: &Literal) -> Result<What, SqlErr
         Literal::Boolean(v) => (Value::Bool(*v), DataType::Bool),
         Literal::Number(digits, _) => number(digits)?,
         Literal::Placeholder(name) => return Err(SqlError::unsupported(format!("parameter {name}"))),
-        Literal::HexStringLiteral(hex) => (convert::cast_text(&format!("\\x{hex}"), &DataType::Bytea)?, DataType::Bytea),
+        Literal::HexStringLiteral(hex) => {
+            (convert::cast_text(&format!("\\x{hex}"), &DataType::Bytea)?, DataType::Bytea)
+        }
         other => {
-            let text = other.clone().into_string().ok_or_else(|| SqlError::unsupported(format!("literal {other}")))?;
+            let text = other
+                .clone()
+                .into_string()
+                .ok_or_else(|| SqlError::unsupported(format!("literal {other}")))?;
             return Ok(What::Text(text));
         }
     };
@@ -436,9 +501,10 @@ fn number(digits: &str) -> Result<(Value, DataType), SqlError> {
     let all = format!("{whole}{fraction}");
     let significant = all.trim_start_matches('0').len().max(fraction.len()).max(1);
     match all.parse::<i128>() {
-        Ok(units) if significant <= 38 => {
-            Ok((Value::Decimal(units), DataType::Decimal { precision: significant as u8, scale: fraction.len() as u8 }))
-        }
+        Ok(units) if significant <= 38 => Ok((
+            Value::Decimal(units),
+            DataType::Decimal { precision: significant as u8, scale: fraction.len() as u8 },
+        )),
         _ => {
             let float = digits.parse::<f64>().ok().filter(|v| v.is_finite());
             let value = float.ok_or_else(|| SqlError::new("22003", format!("{digits} is out of range")))?;

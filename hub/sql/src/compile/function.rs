@@ -8,33 +8,107 @@ use super::expr::Exprs;
 use crate::error::SqlError;
 use crate::suggest::did_you_mean;
 use crate::text::fold_name;
-use datafusion::sql::sqlparser::ast::{self, CeilFloorKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, TrimWhereField};
+use datafusion::sql::sqlparser::ast::{
+    self, CeilFloorKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, TrimWhereField,
+};
 use headwater::plan::{BinaryOp, ExprId, Function, Op};
 use headwater::value::{DataType, Value};
 
 /// Every scalar function name, for hints.
 const NAMES: &[&str] = &[
-    "abs", "floor", "ceil", "ceiling", "round", "trunc", "sqrt", "power", "pow", "exp", "ln", "log", "log10", "sign", "mod",
-    "lower", "upper", "length", "char_length", "character_length", "octet_length", "trim", "btrim", "ltrim", "rtrim",
-    "substr", "substring", "left", "right", "strpos", "replace", "split_part", "starts_with", "concat", "coalesce",
-    "nullif", "greatest", "least", "date_trunc", "date_part", "time_bucket", "to_timestamp", "md5", "width_bucket",
-    "year", "month", "day", "hour", "minute", "second",
+    "abs",
+    "floor",
+    "ceil",
+    "ceiling",
+    "round",
+    "trunc",
+    "sqrt",
+    "power",
+    "pow",
+    "exp",
+    "ln",
+    "log",
+    "log10",
+    "sign",
+    "mod",
+    "lower",
+    "upper",
+    "length",
+    "char_length",
+    "character_length",
+    "octet_length",
+    "trim",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "substr",
+    "substring",
+    "left",
+    "right",
+    "strpos",
+    "replace",
+    "split_part",
+    "starts_with",
+    "concat",
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "date_trunc",
+    "date_part",
+    "time_bucket",
+    "to_timestamp",
+    "md5",
+    "width_bucket",
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
 ];
 
 /// Functions whose value differs between producers, or from call to call.
 const VOLATILE: &[&str] = &[
-    "now", "current_timestamp", "current_date", "current_time", "localtimestamp", "localtime", "clock_timestamp",
-    "statement_timestamp", "transaction_timestamp", "timeofday", "random", "rand", "gen_random_uuid", "uuid", "uuidv7",
-    "uuid_generate_v4", "current_user", "session_user", "nextval", "today",
+    "now",
+    "current_timestamp",
+    "current_date",
+    "current_time",
+    "localtimestamp",
+    "localtime",
+    "clock_timestamp",
+    "statement_timestamp",
+    "transaction_timestamp",
+    "timeofday",
+    "random",
+    "rand",
+    "gen_random_uuid",
+    "uuid",
+    "uuidv7",
+    "uuid_generate_v4",
+    "current_user",
+    "session_user",
+    "nextval",
+    "today",
 ];
 
-const WINDOW: &[&str] = &[
-    "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "nth_value",
-];
+const WINDOW: &[&str] =
+    &["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "nth_value"];
 
 const DATE_UNITS: &[&str] = &[
-    "microseconds", "milliseconds", "second", "minute", "hour", "day", "week", "month", "quarter", "year", "decade",
-    "century", "millennium",
+    "microseconds",
+    "milliseconds",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "year",
+    "decade",
+    "century",
+    "millennium",
 ];
 
 /// The last part of a function's name; schemas `pg_catalog` and `pipelinedb` may be written.
@@ -53,9 +127,8 @@ pub(super) fn check_volatile(name: &str) -> Result<(), SqlError> {
     if !VOLATILE.contains(&name) {
         return Ok(());
     }
-    let message = format!("function {name}() is not supported in a continuous view's definition");
     let hint = "its value differs between producers; use arrival_timestamp, or filter when you read the view";
-    Err(SqlError::new("0A000", message).with_hint(hint))
+    Err(SqlError::not_in_definition(format!("function {name}()")).with_hint(hint))
 }
 
 impl Exprs<'_> {
@@ -71,7 +144,7 @@ impl Exprs<'_> {
 
     fn check_call(&self, function: &ast::Function, name: &str) -> Result<(), SqlError> {
         if function.over.is_some() || WINDOW.contains(&name) {
-            return Err(SqlError::unsupported(format!("window function {name} in a continuous view's definition"))
+            return Err(SqlError::not_in_definition(format!("window function {name}"))
                 .with_hint("use it when you read the view"));
         }
         if aggregate::is_aggregate(name) {
@@ -81,12 +154,17 @@ impl Exprs<'_> {
         if !NAMES.contains(&name) {
             return Err(unknown_function(name));
         }
-        let plain = function.filter.is_none() && function.within_group.is_empty() && function.null_treatment.is_none();
+        let plain = function.filter.is_none()
+            && function.within_group.is_empty()
+            && function.null_treatment.is_none();
         let distinct = matches!(&function.args, FunctionArguments::List(l) if l.duplicate_treatment.is_some() || !l.clauses.is_empty());
         if plain && !distinct {
             return Ok(());
         }
-        Err(SqlError::new("42809", format!("DISTINCT, FILTER and ORDER BY need an aggregate, {name} is none")))
+        Err(SqlError::new(
+            "42809",
+            format!("DISTINCT, FILTER and ORDER BY need an aggregate, {name} is none"),
+        ))
     }
 
     /// Compiles the arguments of a call.
@@ -112,14 +190,22 @@ impl Exprs<'_> {
             "mod" => self.modulo(call),
             "lower" => self.plain(call, Function::Lower, &[T::Text], 1, T::Text),
             "upper" => self.plain(call, Function::Upper, &[T::Text], 1, T::Text),
-            "length" if call.is(0, &T::Bytea) => self.plain(call, Function::OctetLength, &[T::Bytea], 1, T::Int32),
-            "length" | "char_length" | "character_length" => self.plain(call, Function::Length, &[T::Text], 1, T::Int32),
-            "octet_length" if call.is(0, &T::Bytea) => self.plain(call, Function::OctetLength, &[T::Bytea], 1, T::Int32),
+            "length" if call.is(0, &T::Bytea) => {
+                self.plain(call, Function::OctetLength, &[T::Bytea], 1, T::Int32)
+            }
+            "length" | "char_length" | "character_length" => {
+                self.plain(call, Function::Length, &[T::Text], 1, T::Int32)
+            }
+            "octet_length" if call.is(0, &T::Bytea) => {
+                self.plain(call, Function::OctetLength, &[T::Bytea], 1, T::Int32)
+            }
             "octet_length" => self.plain(call, Function::OctetLength, &[T::Text], 1, T::Int32),
             "trim" | "btrim" => self.plain(call, Function::Trim, &[T::Text, T::Text], 1, T::Text),
             "ltrim" => self.plain(call, Function::LTrim, &[T::Text, T::Text], 1, T::Text),
             "rtrim" => self.plain(call, Function::RTrim, &[T::Text, T::Text], 1, T::Text),
-            "substr" | "substring" => self.plain(call, Function::Substr, &[T::Text, T::Int32, T::Int32], 2, T::Text),
+            "substr" | "substring" => {
+                self.plain(call, Function::Substr, &[T::Text, T::Int32, T::Int32], 2, T::Text)
+            }
             "left" => self.plain(call, Function::Left, &[T::Text, T::Int32], 2, T::Text),
             "right" => self.plain(call, Function::Right, &[T::Text, T::Int32], 2, T::Text),
             "strpos" => self.plain(call, Function::StrPos, &[T::Text, T::Text], 2, T::Int32),
@@ -151,7 +237,14 @@ impl Exprs<'_> {
     }
 
     /// Arguments of fixed types, the first `required` of which must be there.
-    fn plain(&mut self, call: Call, f: Function, types: &[DataType], required: usize, result: DataType) -> Result<What, SqlError> {
+    fn plain(
+        &mut self,
+        call: Call,
+        f: Function,
+        types: &[DataType],
+        required: usize,
+        result: DataType,
+    ) -> Result<What, SqlError> {
         call.check(required..=types.len())?;
         let no_match = call.no_match();
         let args = call.args.into_iter().zip(types);
@@ -267,7 +360,11 @@ impl Exprs<'_> {
         };
         let time = i128::from(value.days) * 86_400_000_000 + i128::from(value.micros);
         if !(value.months > 0 && time == 0 || value.months == 0 && time > 0) {
-            return Err(SqlError::new("22023", "the width of time_bucket must be positive, and either months or days and time").at(at));
+            return Err(SqlError::new(
+                "22023",
+                "the width of time_bucket must be positive, and either months or days and time",
+            )
+            .at(at));
         }
         self.node(Function::TimeBucket, vec![width, source], DataType::Timestamp)
     }
@@ -287,18 +384,21 @@ impl Exprs<'_> {
     /// Functions with a syntax of their own: EXTRACT, TRIM, SUBSTRING, POSITION, CEIL, FLOOR.
     pub(super) fn special_syntax(&mut self, expr: &Expr) -> Result<Typed, SqlError> {
         let at = self.text.of(expr);
-        let call = |name: &'static str, args: Vec<&Expr>| (name, args);
-        let (name, args) = match expr {
+        let (name, args): (&str, Vec<&Expr>) = match expr {
             Expr::Extract { field, expr, .. } => {
                 let source = self.expr(expr)?;
                 let what = self.part(&field.to_string(), source).map_err(|e| e.at(at))?;
                 return Ok(Typed { what, at });
             }
-            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => call("ceil", vec![expr]),
-            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => call("floor", vec![expr]),
-            Expr::Position { expr, r#in } => call("strpos", vec![r#in, expr]),
+            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                ("ceil", vec![expr])
+            }
+            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime) } => {
+                ("floor", vec![expr])
+            }
+            Expr::Position { expr, r#in } => ("strpos", vec![r#in, expr]),
             Expr::Substring { expr, substring_from: Some(from), substring_for, special: _, shorthand: _ } => {
-                call("substr", [expr, from].into_iter().chain(substring_for).map(Box::as_ref).collect())
+                ("substr", [expr, from].into_iter().chain(substring_for).map(Box::as_ref).collect())
             }
             Expr::Trim { trim_where, trim_what, expr, trim_characters: None } => {
                 let name = match trim_where {
@@ -306,7 +406,7 @@ impl Exprs<'_> {
                     Some(TrimWhereField::Trailing) => "rtrim",
                     _ => "trim",
                 };
-                call(name, std::iter::once(expr).chain(trim_what).map(Box::as_ref).collect())
+                (name, std::iter::once(expr).chain(trim_what).map(Box::as_ref).collect())
             }
             other => return Err(refuse_syntax(other).at(at)),
         };
@@ -344,11 +444,17 @@ fn signature_error(error: SqlError, no_match: &SqlError) -> SqlError {
     SqlError { hint: error.hint, ..no_match.clone() }.at(error.position)
 }
 
+/// Over aggregates, a reader evaluates: any function that queries have will do.
+pub(super) fn check_known(name: &str) -> Result<(), SqlError> {
+    if crate::functions::exists(name) || NAMES.contains(&name) { Ok(()) } else { Err(unknown_function(name)) }
+}
+
 /// `42883` with the nearest names; what DataFusion has but producers have not is `0A000`.
 pub(super) fn unknown_function(name: &str) -> SqlError {
     if crate::functions::exists(name) {
         let message = format!("function {name} is not supported in a continuous view's definition");
-        return SqlError::new("0A000", message).with_hint("producers evaluate definitions; use it when you read the view");
+        return SqlError::new("0A000", message)
+            .with_hint("producers evaluate definitions; use it when you read the view");
     }
     let names = NAMES.iter().copied().chain(aggregate::NAMES.iter().copied());
     SqlError::new("42883", format!("function {name} does not exist")).with_hint_opt(did_you_mean(name, names))
@@ -358,7 +464,7 @@ pub(super) fn unknown_function(name: &str) -> SqlError {
 pub(super) fn argument_exprs<'e>(args: &'e FunctionArguments, name: &str) -> Result<Vec<&'e Expr>, SqlError> {
     let list = match args {
         FunctionArguments::None => return Ok(Vec::new()),
-        FunctionArguments::Subquery(_) => return Err(SqlError::unsupported("a subquery in a continuous view's definition")),
+        FunctionArguments::Subquery(_) => return Err(SqlError::not_in_definition("a subquery")),
         FunctionArguments::List(list) => list,
     };
     let expr = |arg: &'e FunctionArg| match arg {
@@ -394,5 +500,5 @@ pub(super) fn refuse_syntax(expr: &Expr) -> SqlError {
         Expr::Ceil { .. } | Expr::Floor { .. } => "CEIL or FLOOR to a unit",
         _ => "this expression",
     };
-    SqlError::unsupported(format!("{what} in a continuous view's definition"))
+    SqlError::not_in_definition(what)
 }

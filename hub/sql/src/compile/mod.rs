@@ -42,7 +42,12 @@ pub fn compile(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Optio
     }))
 }
 
-fn check_free(name: &Name, if_not_exists: bool, catalog: &CatalogSnapshot, creates_stream: bool) -> Result<(), SqlError> {
+fn check_free(
+    name: &Name,
+    if_not_exists: bool,
+    catalog: &CatalogSnapshot,
+    creates_stream: bool,
+) -> Result<(), SqlError> {
     let kind = match (catalog.stream(&name.name), catalog.view(&name.name)) {
         (Some(_), _) if creates_stream && if_not_exists => return Ok(()),
         (_, Some(_)) if !creates_stream && if_not_exists => return Ok(()),
@@ -56,7 +61,8 @@ fn check_free(name: &Name, if_not_exists: bool, catalog: &CatalogSnapshot, creat
 
 fn create_stream(create: &CreateStream, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     check_free(&create.name, create.if_not_exists, catalog, true)?;
-    let schema = StreamSchema { id: StreamId(0), name: create.name.name.clone(), fields: create.columns.clone() };
+    let schema =
+        StreamSchema { id: StreamId(0), name: create.name.name.clone(), fields: create.columns.clone() };
     Ok(Ddl::CreateStream { def: StreamDef { schema }, if_not_exists: create.if_not_exists })
 }
 
@@ -65,13 +71,19 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
     match catalog.stream(&name.name) {
         Some(stream) if !drop.cascade => {
             let id = stream.schema.id;
-            let views: Vec<&str> = catalog.views.iter().filter(|v| v.plan.stream == id).map(|v| v.name.as_str()).collect();
+            let views: Vec<&str> =
+                catalog.views.iter().filter(|v| v.plan.stream == id).map(|v| v.name.as_str()).collect();
             if !views.is_empty() {
-                let message = format!("stream \"{}\" is read by continuous views: {}", name.name, views.join(", "));
-                return Err(SqlError::new("2BP01", message).at(name.position).with_hint("DROP STREAM ... CASCADE drops them too"));
+                let message =
+                    format!("stream \"{}\" is read by continuous views: {}", name.name, views.join(", "));
+                return Err(SqlError::new("2BP01", message)
+                    .at(name.position)
+                    .with_hint("DROP STREAM ... CASCADE drops them too"));
             }
         }
-        None if catalog.view(&name.name).is_some() => return Err(wrong_kind(name, "continuous view", "DROP CONTINUOUS VIEW")),
+        None if catalog.view(&name.name).is_some() => {
+            return Err(wrong_kind(name, "continuous view", "DROP CONTINUOUS VIEW"));
+        }
         None if !drop.if_exists => return Err(missing_stream(name, catalog)),
         _ => {}
     }
@@ -99,7 +111,9 @@ fn wrong_kind(name: &Name, kind: &str, hint: &str) -> SqlError {
 
 fn missing_stream(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
     let hint = did_you_mean(&name.name, catalog.streams.iter().map(|s| s.schema.name.as_str()));
-    SqlError::new("42P01", format!("stream \"{}\" does not exist", name.name)).at(name.position).with_hint_opt(hint)
+    SqlError::new("42P01", format!("stream \"{}\" does not exist", name.name))
+        .at(name.position)
+        .with_hint_opt(hint)
 }
 
 fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
@@ -112,9 +126,11 @@ fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> R
         hll_precision: options.hll_precision.unwrap_or(Defaults::default().hll_precision),
         ddsketch_alpha_ppm: options.quantile_error_ppm.unwrap_or(Defaults::default().ddsketch_alpha_ppm),
     };
-    let at_option = |name: &str| create.options.iter().find(|o| o.name.name == name).and_then(|o| o.name.position);
+    let at_option =
+        |name: &str| create.options.iter().find(|o| o.name.name == name).and_then(|o| o.name.position);
     let built = select::build(&mut exprs, select, defaults, options.ttl_column.as_deref());
-    let built = built.map_err(|e| if e.message.starts_with("ttl_column") { e.at(at_option("ttl_column")) } else { e })?;
+    let built = built
+        .map_err(|e| if e.message.starts_with("ttl_column") { e.at(at_option("ttl_column")) } else { e })?;
     check_ttl(&options, &built).map_err(|e| e.at(at_option("ttl")))?;
     let groups_max = options.group_cap.unwrap_or(GROUPS_MAX_DEFAULT);
     let def = assemble(create, exprs.nodes, built, stream, groups_max)?;
@@ -123,12 +139,14 @@ fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> R
 
 /// `ttl` needs a time to look at: `ttl_column`, or else a first key that is a time.
 fn check_ttl(options: &ViewOptions, built: &Built) -> Result<(), SqlError> {
-    let timed = built.keys.first().is_some_and(|k| matches!(k.data_type, DataType::Timestamp | DataType::Date));
+    let timed =
+        built.keys.first().is_some_and(|k| matches!(k.data_type, DataType::Timestamp | DataType::Date));
     if options.ttl.is_none() || timed {
         return Ok(());
     }
     let message = "ttl needs a time bucket among the group expressions";
-    Err(SqlError::new("42P17", message).with_hint("GROUP BY date_trunc('hour', arrival_timestamp), or name a ttl_column"))
+    Err(SqlError::new("42P17", message)
+        .with_hint("GROUP BY date_trunc('hour', arrival_timestamp), or name a ttl_column"))
 }
 
 fn find_stream<'c>(
@@ -149,7 +167,13 @@ fn find_stream<'c>(
     Ok((&stream.schema, qualifier))
 }
 
-fn assemble(create: &CreateView, nodes: nodes::Nodes, built: Built, stream: &StreamSchema, groups_max: u32) -> Result<ViewDef, SqlError> {
+fn assemble(
+    create: &CreateView,
+    nodes: nodes::Nodes,
+    built: Built,
+    stream: &StreamSchema,
+    groups_max: u32,
+) -> Result<ViewDef, SqlError> {
     let Built { mut filter, keys, mut states, outputs, select } = built;
     let named = keys.iter().map(|k| (k.name.clone(), k.data_type.clone())).collect();
     let mut key_ids: Vec<_> = keys.iter().map(|k| k.id).collect();

@@ -20,7 +20,10 @@ impl Nodes {
             return Ok(ExprId(at as u16));
         }
         if self.nodes.len() >= NODES_MAX {
-            return Err(SqlError::new("54001", format!("definition is too complex: more than {NODES_MAX} expressions")));
+            return Err(SqlError::new(
+                "54001",
+                format!("definition is too complex: more than {NODES_MAX} expressions"),
+            ));
         }
         self.nodes.push(node);
         Ok(ExprId(self.nodes.len() as u16 - 1))
@@ -84,10 +87,14 @@ fn operands(op: &Op) -> Vec<ExprId> {
 
 fn operands_mut(op: &mut Op) -> Vec<&mut ExprId> {
     match op {
-        Op::Not(x) | Op::Negate(x) | Op::IsNull(x) | Op::IsNotNull(x) | Op::IsTrue(x) | Op::IsFalse(x) => vec![x],
+        Op::Not(x) | Op::Negate(x) | Op::IsNull(x) | Op::IsNotNull(x) | Op::IsTrue(x) | Op::IsFalse(x) => {
+            vec![x]
+        }
         Op::Cast { input, .. } => vec![input],
         Op::Binary(_, a, b) => vec![a, b],
-        Op::Case { branches, otherwise } => branches.iter_mut().flat_map(|(c, r)| [c, r]).chain(otherwise).collect(),
+        Op::Case { branches, otherwise } => {
+            branches.iter_mut().flat_map(|(c, r)| [c, r]).chain(otherwise).collect()
+        }
         Op::InList { input, list, .. } => std::iter::once(input).chain(list).collect(),
         Op::Like { input, pattern, .. } => vec![input, pattern],
         Op::Call(_, args) => args.iter_mut().collect(),

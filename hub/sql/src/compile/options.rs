@@ -36,7 +36,8 @@ const OPTIONS: &[(&str, Kind)] = &[
 ];
 
 /// Options of PipelineDB that are not here.
-const REFUSED: &[&str] = &["sw", "step_factor", "sliding_window", "pk", "fillfactor", "tablespace", "outputfunc"];
+const REFUSED: &[&str] =
+    &["sw", "step_factor", "sliding_window", "pk", "fillfactor", "tablespace", "outputfunc"];
 
 /// A view's options, read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,7 +75,9 @@ impl ViewOptions {
             "ttl_column" => self.ttl_column = Some(value.to_owned()),
             "group_cap" | "max_groups" => self.group_cap = value.parse().ok(),
             "hll_precision" => self.hll_precision = value.parse().ok(),
-            "quantile_error" => self.quantile_error_ppm = value.parse().ok().map(|e: f64| (e * 1e6).round() as u32),
+            "quantile_error" => {
+                self.quantile_error_ppm = value.parse().ok().map(|e: f64| (e * 1e6).round() as u32)
+            }
             "num_shards" => self.num_shards = value.parse().ok(),
             "num_replicas" => self.num_replicas = value.parse().ok(),
             _ => {}
@@ -95,10 +98,13 @@ pub(super) fn check(options: &[WithOption]) -> Result<ViewOptions, SqlError> {
         }
         let Some((_, kind)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
             let hint = did_you_mean(name, OPTIONS.iter().map(|(known, _)| *known)).unwrap_or_else(all);
-            return Err(SqlError::new("22023", format!("unknown option \"{name}\"")).at(option.name.position).with_hint(hint));
+            return Err(SqlError::new("22023", format!("unknown option \"{name}\""))
+                .at(option.name.position)
+                .with_hint(hint));
         };
         kind.check(&option.value).map_err(|want| {
-            SqlError::new("22023", format!("option {name} must be {want}, not \"{}\"", option.value)).at(option.value_position)
+            SqlError::new("22023", format!("option {name} must be {want}, not \"{}\"", option.value))
+                .at(option.value_position)
         })?;
         read.read(name, &option.value);
     }
@@ -120,11 +126,14 @@ impl Kind {
                 let ok = value.parse::<f64>().is_ok_and(|v| (*min..=*max).contains(&v));
                 (ok, format!("a number from {min} to {max}"))
             }
-            Self::Flag => (matches!(cast_text(value, &DataType::Bool), Ok(Value::Bool(_))), "true or false".to_owned()),
+            Self::Flag => {
+                (matches!(cast_text(value, &DataType::Bool), Ok(Value::Bool(_))), "true or false".to_owned())
+            }
             Self::OneOf(words) => (words.contains(&value), words.join(" or ")),
             Self::Span => {
                 let span = parse_interval(value);
-                let positive = |i: Interval| i.months >= 0 && i.days >= 0 && i.micros >= 0 && i != Interval::default();
+                let positive =
+                    |i: Interval| i.months >= 0 && i.days >= 0 && i.micros >= 0 && i != Interval::default();
                 (span.is_some_and(positive), "a positive interval such as '30 days'".to_owned())
             }
             Self::Column => (!value.is_empty(), "the name of a column".to_owned()),

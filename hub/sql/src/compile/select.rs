@@ -5,11 +5,14 @@
 
 use super::aggregate::{self, Aggregate, Defaults};
 use super::expr::Exprs;
-use super::function::{check_volatile, function_name, refuse_syntax};
+use super::function::{check_known, check_volatile, function_name, refuse_syntax};
 use crate::definition::{Output, SelectItem};
 use crate::error::SqlError;
 use crate::text::fold;
-use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query, Select, SetExpr, TableFactor, Value as Literal, Visit, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Ident, ObjectName, Query, Select, SetExpr, TableFactor, Value as Literal, Visit, VisitMut,
+    Visitor, VisitorMut,
+};
 use headwater::plan::{ExprId, Function, Op, StatePlan};
 use headwater::value::DataType;
 use std::ops::ControlFlow;
@@ -54,7 +57,7 @@ pub(super) fn find_aggregate(expr: &Expr) -> Option<ObjectName> {
 
 /// The one plain SELECT of a definition.
 pub(super) fn plain_select<'q>(text: &crate::text::Text, query: &'q Query) -> Result<&'q Select, SqlError> {
-    let refuse = |what: &str, at| Err(SqlError::unsupported(format!("{what} in a continuous view's definition")).at(at));
+    let refuse = |what: &str, at| Err(SqlError::not_in_definition(what).at(at));
     let at = text.of(query);
     if let Some(with) = &query.with {
         return refuse("WITH", text.of_span(with.with_token.0.span));
@@ -65,7 +68,11 @@ pub(super) fn plain_select<'q>(text: &crate::text::Text, query: &'q Query) -> Re
     if let Some(limit) = &query.limit_clause {
         return refuse("LIMIT or OFFSET", text.of(limit));
     }
-    if query.fetch.is_some() || !query.locks.is_empty() || query.for_clause.is_some() || !query.pipe_operators.is_empty() {
+    if query.fetch.is_some()
+        || !query.locks.is_empty()
+        || query.for_clause.is_some()
+        || !query.pipe_operators.is_empty()
+    {
         return refuse("FETCH, FOR or a pipe operator", at);
     }
     let select = match query.body.as_ref() {
@@ -88,7 +95,10 @@ fn unwanted_clause(select: &Select) -> Option<(&'static str, Option<&Expr>)> {
         (select.into.is_some(), "SELECT INTO"),
         (!select.lateral_views.is_empty(), "LATERAL VIEW"),
         (!select.connect_by.is_empty(), "CONNECT BY"),
-        (!select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty(), "CLUSTER, DISTRIBUTE or SORT BY"),
+        (
+            !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty(),
+            "CLUSTER, DISTRIBUTE or SORT BY",
+        ),
         (!select.named_window.is_empty(), "WINDOW"),
     ];
     let expr = [(&select.having, "HAVING"), (&select.qualify, "QUALIFY"), (&select.prewhere, "PREWHERE")];
@@ -98,7 +108,7 @@ fn unwanted_clause(select: &Select) -> Option<(&'static str, Option<&Expr>)> {
 
 /// The stream a definition reads: name, alias and where it stands.
 pub(super) fn source(text: &crate::text::Text, select: &Select) -> Result<(Ident, Option<Ident>), SqlError> {
-    let refuse = |what: &str, at| Err(SqlError::unsupported(format!("{what} in a continuous view's definition")).at(at));
+    let refuse = |what: &str, at| Err(SqlError::not_in_definition(what).at(at));
     let at = text.of_span(select.select_token.0.span);
     let from = match select.from.as_slice() {
         [] => return Err(SqlError::new("42601", "a continuous view reads a stream: FROM is missing").at(at)),
@@ -110,8 +120,17 @@ pub(super) fn source(text: &crate::text::Text, select: &Select) -> Result<(Ident
     }
     let at = text.of(&from.relation);
     match &from.relation {
-        TableFactor::Table { name, alias, args: None, sample: None, with_ordinality: false, version: None, .. } => {
-            let schema_ok = name.0.len() == 1 || (name.0.len() == 2 && name.0[0].as_ident().is_some_and(|i| fold(i) == "public"));
+        TableFactor::Table {
+            name,
+            alias,
+            args: None,
+            sample: None,
+            with_ordinality: false,
+            version: None,
+            ..
+        } => {
+            let schema_ok = name.0.len() == 1
+                || (name.0.len() == 2 && name.0[0].as_ident().is_some_and(|i| fold(i) == "public"));
             match name.0.last().and_then(|part| part.as_ident()) {
                 Some(ident) if schema_ok && alias.as_ref().is_none_or(|a| a.columns.is_empty()) => {
                     Ok((ident.clone(), alias.as_ref().map(|a| a.name.clone())))
@@ -125,10 +144,19 @@ pub(super) fn source(text: &crate::text::Text, select: &Select) -> Result<(Ident
 }
 
 /// Compiles WHERE, GROUP BY and the select list.
-pub(super) fn build(exprs: &mut Exprs<'_>, select: &Select, defaults: Defaults, ttl_column: Option<&str>) -> Result<Built, SqlError> {
+pub(super) fn build(
+    exprs: &mut Exprs<'_>,
+    select: &Select,
+    defaults: Defaults,
+    ttl_column: Option<&str>,
+) -> Result<Built, SqlError> {
     let filter = select.selection.as_ref().map(|e| where_clause(exprs, e)).transpose()?;
     let items = named_items(exprs, select)?;
     let mut keys = group_by(exprs, select, &items)?;
+    if keys.is_empty() && items.iter().all(|(expr, _)| find_aggregate(expr).is_none()) {
+        let error = SqlError::unsupported("a continuous view without GROUP BY or an aggregate");
+        return Err(error.at(exprs.text.of_span(select.select_token.0.span)));
+    }
     name_keys(exprs, &mut keys, &items);
     order_keys(exprs, &mut keys, ttl_column)?;
     let mut list = List { exprs, keys: &keys, defaults, states: Vec::new(), outputs: Vec::new() };
@@ -137,16 +165,14 @@ pub(super) fn build(exprs: &mut Exprs<'_>, select: &Select, defaults: Defaults, 
         select_items.push(SelectItem { name: name.clone(), expr: list.item(expr)? });
     }
     let (states, outputs) = (list.states, list.outputs);
-    if keys.is_empty() && states.is_empty() {
-        let message = "a continuous view without GROUP BY or an aggregate is not supported";
-        return Err(SqlError::new("0A000", message).at(exprs.text.of_span(select.select_token.0.span)));
-    }
     Ok(Built { filter, keys, states, outputs, select: select_items })
 }
 
 fn where_clause(exprs: &mut Exprs<'_>, expr: &Expr) -> Result<ExprId, SqlError> {
     if let Some(name) = find_aggregate(expr) {
-        return Err(SqlError::new("42803", "aggregate functions are not allowed in WHERE").at(exprs.text.of(&name)));
+        return Err(
+            SqlError::new("42803", "aggregate functions are not allowed in WHERE").at(exprs.text.of(&name))
+        );
     }
     exprs.boolean(expr, "WHERE")
 }
@@ -160,12 +186,14 @@ fn named_items(exprs: &Exprs<'_>, select: &Select) -> Result<Vec<(Expr, String)>
             ast::SelectItem::ExprWithAlias { expr, alias } => (expr, fold(alias)),
             _ => {
                 let at = exprs.text.of(item).or_else(|| exprs.text.of_span(select.select_token.0.span));
-                return Err(SqlError::unsupported("* in a continuous view's definition").at(at));
+                return Err(SqlError::not_in_definition("*").at(at));
             }
         };
         if items.iter().any(|(_, before)| *before == name) {
             let message = format!("column \"{name}\" appears twice in the select list");
-            return Err(SqlError::new("42701", message).at(exprs.text.of(expr)).with_hint("name one of them with AS"));
+            return Err(SqlError::new("42701", message)
+                .at(exprs.text.of(expr))
+                .with_hint("name one of them with AS"));
         }
         items.push((expr.clone(), name));
     }
@@ -195,7 +223,7 @@ fn item_name(expr: &Expr) -> String {
 }
 
 fn group_by(exprs: &mut Exprs<'_>, select: &Select, items: &[(Expr, String)]) -> Result<Vec<Key>, SqlError> {
-    let refuse = |what: &str| Err(SqlError::unsupported(format!("{what} in a continuous view's definition")));
+    let refuse = |what: &str| Err(SqlError::not_in_definition(what));
     let list = match &select.group_by {
         ast::GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => list,
         ast::GroupByExpr::Expressions(..) => return refuse("GROUP BY ... WITH"),
@@ -206,7 +234,8 @@ fn group_by(exprs: &mut Exprs<'_>, select: &Select, items: &[(Expr, String)]) ->
         let at = exprs.text.of(written);
         let expr = group_expr(exprs, written, items).map_err(|e| e.at(at))?;
         if let Some(name) = find_aggregate(expr) {
-            return Err(SqlError::new("42803", "aggregate functions are not allowed in GROUP BY").at(exprs.text.of(&name).or(at)));
+            return Err(SqlError::new("42803", "aggregate functions are not allowed in GROUP BY")
+                .at(exprs.text.of(&name).or(at)));
         }
         let (id, data_type) = exprs.any(expr)?;
         if keys.iter().all(|k| k.id != id) {
@@ -225,7 +254,11 @@ fn group_by(exprs: &mut Exprs<'_>, select: &Select, items: &[(Expr, String)]) ->
 
 /// A group expression: an ordinal, a column, an alias or the expression itself. As in PostgreSQL, a column of the
 /// stream wins over an alias.
-fn group_expr<'e>(exprs: &Exprs<'_>, written: &'e Expr, items: &'e [(Expr, String)]) -> Result<&'e Expr, SqlError> {
+fn group_expr<'e>(
+    exprs: &Exprs<'_>,
+    written: &'e Expr,
+    items: &'e [(Expr, String)],
+) -> Result<&'e Expr, SqlError> {
     match written {
         Expr::Nested(inner) => group_expr(exprs, inner, items),
         Expr::Value(value) => match &value.value {
@@ -248,8 +281,10 @@ fn group_expr<'e>(exprs: &Exprs<'_>, written: &'e Expr, items: &'e [(Expr, Strin
 fn name_keys(exprs: &Exprs<'_>, keys: &mut [Key], items: &[(Expr, String)]) {
     let mut taken: Vec<String> = Vec::new();
     for (at, key) in keys.iter_mut().enumerate() {
-        let shown = items.iter().find(|(expr, _)| key_of(exprs, expr) == Some(key.id)).map(|(_, name)| name.clone());
-        let base = shown.unwrap_or_else(|| if key.name.is_empty() { format!("key{}", at + 1) } else { key.name.clone() });
+        let shown =
+            items.iter().find(|(expr, _)| key_of(exprs, expr) == Some(key.id)).map(|(_, name)| name.clone());
+        let base = shown
+            .unwrap_or_else(|| if key.name.is_empty() { format!("key{}", at + 1) } else { key.name.clone() });
         let base = if base.starts_with('$') { format!("_{base}") } else { base };
         let mut name = base.clone();
         let mut n = 2;
@@ -272,7 +307,8 @@ fn order_keys(exprs: &Exprs<'_>, keys: &mut [Key], ttl_column: Option<&str>) -> 
     let bucket = |op: &Op| matches!(op, Op::Call(Function::DateTrunc | Function::TimeBucket, _));
     let arrival = exprs.stream.fields.len();
     let is_bucket = |key: &Key| {
-        let reads_time = exprs.nodes.any(key.id, &|op| matches!(op, Op::Column(c) if usize::from(*c) == arrival));
+        let reads_time =
+            exprs.nodes.any(key.id, &|op| matches!(op, Op::Column(c) if usize::from(*c) == arrival));
         reads_time && key.data_type == DataType::Timestamp && (bucket(&exprs.nodes.get(key.id).op))
     };
     let time = match ttl_column {
@@ -288,10 +324,13 @@ fn order_keys(exprs: &Exprs<'_>, keys: &mut [Key], ttl_column: Option<&str>) -> 
 fn ttl_key(keys: &[Key], name: &str) -> Result<usize, SqlError> {
     let hint = "ttl_column names a column of the select list that GROUP BY groups by, such as a date_trunc";
     let at = keys.iter().position(|k| k.name == name);
-    let at = at.ok_or_else(|| SqlError::new("42703", format!("ttl_column \"{name}\" is not a group key")).with_hint(hint))?;
+    let at = at.ok_or_else(|| {
+        SqlError::new("42703", format!("ttl_column \"{name}\" is not a group key")).with_hint(hint)
+    })?;
     match keys[at].data_type {
         DataType::Timestamp | DataType::Date => Ok(at),
-        _ => Err(SqlError::new("42804", format!("ttl_column \"{name}\" must be timestamptz or date")).with_hint(hint)),
+        _ => Err(SqlError::new("42804", format!("ttl_column \"{name}\" must be timestamptz or date"))
+            .with_hint(hint)),
     }
 }
 
@@ -322,14 +361,20 @@ impl List<'_, '_> {
                 self.states.len() - 1
             }
         } as u16;
-        if let Some(same) = self.outputs.iter().find(|o| o.state == state && o.finisher == aggregate.finisher) {
+        if let Some(same) = self.outputs.iter().find(|o| o.state == state && o.finisher == aggregate.finisher)
+        {
             return Ok(same.name.clone());
         }
         if self.outputs.len() >= ITEMS_MAX {
             return Err(SqlError::new("54011", format!("a view has at most {ITEMS_MAX} aggregates")));
         }
         let name = format!("${}", self.outputs.len());
-        self.outputs.push(Output { name: name.clone(), state, finisher: aggregate.finisher, data_type: aggregate.data_type });
+        self.outputs.push(Output {
+            name: name.clone(),
+            state,
+            finisher: aggregate.finisher,
+            data_type: aggregate.data_type,
+        });
         Ok(name)
     }
 
@@ -359,13 +404,18 @@ impl List<'_, '_> {
             Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
                 self.exprs.any(expr)?;
                 let name = item_name(expr);
-                let message = format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function");
+                let message = format!(
+                    "column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"
+                );
                 Err(SqlError::new("42803", message).at(self.exprs.text.of(expr)))
             }
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
                 Err(refuse_syntax(expr).at(self.exprs.text.of(expr)))
             }
             Expr::Function(f) if f.over.is_some() => self.exprs.function(f).map(|_| ()),
+            Expr::Function(f) => {
+                check_known(&function_name(f)?).map_err(|e| e.at(self.exprs.text.of(&f.name)))
+            }
             _ => Ok(()),
         }
     }

@@ -5,12 +5,17 @@ use crate::error::SqlError;
 use datafusion::arrow::array::*;
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType as ArrowType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, *};
+use datafusion::arrow::datatypes::{
+    DataType as ArrowType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, *,
+};
 use headwater::value::{DataType, Interval, Value};
 use std::sync::Arc;
 
 fn mismatch(data_type: &DataType) -> SqlError {
-    SqlError::new("XX000", format!("a value is not of its column's type {}", crate::types::type_name(data_type)))
+    SqlError::new(
+        "XX000",
+        format!("a value is not of its column's type {}", crate::types::type_name(data_type)),
+    )
 }
 
 /// An Arrow array of `values`, which must be of `data_type` or NULL.
@@ -37,7 +42,9 @@ pub(crate) fn array_from_values(values: &[Value], data_type: &DataType) -> Resul
         DataType::Text => collect!(StringArray, Value::Text(v) => v.as_str()),
         DataType::Bytea => collect!(BinaryArray, Value::Bytes(v) => v.as_slice()),
         DataType::Uuid => collect!(StringArray, Value::Bytes(v) => uuid_text(v)),
-        DataType::Interval => collect!(IntervalMonthDayNanoArray, Value::Interval(v) => interval_to_arrow(*v)),
+        DataType::Interval => {
+            collect!(IntervalMonthDayNanoArray, Value::Interval(v) => interval_to_arrow(*v))
+        }
         DataType::Timestamp => timestamps(values, data_type),
         DataType::Decimal { .. } => decimals(values, data_type),
         DataType::List(item) => lists(values, item, data_type),
@@ -46,7 +53,11 @@ pub(crate) fn array_from_values(values: &[Value], data_type: &DataType) -> Resul
     }
 }
 
-fn collect<'v, A, T>(values: &'v [Value], data_type: &DataType, get: impl Fn(&'v Value) -> Option<T>) -> Result<ArrayRef, SqlError>
+fn collect<'v, A, T>(
+    values: &'v [Value],
+    data_type: &DataType,
+    get: impl Fn(&'v Value) -> Option<T>,
+) -> Result<ArrayRef, SqlError>
 where
     A: Array + FromIterator<Option<T>> + 'static,
 {
@@ -58,7 +69,8 @@ where
 }
 
 fn timestamps(values: &[Value], data_type: &DataType) -> Result<ArrayRef, SqlError> {
-    let ints = collect::<Int64Array, _>(values, data_type, |v| if let Value::Int(v) = v { Some(*v) } else { None })?;
+    let ints =
+        collect::<Int64Array, _>(values, data_type, |v| if let Value::Int(v) = v { Some(*v) } else { None })?;
     cast(&ints, &arrow_type(data_type)).map_err(|_| mismatch(data_type))
 }
 
@@ -94,7 +106,11 @@ fn lists(values: &[Value], item: &DataType, data_type: &DataType) -> Result<Arra
     Ok(Arc::new(list.map_err(|_| mismatch(data_type))?))
 }
 
-fn structs(values: &[Value], fields: &[(String, DataType)], data_type: &DataType) -> Result<ArrayRef, SqlError> {
+fn structs(
+    values: &[Value],
+    fields: &[(String, DataType)],
+    data_type: &DataType,
+) -> Result<ArrayRef, SqlError> {
     let mut columns: Vec<Vec<Value>> = vec![Vec::with_capacity(values.len()); fields.len()];
     for value in values {
         match value {
@@ -108,7 +124,8 @@ fn structs(values: &[Value], fields: &[(String, DataType)], data_type: &DataType
     let arrays = columns.iter().zip(fields).map(|(column, (_, t))| array_from_values(column, t));
     let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
     let nulls = NullBuffer::from_iter(values.iter().map(|v| !v.is_null()));
-    let array = StructArray::try_new_with_length(super::arrow_fields(fields), arrays, Some(nulls), values.len());
+    let array =
+        StructArray::try_new_with_length(super::arrow_fields(fields), arrays, Some(nulls), values.len());
     Ok(Arc::new(array.map_err(|_| mismatch(data_type))?))
 }
 
@@ -157,7 +174,9 @@ fn scalar_at(array: &dyn Array, row: usize, data_type: &DataType) -> Result<Valu
         DataType::Decimal { .. } => Value::Decimal(array.as_primitive::<Decimal128Type>().value(row)),
         DataType::Text => Value::Text(array.as_string::<i32>().value(row).to_owned()),
         DataType::Bytea => Value::Bytes(array.as_binary::<i32>().value(row).to_vec()),
-        DataType::Uuid => super::scalar::uuid(array.as_string::<i32>().value(row)).map_or(Value::Null, Value::Bytes),
+        DataType::Uuid => {
+            super::scalar::uuid(array.as_string::<i32>().value(row)).map_or(Value::Null, Value::Bytes)
+        }
         DataType::Interval => {
             let v = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
             Value::Interval(Interval { months: v.months, days: v.days, micros: v.nanoseconds / 1_000 })
@@ -167,10 +186,16 @@ fn scalar_at(array: &dyn Array, row: usize, data_type: &DataType) -> Result<Valu
 }
 
 /// Any other Arrow width or layout: cast that one row.
-fn cast_one(array: &dyn Array, row: usize, data_type: &DataType, wanted: &ArrowType) -> Result<Value, SqlError> {
+fn cast_one(
+    array: &dyn Array,
+    row: usize,
+    data_type: &DataType,
+    wanted: &ArrowType,
+) -> Result<Value, SqlError> {
     let one = array.slice(row, 1);
     if let (ArrowType::Duration(_), DataType::Interval) = (one.data_type(), data_type) {
-        let micros = cast(&one, &ArrowType::Duration(TimeUnit::Microsecond)).map_err(|_| mismatch(data_type))?;
+        let micros =
+            cast(&one, &ArrowType::Duration(TimeUnit::Microsecond)).map_err(|_| mismatch(data_type))?;
         let micros = micros.as_primitive::<DurationMicrosecondType>().value(0);
         return Ok(Value::Interval(Interval { months: 0, days: 0, micros }));
     }
@@ -193,7 +218,9 @@ fn list_at(array: &dyn Array, row: usize, item: &DataType) -> Result<Value, SqlE
 
 fn element_type(list: &ArrowType) -> ArrowType {
     match list {
-        ArrowType::List(f) | ArrowType::LargeList(f) | ArrowType::FixedSizeList(f, _) => f.data_type().clone(),
+        ArrowType::List(f) | ArrowType::LargeList(f) | ArrowType::FixedSizeList(f, _) => {
+            f.data_type().clone()
+        }
         ArrowType::ListView(f) | ArrowType::LargeListView(f) => f.data_type().clone(),
         other => other.clone(),
     }

@@ -11,7 +11,9 @@ mod scalar;
 pub(crate) use array::{array_from_values, value_at};
 pub(crate) use scalar::{cast_text, cast_value, parse_interval, scalar_of, value_of};
 
-use datafusion::arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Fields, IntervalUnit, TimeUnit};
+use datafusion::arrow::datatypes::{
+    DataType as ArrowType, Field as ArrowField, Fields, IntervalUnit, TimeUnit,
+};
 use headwater::value::DataType;
 use std::sync::Arc;
 
@@ -82,9 +84,11 @@ fn type_of_arrow(arrow: &ArrowType) -> DataType {
         A::Interval(_) | A::Duration(_) => DataType::Interval,
         A::Binary | A::LargeBinary | A::BinaryView | A::FixedSizeBinary(_) => DataType::Bytea,
         A::Null => DataType::Null,
-        A::List(item) | A::LargeList(item) | A::FixedSizeList(item, _) | A::ListView(item) | A::LargeListView(item) => {
-            DataType::List(Box::new(type_of_field(item)))
-        }
+        A::List(item)
+        | A::LargeList(item)
+        | A::FixedSizeList(item, _)
+        | A::ListView(item)
+        | A::LargeListView(item) => DataType::List(Box::new(type_of_field(item))),
         A::Struct(fields) => {
             DataType::Struct(fields.iter().map(|f| (f.name().clone(), type_of_field(f))).collect())
         }

@@ -3,8 +3,8 @@
 use super::{arrow_type, value_at};
 use crate::error::SqlError;
 use crate::types::type_name;
-use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 use headwater::value::{DataType, Interval, Value};
@@ -30,7 +30,8 @@ pub(crate) fn value_of(scalar: &ScalarValue, data_type: &DataType) -> Option<Val
 /// # Errors
 /// `22P02` or `22007` when the text is not such a value.
 pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
-    let invalid = |code| SqlError::new(code, format!("invalid input syntax for type {}: \"{text}\"", type_name(to)));
+    let invalid =
+        |code| SqlError::new(code, format!("invalid input syntax for type {}: \"{text}\"", type_name(to)));
     let trimmed = text.trim();
     match to {
         DataType::Text => Ok(Value::Text(text.to_owned())),
@@ -64,12 +65,24 @@ pub(crate) fn parse_interval(text: &str) -> Option<Interval> {
     (nanoseconds % 1_000 == 0).then_some(Interval { months, days, micros: nanoseconds / 1_000 })
 }
 
-/// A bare number would be months to Arrow; PostgreSQL reads seconds.
+/// Spells out what Arrow reads differently: a bare number is seconds, and so on down from `02:30:00`.
 fn plain_iso(text: &str) -> String {
-    match text.parse::<f64>() {
-        Ok(_) => format!("{text} seconds"),
-        Err(_) => text.to_owned(),
+    if text.parse::<f64>().is_ok() {
+        return format!("{text} seconds");
     }
+    let words = text.split_whitespace().map(|word| clock(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// `[-]HH:MM[:SS[.ffffff]]` in words.
+fn clock(word: &str) -> Option<String> {
+    let (sign, digits) = match word.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", word.strip_prefix('+').unwrap_or(word)),
+    };
+    let (hours, rest) = digits.split_once(':')?;
+    let (minutes, seconds) = rest.split_once(':').unwrap_or((rest, "0"));
+    Some(format!("{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds"))
 }
 
 fn boolean(text: &str) -> Option<bool> {

@@ -18,7 +18,10 @@ fn samples() -> Vec<(DataType, Value)> {
         (DataType::Timestamp, Value::Int(1_700_000_000_000_001)),
         (DataType::Interval, Value::Interval(Interval { months: 1, days: -2, micros: 3 })),
         (DataType::List(Box::new(DataType::Text)), Value::List(vec![Value::Null, Value::Text("a".into())])),
-        (DataType::List(Box::new(pair)), Value::List(vec![Value::Struct(vec![Value::Bytes(vec![9; 16]), Value::Int(3)])])),
+        (
+            DataType::List(Box::new(pair)),
+            Value::List(vec![Value::Struct(vec![Value::Bytes(vec![9; 16]), Value::Int(3)])]),
+        ),
         (DataType::Null, Value::Null),
     ]
 }

@@ -17,7 +17,9 @@ const NAME_BYTES_MAX: usize = 128;
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     let position = cursor.position();
     if cursor.words(&["or", "replace"]) {
-        return Err(SqlError::unsupported("CREATE OR REPLACE").at(position).with_hint("DROP it first, or use IF NOT EXISTS"));
+        return Err(SqlError::unsupported("CREATE OR REPLACE")
+            .at(position)
+            .with_hint("DROP it first, or use IF NOT EXISTS"));
     }
     if cursor.word("stream") {
         return create_stream(cursor, false);
@@ -88,7 +90,9 @@ fn column(cursor: &mut Cursor<'_>) -> Result<Field, SqlError> {
 fn check_column(field: &Field, before: &[Field]) -> Result<(), SqlError> {
     if field.name == ARRIVAL_TIMESTAMP {
         let message = format!("every stream has a column \"{ARRIVAL_TIMESTAMP}\" already");
-        return Err(SqlError::new("42701", message).with_hint("leave it out: events carry it without being told"));
+        return Err(
+            SqlError::new("42701", message).with_hint("leave it out: events carry it without being told")
+        );
     }
     if before.iter().any(|b| b.name == field.name) {
         return Err(SqlError::new("42701", format!("column \"{}\" is named twice", field.name)));
@@ -116,8 +120,12 @@ fn create_plain_view(cursor: &mut Cursor<'_>, position: Option<u32>) -> Result<S
     let mut view = create_view(cursor)?;
     let action = view.options.iter().position(|o| o.name.name == "action").map(|at| view.options.remove(at));
     match action {
-        Some(action) if action.value.eq_ignore_ascii_case("materialize") => Ok(StatementKind::CreateView(view)),
-        Some(action) => Err(SqlError::unsupported(format!("action = {}", action.value)).at(action.value_position)),
+        Some(action) if action.value.eq_ignore_ascii_case("materialize") => {
+            Ok(StatementKind::CreateView(view))
+        }
+        Some(action) => {
+            Err(SqlError::unsupported(format!("action = {}", action.value)).at(action.value_position))
+        }
         None => Err(SqlError::unsupported("CREATE VIEW without WITH (action = materialize)")
             .at(position)
             .with_hint("CREATE CONTINUOUS VIEW name AS SELECT ...")),
@@ -134,7 +142,8 @@ fn create_view(cursor: &mut Cursor<'_>) -> Result<CreateView, SqlError> {
     }
     let start = cursor.byte();
     let query = cursor.query()?;
-    let query_sql = cursor.text().as_str().get(start..cursor.last_byte()).unwrap_or_default().trim_end().to_owned();
+    let query_sql =
+        cursor.text().as_str().get(start..cursor.last_byte()).unwrap_or_default().trim_end().to_owned();
     Ok(CreateView { name, if_not_exists, options, query, query_sql })
 }
 

@@ -162,12 +162,15 @@ impl<'a> Cursor<'a> {
 
     fn convert(&self, error: ParserError) -> SqlError {
         match error {
-            ParserError::RecursionLimitExceeded => SqlError::new("54001", "statement is nested too deeply").at(self.position()),
+            ParserError::RecursionLimitExceeded => {
+                SqlError::new("54001", "statement is nested too deeply").at(self.position())
+            }
             ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
                 let (message, position) = split_location(&message, self.text);
                 let message = lower_first(message).replace("found: EOF", "found: end of input");
                 let message = message.replace("expected: ", "expected ").replace("found: ", "found ");
-                SqlError::new("42601", format!("syntax error: {message}")).at(position.or(Some(self.text.end())))
+                SqlError::new("42601", format!("syntax error: {message}"))
+                    .at(position.or(Some(self.text.end())))
             }
         }
     }
@@ -195,10 +198,16 @@ fn check_depth(text: &Text, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
 }
 
 fn is_operator(token: &Token) -> bool {
-    let set_operation = [Keyword::AND, Keyword::OR, Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::IS];
+    let set_operation =
+        [Keyword::AND, Keyword::OR, Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::IS];
     match token {
         Token::Word(word) => set_operation.contains(&word.keyword),
-        Token::Whitespace(_) | Token::Comma | Token::SemiColon | Token::LParen | Token::RParen | Token::EOF => false,
+        Token::Whitespace(_)
+        | Token::Comma
+        | Token::SemiColon
+        | Token::LParen
+        | Token::RParen
+        | Token::EOF => false,
         Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => false,
         _ => true,
     }

@@ -204,7 +204,9 @@ fn show(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
         return Ok(StatementKind::Show(Show::Views));
     }
     let found = cursor.describe_next();
-    Err(SqlError::unsupported(format!("SHOW {found}")).at(cursor.position()).with_hint("SHOW STREAMS or SHOW VIEWS"))
+    Err(SqlError::unsupported(format!("SHOW {found}"))
+        .at(cursor.position())
+        .with_hint("SHOW STREAMS or SHOW VIEWS"))
 }
 
 #[cfg(test)]

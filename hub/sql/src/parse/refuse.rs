@@ -11,10 +11,51 @@ const STATEMENTS: &[&str] = &["select", "with", "values", "create", "drop", "sho
 
 /// SQL commands of PostgreSQL that Headwater does not have.
 const REFUSED: &[&str] = &[
-    "abort", "alter", "analyze", "begin", "call", "checkpoint", "close", "cluster", "comment", "commit", "copy",
-    "deallocate", "declare", "delete", "discard", "do", "end", "execute", "fetch", "grant", "import", "insert", "listen",
-    "load", "lock", "merge", "move", "notify", "prepare", "reassign", "refresh", "reindex", "release", "reset", "revoke",
-    "rollback", "savepoint", "security", "set", "start", "truncate", "unlisten", "update", "use", "vacuum",
+    "abort",
+    "alter",
+    "analyze",
+    "begin",
+    "call",
+    "checkpoint",
+    "close",
+    "cluster",
+    "comment",
+    "commit",
+    "copy",
+    "deallocate",
+    "declare",
+    "delete",
+    "discard",
+    "do",
+    "end",
+    "execute",
+    "fetch",
+    "grant",
+    "import",
+    "insert",
+    "listen",
+    "load",
+    "lock",
+    "merge",
+    "move",
+    "notify",
+    "prepare",
+    "reassign",
+    "refresh",
+    "reindex",
+    "release",
+    "reset",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "security",
+    "set",
+    "start",
+    "truncate",
+    "unlisten",
+    "update",
+    "use",
+    "vacuum",
 ];
 
 /// A statement that starts with none of ours.
@@ -22,13 +63,18 @@ pub(super) fn statement(cursor: &Cursor<'_>) -> SqlError {
     let word = cursor.describe_next();
     let folded = word.to_lowercase();
     if !REFUSED.contains(&folded.as_str()) {
-        let hint = nearest(&folded, STATEMENTS.iter().copied()).map(|s| format!("did you mean {}?", s.to_uppercase()));
+        let hint = nearest(&folded, STATEMENTS.iter().copied())
+            .map(|s| format!("did you mean {}?", s.to_uppercase()));
         return cursor.expected("a statement").with_hint_opt(hint);
     }
     let refused = SqlError::unsupported(folded.to_uppercase()).at(cursor.position());
     match folded.as_str() {
-        "insert" | "copy" | "load" => refused.with_hint("events reach a stream through an SDK, HTTP or `headwater load`"),
-        "update" | "delete" | "truncate" | "merge" => refused.with_hint("views change only by events; DROP a view to empty it"),
+        "insert" | "copy" | "load" => {
+            refused.with_hint("events reach a stream through an SDK, HTTP or `headwater load`")
+        }
+        "update" | "delete" | "truncate" | "merge" => {
+            refused.with_hint("views change only by events; DROP a view to empty it")
+        }
         "alter" => refused.with_hint("DROP it and CREATE it anew"),
         _ => refused,
     }
@@ -38,24 +84,64 @@ pub(super) fn statement(cursor: &Cursor<'_>) -> SqlError {
 pub(super) fn create_or_drop(cursor: &Cursor<'_>, verb: &str) -> SqlError {
     let hint = format!("{verb} STREAM or {verb} CONTINUOUS VIEW");
     let known = [
-        "aggregate", "cast", "collation", "conversion", "database", "domain", "event", "extension", "external", "function", "global",
-        "group", "index", "language", "local", "materialized", "operator", "policy", "procedure", "publication", "recursive", "role",
-        "rule", "schema", "sequence", "server", "statistics", "subscription", "table", "tablespace", "temp", "temporary", "text",
-        "transform", "trigger", "type", "unique", "unlogged", "user",
+        "aggregate",
+        "cast",
+        "collation",
+        "conversion",
+        "database",
+        "domain",
+        "event",
+        "extension",
+        "external",
+        "function",
+        "global",
+        "group",
+        "index",
+        "language",
+        "local",
+        "materialized",
+        "operator",
+        "policy",
+        "procedure",
+        "publication",
+        "recursive",
+        "role",
+        "rule",
+        "schema",
+        "sequence",
+        "server",
+        "statistics",
+        "subscription",
+        "table",
+        "tablespace",
+        "temp",
+        "temporary",
+        "text",
+        "transform",
+        "trigger",
+        "type",
+        "unique",
+        "unlogged",
+        "user",
     ];
     let what = cursor.describe_next().to_lowercase();
     if cursor.is_word(0, "continuous") && cursor.is_word(1, "transform") {
-        return SqlError::unsupported(format!("{verb} CONTINUOUS TRANSFORM")).at(cursor.position()).with_hint(hint);
+        return SqlError::unsupported(format!("{verb} CONTINUOUS TRANSFORM"))
+            .at(cursor.position())
+            .with_hint(hint);
     }
     if known.contains(&what.as_str()) {
-        return SqlError::unsupported(format!("{verb} {}", what.to_uppercase())).at(cursor.position()).with_hint(hint);
+        return SqlError::unsupported(format!("{verb} {}", what.to_uppercase()))
+            .at(cursor.position())
+            .with_hint(hint);
     }
     cursor.expected("STREAM or CONTINUOUS VIEW").with_hint(hint)
 }
 
 /// Whatever follows a column's type.
 pub(super) fn column_constraint(cursor: &Cursor<'_>) -> Result<(), SqlError> {
-    let constraints = ["not", "default", "primary", "unique", "check", "references", "constraint", "collate", "generated"];
+    let constraints =
+        ["not", "default", "primary", "unique", "check", "references", "constraint", "collate", "generated"];
     let word = cursor.describe_next().to_lowercase();
     if constraints.contains(&word.as_str()) {
         let what = if word == "not" { "NOT NULL".to_owned() } else { word.to_uppercase() };
@@ -92,7 +178,10 @@ impl Visitor for Clauses<'_> {
         if query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some() {
             return self.refuse("FOR, SETTINGS or FORMAT behind a query", query);
         }
-        if matches!(*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)) {
+        if matches!(
+            *query.body,
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_)
+        ) {
             return self.refuse("a data-modifying query", query);
         }
         ControlFlow::Continue(())
@@ -100,7 +189,9 @@ impl Visitor for Clauses<'_> {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
         match &select.into {
-            Some(_) => ControlFlow::Break(SqlError::unsupported("SELECT INTO").at(self.text.of_span(select.select_token.0.span))),
+            Some(_) => ControlFlow::Break(
+                SqlError::unsupported("SELECT INTO").at(self.text.of_span(select.select_token.0.span)),
+            ),
             None => ControlFlow::Continue(()),
         }
     }
