@@ -22,8 +22,7 @@ use crate::suggest::did_you_mean;
 use crate::text::{Text, fold};
 use aggregate::Defaults;
 use expr::Exprs;
-use headwater::ids::{PlanVersion, StreamId, ViewId};
-use headwater::plan::Plan;
+use headwater::ids::{StreamId, ViewId};
 use headwater::schema::StreamSchema;
 use headwater::value::DataType;
 use select::Built;
@@ -174,29 +173,19 @@ fn assemble(
     stream: &StreamSchema,
     groups_max: u32,
 ) -> Result<ViewDef, SqlError> {
-    let Built { mut filter, keys, mut states, outputs, select } = built;
-    let named = keys.iter().map(|k| (k.name.clone(), k.data_type.clone())).collect();
-    let mut key_ids: Vec<_> = keys.iter().map(|k| k.id).collect();
-    let state_roots = states.iter_mut().flat_map(|s| s.args.iter_mut().chain(s.filter.as_mut()));
-    let mut roots: Vec<_> = filter.iter_mut().chain(key_ids.iter_mut()).chain(state_roots).collect();
-    let nodes = nodes.prune(&mut roots);
-    let plan = Plan {
-        view: ViewId(0),
-        version: PlanVersion(1),
-        stream: stream.id,
-        nodes,
-        filter,
-        keys: key_ids,
-        states,
-        groups_max,
-    };
+    let Built { filter, keys, states, outputs, select } = built;
+    let key_ids: Vec<_> = keys.iter().map(|k| k.id).collect();
+    let plan = nodes.finish(filter, &key_ids, &states, (stream.id, groups_max))?;
+    if let Err(error) = plan.validate(stream) {
+        return Err(SqlError::new("XX000", format!("the compiled plan is not valid: {error}")));
+    }
     Ok(ViewDef {
         id: ViewId(0),
         name: create.name.name.clone(),
         query: create.query_sql.clone(),
         options: create.options.iter().map(|o| (o.name.name.clone(), o.value.clone())).collect(),
         plan,
-        keys: named,
+        keys: keys.into_iter().map(|k| (k.name, k.data_type)).collect(),
         outputs,
         select,
     })

@@ -1,41 +1,28 @@
-//! The plan under construction: nodes without duplicates.
+//! The plan under construction.
 
 use crate::error::SqlError;
-use headwater::plan::{ExprId, Node, Op};
+use headwater::ids::{PlanVersion, StreamId, ViewId};
+use headwater::plan::{ExprId, NODES_MAX, Op, Plan, PlanBuilder, PlanError, StatePlan};
 use headwater::value::{DataType, Value};
-
-/// Most nodes of a plan, counting those that are pruned at the end.
-const NODES_MAX: usize = 4_096;
 
 /// Nodes in dependency order; equal nodes are one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes {
-    nodes: Vec<Node>,
+    builder: PlanBuilder,
 }
 
 impl Nodes {
     pub(super) fn push(&mut self, op: Op, data_type: DataType) -> Result<ExprId, SqlError> {
-        let node = Node { op, data_type };
-        if let Some(at) = self.nodes.iter().position(|n| *n == node) {
-            return Ok(ExprId(at as u16));
-        }
-        if self.nodes.len() >= NODES_MAX {
-            return Err(SqlError::new(
-                "54001",
-                format!("definition is too complex: more than {NODES_MAX} expressions"),
-            ));
-        }
-        self.nodes.push(node);
-        Ok(ExprId(self.nodes.len() as u16 - 1))
+        self.builder.node(op, data_type).map_err(too_large)
     }
 
-    pub(super) fn get(&self, id: ExprId) -> &Node {
-        &self.nodes[usize::from(id.0)]
+    pub(super) fn op(&self, id: ExprId) -> &Op {
+        self.builder.op(id)
     }
 
     /// The constant at `id`, if it is one.
     pub(super) fn literal(&self, id: ExprId) -> Option<&Value> {
-        match &self.get(id).op {
+        match self.builder.op(id) {
             Op::Literal(value) => Some(value),
             _ => None,
         }
@@ -45,59 +32,35 @@ impl Nodes {
     pub(super) fn any(&self, id: ExprId, found: &impl Fn(&Op) -> bool) -> bool {
         let mut wanted = vec![false; usize::from(id.0) + 1];
         wanted[usize::from(id.0)] = true;
-        for at in (0..wanted.len()).rev() {
-            if wanted[at] {
-                if found(&self.nodes[at].op) {
+        for at in (0..=id.0).rev().filter(|at| usize::from(*at) < NODES_MAX) {
+            if wanted[usize::from(at)] {
+                let op = self.builder.op(ExprId(at));
+                if found(op) {
                     return true;
                 }
-                operands(&self.nodes[at].op).iter().for_each(|o| wanted[usize::from(o.0)] = true);
+                op.operands(&mut |operand| wanted[usize::from(operand.0)] = true);
             }
         }
         false
     }
 
-    /// Keeps what the roots need and renumbers the roots.
-    pub(super) fn prune(self, roots: &mut [&mut ExprId]) -> Vec<Node> {
-        let mut wanted = vec![false; self.nodes.len()];
-        roots.iter().for_each(|root| wanted[usize::from(root.0)] = true);
-        for at in (0..self.nodes.len()).rev() {
-            if wanted[at] {
-                mark(&self.nodes, &mut wanted, at);
-            }
+    /// The plan: what filter, keys and states do not need is left out. Ids of the view are placeholders.
+    pub(super) fn finish(
+        mut self,
+        filter: Option<ExprId>,
+        keys: &[ExprId],
+        states: &[StatePlan],
+        (stream, groups_max): (StreamId, u32),
+    ) -> Result<Plan, SqlError> {
+        filter.into_iter().for_each(|id| self.builder.filter(id));
+        keys.iter().try_for_each(|id| self.builder.key(*id).map(|_| ())).map_err(too_large)?;
+        for state in states {
+            self.builder.state(state.spec.clone(), &state.args, state.filter).map_err(too_large)?;
         }
-        let mut renumbered = vec![ExprId(0); self.nodes.len()];
-        let mut kept = Vec::new();
-        for (at, mut node) in self.nodes.into_iter().enumerate().filter(|(at, _)| wanted[*at]) {
-            operands_mut(&mut node.op).into_iter().for_each(|o| *o = renumbered[usize::from(o.0)]);
-            renumbered[at] = ExprId(kept.len() as u16);
-            kept.push(node);
-        }
-        roots.iter_mut().for_each(|root| **root = renumbered[usize::from(root.0)]);
-        kept
+        Ok(self.builder.finish(ViewId(0), PlanVersion(1), stream, groups_max))
     }
 }
 
-fn mark(nodes: &[Node], wanted: &mut [bool], at: usize) {
-    operands(&nodes[at].op).iter().for_each(|o| wanted[usize::from(o.0)] = true);
-}
-
-fn operands(op: &Op) -> Vec<ExprId> {
-    operands_mut(&mut op.clone()).into_iter().map(|o| *o).collect()
-}
-
-fn operands_mut(op: &mut Op) -> Vec<&mut ExprId> {
-    match op {
-        Op::Not(x) | Op::Negate(x) | Op::IsNull(x) | Op::IsNotNull(x) | Op::IsTrue(x) | Op::IsFalse(x) => {
-            vec![x]
-        }
-        Op::Cast { input, .. } => vec![input],
-        Op::Binary(_, a, b) => vec![a, b],
-        Op::Case { branches, otherwise } => {
-            branches.iter_mut().flat_map(|(c, r)| [c, r]).chain(otherwise).collect()
-        }
-        Op::InList { input, list, .. } => std::iter::once(input).chain(list).collect(),
-        Op::Like { input, pattern, .. } => vec![input, pattern],
-        Op::Call(_, args) => args.iter_mut().collect(),
-        _ => Vec::new(),
-    }
+fn too_large(error: PlanError) -> SqlError {
+    SqlError::new("54001", format!("definition is too complex: {error}"))
 }

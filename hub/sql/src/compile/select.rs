@@ -153,19 +153,32 @@ pub(super) fn build(
     let filter = select.selection.as_ref().map(|e| where_clause(exprs, e)).transpose()?;
     let items = named_items(exprs, select)?;
     let mut keys = group_by(exprs, select, &items)?;
-    if keys.is_empty() && items.iter().all(|(expr, _)| find_aggregate(expr).is_none()) {
-        let error = SqlError::unsupported("a continuous view without GROUP BY or an aggregate");
-        return Err(error.at(exprs.text.of_span(select.select_token.0.span)));
-    }
     name_keys(exprs, &mut keys, &items);
     order_keys(exprs, &mut keys, ttl_column)?;
     let mut list = List { exprs, keys: &keys, defaults, states: Vec::new(), outputs: Vec::new() };
+    let at = list.exprs.text.of_span(select.select_token.0.span);
     let mut select_items = Vec::new();
     for (expr, name) in &items {
-        select_items.push(SelectItem { name: name.clone(), expr: list.item(expr)? });
+        select_items.push(SelectItem {
+            name: name.clone(),
+            expr: list
+                .item(expr)
+                .map_err(|e| if keys.is_empty() { explain_plain(e, &items, at) } else { e })?,
+        });
     }
     let (states, outputs) = (list.states, list.outputs);
+    if keys.is_empty() && states.is_empty() {
+        return Err(SqlError::unsupported("a continuous view without an aggregate or GROUP BY").at(at));
+    }
     Ok(Built { filter, keys, states, outputs, select: select_items })
+}
+
+/// A SELECT without GROUP BY and aggregates is not a mistake in one column: it is another kind of view.
+fn explain_plain(error: SqlError, items: &[(Expr, String)], at: Option<u32>) -> SqlError {
+    if error.code != "42803" || items.iter().any(|(expr, _)| find_aggregate(expr).is_some()) {
+        return error;
+    }
+    SqlError::unsupported("a continuous view without an aggregate or GROUP BY").at(at)
 }
 
 fn where_clause(exprs: &mut Exprs<'_>, expr: &Expr) -> Result<ExprId, SqlError> {
@@ -309,7 +322,7 @@ fn order_keys(exprs: &Exprs<'_>, keys: &mut [Key], ttl_column: Option<&str>) -> 
     let is_bucket = |key: &Key| {
         let reads_time =
             exprs.nodes.any(key.id, &|op| matches!(op, Op::Column(c) if usize::from(*c) == arrival));
-        reads_time && key.data_type == DataType::Timestamp && (bucket(&exprs.nodes.get(key.id).op))
+        reads_time && key.data_type == DataType::Timestamp && (bucket(exprs.nodes.op(key.id)))
     };
     let time = match ttl_column {
         Some(name) => Some(ttl_key(keys, name)?),
