@@ -45,6 +45,16 @@ impl Keys {
         &self.data[start..self.ends[at]]
     }
 
+    /// The length of the longest key.
+    pub fn longest(&self) -> usize {
+        let mut start = 0;
+        self.ends.iter().fold(0, |longest, end| {
+            let len = end - start;
+            start = *end;
+            longest.max(len)
+        })
+    }
+
     /// Appends a key.
     pub fn push(&mut self, key: &[u8]) {
         self.data.extend_from_slice(key);
@@ -156,8 +166,8 @@ impl GroupTable {
         Ok(group)
     }
 
-    /// Merges all groups of a table with equal specs.
-    pub fn merge_table(&mut self, other: &GroupTable) {
+    /// Merges all groups of a table with equal specs; for each of its groups, the group here.
+    pub fn merge_table(&mut self, other: &GroupTable) -> Vec<u32> {
         let mut groups = Vec::new();
         self.group_all(&other.keys, &mut groups);
         for (mine, theirs) in self.states.iter_mut().zip(&other.states) {
@@ -165,6 +175,7 @@ impl GroupTable {
                 mine.merge_group(*into, &**theirs, from as u32);
             }
         }
+        groups
     }
 
     /// Merges one group of a table with equal specs.

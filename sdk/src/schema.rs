@@ -30,6 +30,67 @@ pub struct StreamSchema {
     pub fields: Vec<Field>,
 }
 
+/// Why a column batch was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BatchError {
+    /// The number of columns is not the schema's (with `arrival_timestamp`).
+    #[error("batch has {have} columns, the stream has {want}")]
+    Columns {
+        /// In the batch.
+        have: usize,
+        /// In the schema, `arrival_timestamp` included.
+        want: usize,
+    },
+    /// A column is shorter or longer than the last one.
+    #[error("column {0} has another number of rows")]
+    Rows(String),
+    /// A column cannot be read as its type.
+    #[error("column {column} is not valid: {reason}")]
+    Column {
+        /// Its name.
+        column: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}
+
+impl BatchError {
+    /// The stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Columns { .. } => "unknown_column",
+            Self::Rows(_) => "rows_differ",
+            Self::Column { .. } => "wrong_type",
+        }
+    }
+}
+
+impl ColumnBatch {
+    /// Checks a batch that was not built by this crate against a stream's schema; everything that takes a
+    /// batch relies on it.
+    pub fn check(&self, schema: &StreamSchema) -> Result<(), BatchError> {
+        let want = schema.fields.len() + 1;
+        if self.columns.len() != want {
+            return Err(BatchError::Columns { have: self.columns.len(), want });
+        }
+        for (at, column) in self.columns.iter().enumerate() {
+            let field = schema.fields.get(at);
+            let name = || String::from(field.map_or(ARRIVAL_TIMESTAMP, |f| f.name.as_str()));
+            if column.len() != self.rows() {
+                return Err(BatchError::Rows(name()));
+            }
+            let data_type = field.map_or(&DataType::Timestamp, |f| &f.data_type);
+            let checked = match (column.check(data_type), field) {
+                (Ok(()), None) if column.slots.is_some() => Err("arrival_timestamp is null"),
+                (checked, _) => checked,
+            };
+            checked.map_err(|reason| BatchError::Column { column: name(), reason })?;
+        }
+        Ok(())
+    }
+}
+
 impl StreamSchema {
     /// The position of a column; `arrival_timestamp` is at `fields.len()`.
     pub fn column(&self, name: &str) -> Option<usize> {

@@ -21,7 +21,7 @@ mod time;
 mod time_text;
 
 pub(crate) use cast::{cast_is_defined, float_to_int, narrow, parse_uuid};
-pub(crate) use decimal::{parse_decimal, put_decimal, rescale};
+pub(crate) use decimal::{parse_decimal, rescale};
 pub(crate) use number::float_to_decimal;
 pub(crate) use time::{DateField, DateUnit, bucket_is_valid};
 pub(crate) use time_text::{parse_date, parse_timestamp};

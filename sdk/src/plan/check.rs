@@ -3,14 +3,12 @@
 use super::{
     ExprId, KEYS_MAX, LITERAL_BYTES_MAX, NODES_MAX, Node, Op, Plan, PlanError, STATES_MAX, StatePlan, types,
 };
-use crate::aggregate::AggregateSpec;
 use crate::schema::StreamSchema;
 use crate::value::{DataType, Value, key};
 use alloc::vec::Vec;
 
 impl Plan {
-    /// Checks sizes, order, types, columns and states against the stream's schema. States' own parameters
-    /// and whether this build has them are checked when a table of them is made.
+    /// Checks sizes, order, types, columns and states against the stream's schema.
     pub fn validate(&self, schema: &StreamSchema) -> Result<(), PlanError> {
         if self.nodes.len() > NODES_MAX || self.keys.len() > KEYS_MAX || self.states.len() > STATES_MAX {
             return Err(PlanError::TooLarge);
@@ -60,8 +58,11 @@ impl Plan {
     }
 
     fn check_state(&self, at: u16, state: &StatePlan) -> Result<(), PlanError> {
-        let args: Vec<&DataType> = state.args.iter().map(|id| &self.node(*id).data_type).collect();
-        if takes(&state.spec, &args) { Ok(()) } else { Err(PlanError::State(at)) }
+        let args: Vec<DataType> = state.args.iter().map(|id| self.node(*id).data_type.clone()).collect();
+        if state.spec.validate().is_err() || !state.spec.accepts(&args) {
+            return Err(PlanError::State(at));
+        }
+        if state.spec.is_supported() { Ok(()) } else { Err(PlanError::Unsupported(at)) }
     }
 
     fn node(&self, id: ExprId) -> &Node {
@@ -74,22 +75,5 @@ fn is_sound(data_type: &DataType) -> bool {
     match data_type {
         DataType::Decimal { precision, scale } => (1..=38).contains(precision) && scale <= precision,
         other => key::is_key_type(other),
-    }
-}
-
-/// True when a state of this kind takes arguments of these types.
-fn takes(spec: &AggregateSpec, args: &[&DataType]) -> bool {
-    use AggregateSpec as S;
-    match (spec, args) {
-        (S::Count { argument: false }, []) | (S::Count { argument: true }, [_]) => true,
-        (S::Sum(t), [a]) => t.is_numeric() && t == *a,
-        (S::BitAnd(t) | S::BitOr(t), [a]) => t.is_int() && t == *a,
-        (S::Min(t) | S::Max(t) | S::Hll { value: t, .. } | S::Set { value: t, .. }, [a]) => t == *a,
-        (S::TopK { value: t, weighted: false, .. }, [a]) => t == *a,
-        (S::TopK { value: t, weighted: true, .. }, [a, DataType::Int64]) => t == *a,
-        (S::ArgMin { value, key } | S::ArgMax { value, key }, [a, b]) => value == *a && key == *b,
-        (S::Moments | S::DdSketch { .. } | S::TDigest { .. }, [a]) => **a == DataType::Float64,
-        (S::BoolAnd | S::BoolOr, [a]) => **a == DataType::Bool,
-        _ => false,
     }
 }

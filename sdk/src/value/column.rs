@@ -64,7 +64,7 @@ impl Default for BytesColumn {
 impl BytesColumn {
     /// The number of values.
     pub fn len(&self) -> usize {
-        self.offsets.len() - 1
+        self.offsets.len().saturating_sub(1)
     }
 
     /// True without values.
@@ -87,8 +87,13 @@ impl BytesColumn {
 
     /// Removes all values, keeps the memory.
     pub fn clear(&mut self) {
-        self.offsets.truncate(1);
-        self.data.clear();
+        self.truncate(0);
+    }
+
+    /// Keeps the first `rows` values; also drops what was appended to `data` after the last one.
+    pub fn truncate(&mut self, rows: usize) {
+        self.offsets.truncate(rows + 1);
+        self.data.truncate(self.offsets.last().map_or(0, |end| *end as usize));
     }
 }
 
@@ -139,6 +144,18 @@ impl ColumnData {
         self.len() == 0
     }
 
+    /// Keeps the first `rows` values.
+    pub fn truncate(&mut self, rows: usize) {
+        match self {
+            Self::Bool(v) => v.truncate(rows),
+            Self::Int(v) => v.truncate(rows),
+            Self::Float(v) => v.truncate(rows),
+            Self::Decimal(v) => v.truncate(rows),
+            Self::Interval(v) => v.truncate(rows),
+            Self::Bytes(v) => v.truncate(rows),
+        }
+    }
+
     fn push_default(&mut self) {
         match self {
             Self::Bool(v) => v.push(false),
@@ -147,17 +164,6 @@ impl ColumnData {
             Self::Decimal(v) => v.push(0),
             Self::Interval(v) => v.push(Interval::default()),
             Self::Bytes(v) => v.push(&[]),
-        }
-    }
-
-    fn clear(&mut self) {
-        match self {
-            Self::Bool(v) => v.clear(),
-            Self::Int(v) => v.clear(),
-            Self::Float(v) => v.clear(),
-            Self::Decimal(v) => v.clear(),
-            Self::Interval(v) => v.clear(),
-            Self::Bytes(v) => v.clear(),
         }
     }
 }
@@ -260,8 +266,64 @@ impl Column {
 
     /// Removes all rows, keeps the memory.
     pub fn clear(&mut self) {
-        self.data.clear();
+        self.data.truncate(0);
         self.slots = None;
+    }
+
+    /// Keeps the first `rows` rows.
+    pub fn truncate(&mut self, rows: usize) {
+        self.data.truncate(rows);
+        if let Some(slots) = &mut self.slots {
+            slots.truncate(rows);
+        }
+    }
+
+    /// Why `data_type` cannot read this column, if it cannot: another layout, parts of different lengths,
+    /// offsets that do not rise to the end of the data, text that is not UTF-8, values out of their
+    /// type's range, NaN. Columns from outside are checked once, so that kernels need not check again.
+    pub fn check(&self, data_type: &DataType) -> Result<(), &'static str> {
+        let rows = self.len();
+        if self.slots.as_ref().is_some_and(|s| s.len() != rows || s.iter().any(|slot| slot.is_error())) {
+            return Err("slots");
+        }
+        match (&self.data, data_type.physical()) {
+            (ColumnData::Bool(_), Physical::Bool) | (ColumnData::Interval(_), Physical::Interval) => Ok(()),
+            (ColumnData::Int(v), Physical::Int) => self.all(v, |v| Value::Int(*v).fits(data_type)),
+            (ColumnData::Float(v), Physical::Float) => {
+                self.all(v, |v| !v.is_nan() && Value::Float(*v).fits(data_type))
+            }
+            (ColumnData::Decimal(v), Physical::Decimal) => {
+                self.all(v, |v| Value::Decimal(*v).fits(data_type))
+            }
+            (ColumnData::Bytes(v), Physical::Bytes) => self.check_bytes(v, data_type),
+            _ => Err("layout"),
+        }
+    }
+
+    fn all<T>(&self, values: &[T], fits: impl Fn(&T) -> bool) -> Result<(), &'static str> {
+        let bad = values.iter().position(|v| !fits(v));
+        match bad.is_some_and(|_| values.iter().enumerate().any(|(row, v)| !fits(v) && self.is_valid(row))) {
+            true => Err("value out of range"),
+            false => Ok(()),
+        }
+    }
+
+    fn check_bytes(&self, v: &BytesColumn, data_type: &DataType) -> Result<(), &'static str> {
+        let rising = v.offsets.first() == Some(&0) && v.offsets.is_sorted();
+        if !rising || v.offsets.last().is_none_or(|end| *end as usize != v.data.len()) {
+            return Err("offsets");
+        }
+        match data_type {
+            // Valid as a whole and cut between characters is valid piece by piece.
+            DataType::Text => match core::str::from_utf8(&v.data) {
+                Ok(text) if v.offsets.iter().all(|at| text.is_char_boundary(*at as usize)) => Ok(()),
+                _ => Err("utf-8"),
+            },
+            DataType::Uuid if (0..v.len()).any(|row| self.is_valid(row) && v.get(row).len() != 16) => {
+                Err("uuid length")
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -14,8 +14,8 @@ mod frame;
 mod tests;
 
 pub use frame::{
-    BATCH_HEADER_BYTES_MAX, Body, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, FRAME_VERSION, Frame,
-    FrameDecoder, SEQ_WINDOW, decode_control, encode_control, encode_frame, encode_frame_into,
+    BATCH_HEADER_BYTES_MAX, Body, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, FRAME_VERSION, Frame, FrameDecoder,
+    SEQ_WINDOW, decode_control, encode_control, encode_frame, encode_frame_into,
 };
 
 use crate::ids::{BootId, CatalogVersion, Epoch, Micros, Pid, RouteVersion, Seq};
@@ -26,9 +26,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// How safe a batch is before the hub says so.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum AckLevel {
     /// In the primary's memory.

@@ -1,0 +1,285 @@
+//! Events onto columns: any `Serialize` struct or map, dynamic rows, whole batches.
+//!
+//! Owns: matching field names to columns, converting values to column types, refusing what does not fit.
+//! Must not know: views, plans, threads, the clock (callers pass the time).
+//! Invariants: a row is added whole or not at all; after the first row of a type nothing is allocated
+//! per row but what columns grow by; a buffer always holds a batch that [`ColumnBatch::check`] accepts.
+
+mod column;
+mod row;
+#[cfg(test)]
+mod tests;
+
+use crate::ids::Micros;
+use crate::schema::{ARRIVAL_TIMESTAMP, StreamSchema};
+use crate::value::Value;
+use crate::value::column::{ColumnBatch, Slot};
+use alloc::string::String;
+use alloc::vec::Vec;
+use column::Target;
+use serde::Serialize;
+
+/// Why an event was refused. Nothing of it is in the buffer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The stream has no such column.
+    #[error("unknown column {0}")]
+    UnknownColumn(String),
+    /// The value's kind does not convert to the column's type.
+    #[error("column {0} has another type")]
+    WrongType(String),
+    /// The column got NaN.
+    #[error("column {0} got NaN")]
+    NotANumber(String),
+    /// The value does not fit the column's range or precision.
+    #[error("column {0} is out of range")]
+    OutOfRange(String),
+    /// Text that does not read as the column's type.
+    #[error("column {0} cannot be read as its type")]
+    Malformed(String),
+    /// Text or bytea above [`EmitOptions::value_bytes_max`].
+    #[error("column {0} is too long")]
+    TooLong(String),
+    /// A column was given twice.
+    #[error("column {0} is given twice")]
+    Duplicate(String),
+    /// The event is not a struct or a map.
+    #[error("event is not a struct or a map")]
+    NotARow,
+    /// The event's own `Serialize` failed.
+    #[error("event cannot be serialised: {0}")]
+    Serialize(String),
+    /// The buffer holds [`EmitOptions::rows_max`] rows or 2 GiB of one column's text: evaluate and clear it.
+    #[error("buffer is full")]
+    Full,
+}
+
+impl EmitError {
+    /// The stable code of this error, as in `headwater_events_dropped_total{reason=...}`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownColumn(_) => "unknown_column",
+            Self::WrongType(_) => "wrong_type",
+            Self::NotANumber(_) => "nan",
+            Self::OutOfRange(_) => "out_of_range",
+            Self::Malformed(_) => "malformed",
+            Self::TooLong(_) => "too_long",
+            Self::Duplicate(_) => "duplicate_column",
+            Self::NotARow => "not_a_row",
+            Self::Serialize(_) => "serialize",
+            Self::Full => "buffer_full",
+        }
+    }
+}
+
+/// Limits of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmitOptions {
+    /// Longest text or bytea value in bytes. Default 64 KiB; longer ones refuse the event.
+    pub value_bytes_max: usize,
+    /// Most rows between two clears. Default 1 Mi; callers clear about every thousand.
+    pub rows_max: usize,
+}
+
+impl Default for EmitOptions {
+    fn default() -> Self {
+        Self { value_bytes_max: 64 << 10, rows_max: 1 << 20 }
+    }
+}
+
+/// What went wrong with one value; the column's name is added on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    WrongType,
+    NotANumber,
+    OutOfRange,
+    Malformed,
+    TooLong,
+    Full,
+}
+
+impl Fault {
+    fn at(self, column: &str) -> EmitError {
+        let column = String::from(column);
+        match self {
+            Self::WrongType => EmitError::WrongType(column),
+            Self::NotANumber => EmitError::NotANumber(column),
+            Self::OutOfRange => EmitError::OutOfRange(column),
+            Self::Malformed => EmitError::Malformed(column),
+            Self::TooLong => EmitError::TooLong(column),
+            Self::Full => EmitError::Full,
+        }
+    }
+}
+
+/// Rows of one stream on their way to a [`crate::rollup::Rollup`].
+///
+/// ```
+/// use headwater::emit::EventBuffer;
+/// use headwater::ids::{Micros, StreamId};
+/// use headwater::schema::{Field, StreamSchema};
+/// use headwater::value::DataType;
+/// use serde::Serialize;
+///
+/// #[derive(Serialize)]
+/// struct Pageview<'a> {
+///     url: &'a str,
+///     latency_ms: Option<f64>,
+/// }
+///
+/// let field = |name: &str, data_type| Field { name: name.into(), data_type };
+/// let fields = vec![field("url", DataType::Text), field("latency_ms", DataType::Float64)];
+/// let mut buffer = EventBuffer::new(StreamSchema { id: StreamId(1), name: "pageviews".into(), fields });
+/// buffer.push(&Pageview { url: "/", latency_ms: Some(12.5) }, Micros(1_700_000_000_000_000))?;
+/// assert_eq!(buffer.rows(), 1);
+///
+/// #[derive(Serialize)]
+/// struct Typo {
+///     uri: &'static str,
+/// }
+/// let error = buffer.push(&Typo { uri: "/" }, Micros(0)).unwrap_err();
+/// assert_eq!(error.code(), "unknown_column");
+/// assert_eq!(buffer.rows(), 1);
+/// # Ok::<(), headwater::emit::EmitError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EventBuffer {
+    schema: StreamSchema,
+    options: EmitOptions,
+    batch: ColumnBatch,
+    rows: usize,
+    /// For the n-th field of the last struct: its name's address and length, and its column.
+    fields: Vec<(usize, usize, usize)>,
+}
+
+impl EventBuffer {
+    /// An empty buffer with default limits.
+    pub fn new(schema: StreamSchema) -> Self {
+        Self::with_options(schema, EmitOptions::default())
+    }
+
+    /// An empty buffer.
+    pub fn with_options(schema: StreamSchema, options: EmitOptions) -> Self {
+        let batch = schema.empty_batch();
+        Self { schema, options, batch, rows: 0, fields: Vec::new() }
+    }
+
+    /// The stream's schema.
+    pub fn schema(&self) -> &StreamSchema {
+        &self.schema
+    }
+
+    /// The number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// True without rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// The rows, to be evaluated.
+    pub fn batch(&self) -> &ColumnBatch {
+        &self.batch
+    }
+
+    /// Removes all rows, keeps the memory.
+    pub fn clear(&mut self) {
+        self.batch.clear();
+        self.rows = 0;
+    }
+
+    /// Adds a struct or a map: its fields are columns by name, missing columns are NULL. `arrival` is used
+    /// unless the event has an `arrival_timestamp` of its own.
+    pub fn push<T: Serialize + ?Sized>(&mut self, event: &T, arrival: Micros) -> Result<(), EmitError> {
+        self.room()?;
+        match event.serialize(row::RowSerializer { buffer: self }).and_then(|()| self.complete(arrival)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.undo(error.0)),
+        }
+    }
+
+    /// Adds a row of (column name, value) pairs. A double that is a whole number fits an integer column.
+    pub fn push_values(&mut self, values: &[(&str, Value)], arrival: Micros) -> Result<(), EmitError> {
+        self.room()?;
+        let added = values.iter().try_for_each(|(name, value)| {
+            let column =
+                self.schema.column(name).ok_or_else(|| EmitError::UnknownColumn(String::from(*name)))?;
+            self.target(column)?.value(value).map_err(|fault| fault.at(name))
+        });
+        match added.and_then(|()| self.complete(arrival).map_err(|e| e.0)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.undo(error)),
+        }
+    }
+
+    #[inline]
+    fn room(&self) -> Result<(), EmitError> {
+        if self.rows < self.options.rows_max { Ok(()) } else { Err(EmitError::Full) }
+    }
+
+    /// The place for the current row's value of a column.
+    #[inline]
+    fn target(&mut self, column: usize) -> Result<Target<'_>, EmitError> {
+        let data_type = match self.schema.fields.get(column) {
+            Some(field) => &field.data_type,
+            None => &crate::value::DataType::Timestamp,
+        };
+        let out = &mut self.batch.columns[column];
+        if out.len() != self.rows {
+            return Err(EmitError::Duplicate(String::from(name_of(&self.schema, column))));
+        }
+        Ok(Target { column: out, data_type, bytes_max: self.options.value_bytes_max })
+    }
+
+    /// Fills the columns that the row did not have.
+    #[inline]
+    fn complete(&mut self, arrival: Micros) -> Result<(), row::RowError> {
+        let Some((last, others)) = self.batch.columns.split_last_mut() else { return Ok(()) };
+        for column in others {
+            if column.len() == self.rows {
+                column.push_slot(Slot::Null);
+            }
+        }
+        if last.len() == self.rows {
+            last.push(&Value::Int(arrival.0));
+        } else if !last.is_valid(self.rows) {
+            return Err(row::RowError(EmitError::WrongType(String::from(ARRIVAL_TIMESTAMP))));
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Takes an unfinished row back.
+    #[cold]
+    fn undo(&mut self, error: EmitError) -> EmitError {
+        self.batch.columns.iter_mut().for_each(|c| c.truncate(self.rows));
+        error
+    }
+
+    /// The column of the `at`-th field of a struct, found by the address of its name after the first time.
+    #[inline]
+    fn field(&mut self, at: usize, name: &'static str) -> Option<usize> {
+        let key = (name.as_ptr() as usize, name.len());
+        match self.fields.get(at) {
+            Some((address, len, column)) if (*address, *len) == key => Some(*column),
+            _ => self.find_field(at, name),
+        }
+    }
+
+    #[cold]
+    fn find_field(&mut self, at: usize, name: &'static str) -> Option<usize> {
+        let column = self.schema.column(name)?;
+        self.fields.truncate(at);
+        if self.fields.len() == at {
+            self.fields.push((name.as_ptr() as usize, name.len(), column));
+        }
+        Some(column)
+    }
+}
+
+fn name_of(schema: &StreamSchema, column: usize) -> &str {
+    schema.fields.get(column).map_or(ARRIVAL_TIMESTAMP, |f| &f.name)
+}

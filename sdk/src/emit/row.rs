@@ -1,0 +1,465 @@
+//! The serde side: a row is a struct or a map, a column's value is a scalar.
+
+use super::column::Target;
+use super::{EmitError, EventBuffer, Fault, name_of};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Display;
+use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
+
+/// An [`EmitError`] on its way through a `Serialize` implementation.
+#[derive(Debug)]
+pub(super) struct RowError(pub EmitError);
+
+impl Display for RowError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl core::error::Error for RowError {}
+
+impl Error for RowError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self(EmitError::Serialize(message.to_string()))
+    }
+}
+
+/// A fault of one value, before its column's name is known.
+#[derive(Debug)]
+pub(super) enum ValueError {
+    Fault(Fault),
+    Custom(String),
+}
+
+impl From<Fault> for ValueError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Display for ValueError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Fault(_) => f.write_str("value does not fit its column"),
+            Self::Custom(message) => f.write_str(message),
+        }
+    }
+}
+
+impl core::error::Error for ValueError {}
+
+impl Error for ValueError {
+    fn custom<T: Display>(message: T) -> Self {
+        Self::Custom(message.to_string())
+    }
+}
+
+/// Serialises one event into a buffer's unfinished row.
+pub(super) struct RowSerializer<'a> {
+    pub buffer: &'a mut EventBuffer,
+}
+
+impl RowSerializer<'_> {
+    #[inline]
+    fn put<T: Serialize + ?Sized>(&mut self, column: usize, value: &T) -> Result<(), RowError> {
+        let target = self.buffer.target(column).map_err(RowError)?;
+        value.serialize(ValueSerializer(target)).map_err(|error| self.name(column, error))
+    }
+
+    #[cold]
+    fn name(&self, column: usize, error: ValueError) -> RowError {
+        let column = name_of(&self.buffer.schema, column);
+        RowError(match error {
+            ValueError::Fault(fault) => fault.at(column),
+            ValueError::Custom(message) => EmitError::Serialize(message),
+        })
+    }
+}
+
+macro_rules! refuse {
+    ($error:expr; $($method:ident($($arg:ident: $type:ty),*) -> $ok:ty;)*) => {
+        $(fn $method(self, $($arg: $type),*) -> Result<$ok, Self::Error> {
+            $(let _ = $arg;)*
+            Err($error)
+        })*
+    };
+}
+
+const NOT_A_ROW: RowError = RowError(EmitError::NotARow);
+
+impl<'a> Serializer for RowSerializer<'a> {
+    type Ok = ();
+    type Error = RowError;
+    type SerializeSeq = Impossible<(), RowError>;
+    type SerializeTuple = Impossible<(), RowError>;
+    type SerializeTupleStruct = Impossible<(), RowError>;
+    type SerializeTupleVariant = Impossible<(), RowError>;
+    type SerializeMap = MapRow<'a>;
+    type SerializeStruct = StructRow<'a>;
+    type SerializeStructVariant = StructRow<'a>;
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<StructRow<'a>, RowError> {
+        Ok(StructRow { row: self, at: 0 })
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<StructRow<'a>, RowError> {
+        Ok(StructRow { row: self, at: 0 })
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<MapRow<'a>, RowError> {
+        Ok(MapRow { row: self, column: None })
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), RowError> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), RowError> {
+        value.serialize(self)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), RowError> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), RowError> {
+        Ok(())
+    }
+
+    refuse! { NOT_A_ROW;
+        serialize_bool(v: bool) -> ();
+        serialize_i8(v: i8) -> ();
+        serialize_i16(v: i16) -> ();
+        serialize_i32(v: i32) -> ();
+        serialize_i64(v: i64) -> ();
+        serialize_u8(v: u8) -> ();
+        serialize_u16(v: u16) -> ();
+        serialize_u32(v: u32) -> ();
+        serialize_u64(v: u64) -> ();
+        serialize_f32(v: f32) -> ();
+        serialize_f64(v: f64) -> ();
+        serialize_char(v: char) -> ();
+        serialize_str(v: &str) -> ();
+        serialize_bytes(v: &[u8]) -> ();
+        serialize_none() -> ();
+        serialize_unit() -> ();
+        serialize_unit_variant(n: &'static str, i: u32, v: &'static str) -> ();
+        serialize_seq(l: Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(l: usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(n: &'static str, l: usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(n: &'static str, i: u32, v: &'static str, l: usize) -> Self::SerializeTupleVariant;
+    }
+}
+
+/// A struct's fields in order.
+pub(super) struct StructRow<'a> {
+    row: RowSerializer<'a>,
+    at: usize,
+}
+
+impl SerializeStruct for StructRow<'_> {
+    type Ok = ();
+    type Error = RowError;
+
+    #[inline]
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), RowError> {
+        let Some(column) = self.row.buffer.field(self.at, name) else {
+            return Err(RowError(EmitError::UnknownColumn(String::from(name))));
+        };
+        self.at += 1;
+        self.row.put(column, value)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), RowError> {
+        Ok(())
+    }
+}
+
+impl serde::ser::SerializeStructVariant for StructRow<'_> {
+    type Ok = ();
+    type Error = RowError;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<(), RowError> {
+        SerializeStruct::serialize_field(self, name, value)
+    }
+
+    fn end(self) -> Result<(), RowError> {
+        Ok(())
+    }
+}
+
+/// A map's entries; keys are column names.
+pub(super) struct MapRow<'a> {
+    row: RowSerializer<'a>,
+    column: Option<usize>,
+}
+
+impl SerializeMap for MapRow<'_> {
+    type Ok = ();
+    type Error = RowError;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), RowError> {
+        self.column = Some(key.serialize(NameSerializer(&self.row.buffer.schema))?);
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), RowError> {
+        let column = self.column.take().ok_or_else(|| RowError::custom("a map value came before its key"))?;
+        self.row.put(column, value)
+    }
+
+    fn end(self) -> Result<(), RowError> {
+        Ok(())
+    }
+}
+
+/// Finds the column that a map's key names.
+struct NameSerializer<'a>(&'a crate::schema::StreamSchema);
+
+impl Serializer for NameSerializer<'_> {
+    type Ok = usize;
+    type Error = RowError;
+    type SerializeSeq = Impossible<usize, RowError>;
+    type SerializeTuple = Impossible<usize, RowError>;
+    type SerializeTupleStruct = Impossible<usize, RowError>;
+    type SerializeTupleVariant = Impossible<usize, RowError>;
+    type SerializeMap = Impossible<usize, RowError>;
+    type SerializeStruct = Impossible<usize, RowError>;
+    type SerializeStructVariant = Impossible<usize, RowError>;
+
+    fn serialize_str(self, name: &str) -> Result<usize, RowError> {
+        self.0.column(name).ok_or_else(|| RowError(EmitError::UnknownColumn(String::from(name))))
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<usize, RowError> {
+        self.serialize_str(name)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        v: &T,
+    ) -> Result<usize, RowError> {
+        v.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<usize, RowError> {
+        Err(NOT_A_ROW)
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<usize, RowError> {
+        value.serialize(self)
+    }
+
+    refuse! { NOT_A_ROW;
+        serialize_bool(v: bool) -> usize;
+        serialize_i8(v: i8) -> usize;
+        serialize_i16(v: i16) -> usize;
+        serialize_i32(v: i32) -> usize;
+        serialize_i64(v: i64) -> usize;
+        serialize_u8(v: u8) -> usize;
+        serialize_u16(v: u16) -> usize;
+        serialize_u32(v: u32) -> usize;
+        serialize_u64(v: u64) -> usize;
+        serialize_f32(v: f32) -> usize;
+        serialize_f64(v: f64) -> usize;
+        serialize_char(v: char) -> usize;
+        serialize_bytes(v: &[u8]) -> usize;
+        serialize_none() -> usize;
+        serialize_unit() -> usize;
+        serialize_unit_struct(n: &'static str) -> usize;
+        serialize_seq(l: Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple(l: usize) -> Self::SerializeTuple;
+        serialize_tuple_struct(n: &'static str, l: usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(n: &'static str, i: u32, v: &'static str, l: usize) -> Self::SerializeTupleVariant;
+        serialize_map(l: Option<usize>) -> Self::SerializeMap;
+        serialize_struct(n: &'static str, l: usize) -> Self::SerializeStruct;
+        serialize_struct_variant(n: &'static str, i: u32, v: &'static str, l: usize) -> Self::SerializeStructVariant;
+    }
+}
+
+/// Serialises one value into its column.
+struct ValueSerializer<'a>(Target<'a>);
+
+macro_rules! values {
+    ($($method:ident($type:ty) => $to:ident($convert:expr);)*) => {
+        $(#[inline]
+        fn $method(self, v: $type) -> Result<(), ValueError> {
+            let convert: fn($type) -> _ = $convert;
+            Ok(self.0.$to(convert(v))?)
+        })*
+    };
+}
+
+const WRONG_TYPE: ValueError = ValueError::Fault(Fault::WrongType);
+
+impl<'a> Serializer for ValueSerializer<'a> {
+    type Ok = ();
+    type Error = ValueError;
+    type SerializeSeq = ByteSeq<'a>;
+    type SerializeTuple = ByteSeq<'a>;
+    type SerializeTupleStruct = Impossible<(), ValueError>;
+    type SerializeTupleVariant = Impossible<(), ValueError>;
+    type SerializeMap = Impossible<(), ValueError>;
+    type SerializeStruct = Impossible<(), ValueError>;
+    type SerializeStructVariant = Impossible<(), ValueError>;
+
+    values! {
+        serialize_bool(bool) => bool(|v| v);
+        serialize_i8(i8) => int(i64::from);
+        serialize_i16(i16) => int(i64::from);
+        serialize_i32(i32) => int(i64::from);
+        serialize_i64(i64) => int(|v| v);
+        serialize_u8(u8) => int(i64::from);
+        serialize_u16(u16) => int(i64::from);
+        serialize_u32(u32) => int(i64::from);
+        serialize_u64(u64) => int128(i128::from);
+        serialize_i128(i128) => int128(|v| v);
+        serialize_f32(f32) => float(f64::from);
+        serialize_f64(f64) => float(|v| v);
+    }
+
+    fn serialize_u128(self, v: u128) -> Result<(), ValueError> {
+        Ok(self.0.int128(i128::try_from(v).map_err(|_| Fault::OutOfRange)?)?)
+    }
+
+    #[inline]
+    fn serialize_str(self, v: &str) -> Result<(), ValueError> {
+        Ok(self.0.text(v)?)
+    }
+
+    fn serialize_bytes(self, v: &[u8]) -> Result<(), ValueError> {
+        Ok(self.0.bytes(v)?)
+    }
+
+    fn serialize_char(self, v: char) -> Result<(), ValueError> {
+        self.serialize_str(v.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_none(self) -> Result<(), ValueError> {
+        Ok(self.0.null()?)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), ValueError> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), ValueError> {
+        self.serialize_none()
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<(), ValueError> {
+        self.serialize_str(name)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        v: &T,
+    ) -> Result<(), ValueError> {
+        v.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), ValueError> {
+        Err(WRONG_TYPE)
+    }
+
+    fn serialize_seq(self, len: Option<usize>) -> Result<ByteSeq<'a>, ValueError> {
+        // The limit also bounds what a lying length can reserve.
+        let len = len.unwrap_or(0).min(self.0.bytes_max);
+        Ok(ByteSeq { target: self.0, bytes: Vec::with_capacity(len) })
+    }
+
+    fn serialize_tuple(self, len: usize) -> Result<ByteSeq<'a>, ValueError> {
+        self.serialize_seq(Some(len))
+    }
+
+    refuse! { WRONG_TYPE;
+        serialize_unit_struct(n: &'static str) -> ();
+        serialize_tuple_struct(n: &'static str, l: usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(n: &'static str, i: u32, v: &'static str, l: usize) -> Self::SerializeTupleVariant;
+        serialize_map(l: Option<usize>) -> Self::SerializeMap;
+        serialize_struct(n: &'static str, l: usize) -> Self::SerializeStruct;
+        serialize_struct_variant(n: &'static str, i: u32, v: &'static str, l: usize) -> Self::SerializeStructVariant;
+    }
+}
+
+/// A sequence of integers 0..=255: how serde shows `Vec<u8>` and `[u8; 16]`.
+pub(super) struct ByteSeq<'a> {
+    target: Target<'a>,
+    bytes: Vec<u8>,
+}
+
+impl SerializeSeq for ByteSeq<'_> {
+    type Ok = ();
+    type Error = ValueError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
+        let mut byte = crate::value::column::Column::new(&crate::value::DataType::Int16);
+        let data_type = &crate::value::DataType::Int16;
+        value.serialize(ValueSerializer(Target { column: &mut byte, data_type, bytes_max: 0 }))?;
+        match byte.value(0, data_type) {
+            crate::value::Value::Int(v) => self.bytes.push(u8::try_from(v).map_err(|_| Fault::WrongType)?),
+            _ => return Err(WRONG_TYPE),
+        }
+        Ok(())
+    }
+
+    fn end(self) -> Result<(), ValueError> {
+        Ok(self.target.bytes(&self.bytes)?)
+    }
+}
+
+impl serde::ser::SerializeTuple for ByteSeq<'_> {
+    type Ok = ();
+    type Error = ValueError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
+        SerializeSeq::serialize_element(self, value)
+    }
+
+    fn end(self) -> Result<(), ValueError> {
+        SerializeSeq::end(self)
+    }
+}

@@ -1,0 +1,268 @@
+use super::*;
+use crate::aggregate::AggregateSpec;
+use crate::codec::Reader;
+use crate::group::OTHER_KEY;
+use crate::ids::StreamId;
+use crate::plan::{BinaryOp, Op, PlanBuilder};
+use crate::schema::Field;
+use crate::value::{DataType, Value, key};
+use crate::wire::batch::DropReason;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use proptest::prelude::*;
+
+fn schema() -> StreamSchema {
+    let field = |name: &str, data_type| Field { name: String::from(name), data_type };
+    let fields = vec![field("k", DataType::Text), field("x", DataType::Int64), field("y", DataType::Int64)];
+    StreamSchema { id: StreamId(1), name: String::from("s"), fields }
+}
+
+/// `SELECT k, count(*), sum(x), count(*) FILTER (WHERE 10 / y > 1) WHERE x < limit GROUP BY k`
+fn plan(view: u32, version: u32, limit: i64, groups_max: u32) -> Plan {
+    let mut b = PlanBuilder::new();
+    let int = DataType::Int64;
+    let (k, x, y) = (
+        b.column(0, DataType::Text).expect("room"),
+        b.column(1, int.clone()).expect("room"),
+        b.column(2, int.clone()).expect("room"),
+    );
+    let lit = |b: &mut PlanBuilder, v| b.literal(Value::Int(v), DataType::Int64).expect("room");
+    let (limit, ten, one) = (lit(&mut b, limit), lit(&mut b, 10), lit(&mut b, 1));
+    let small = b.node(Op::Binary(BinaryOp::Lt, x, limit), DataType::Bool).expect("room");
+    let ratio = b.node(Op::Binary(BinaryOp::Divide, ten, y), int.clone()).expect("room");
+    let large = b.node(Op::Binary(BinaryOp::Gt, ratio, one), DataType::Bool).expect("room");
+    b.filter(small);
+    b.key(k).expect("room");
+    b.state(AggregateSpec::Count { argument: false }, &[], None).expect("room");
+    b.state(AggregateSpec::Sum(int), &[x], None).expect("room");
+    b.state(AggregateSpec::Count { argument: false }, &[], Some(large)).expect("room");
+    b.finish(ViewId(view), PlanVersion(version), StreamId(1), groups_max)
+}
+
+type Row = (Option<String>, Option<i64>, Option<i64>);
+
+fn batch(rows: &[Row]) -> ColumnBatch {
+    let mut batch = schema().empty_batch();
+    let or_null = |v: &Option<i64>| v.map_or(Value::Null, Value::Int);
+    for (k, x, y) in rows {
+        let k = k.clone().map_or(Value::Null, Value::Text);
+        let values = [k, or_null(x), or_null(y), Value::Int(0)];
+        for (column, value) in batch.columns.iter_mut().zip(&values) {
+            assert!(column.push(value));
+        }
+    }
+    batch.check(&schema()).expect("a valid batch");
+    batch
+}
+
+fn rollup(plans: Vec<Plan>) -> Rollup {
+    let mut rollup = Rollup::new(schema(), RollupOptions::default());
+    assert_eq!(rollup.set_plans(schema(), plans), []);
+    rollup
+}
+
+/// Counts and sums by key, from the canonical bytes: (count, sum, filtered count).
+type Totals = BTreeMap<Vec<u8>, (u64, i128, u64)>;
+
+fn totals(partials: &[ViewPartials], view: u32) -> Totals {
+    let mut out = Totals::new();
+    for p in partials.iter().filter(|p| p.view == ViewId(view)) {
+        for g in 0..p.table.len() as u32 {
+            let mut bytes = Vec::new();
+            p.table.encode_states(g, &mut bytes);
+            let mut merged = GroupTable::new(p.table.specs());
+            merged.merge_encoded(&[], &mut Reader::new(&bytes)).expect("canonical");
+            let entry = out.entry(p.table.key(g).to_vec()).or_default();
+            let value = |at: usize| {
+                merged.states()[at].finish(0, &crate::aggregate::Finisher::Value).expect("in range")
+            };
+            let int = |v: Value| match v {
+                Value::Int(v) => i128::from(v),
+                Value::Decimal(v) => v,
+                _ => 0,
+            };
+            entry.0 += int(value(0)) as u64;
+            entry.1 += int(value(1));
+            entry.2 += int(value(2)) as u64;
+        }
+    }
+    out
+}
+
+/// The oracle: SQL's answer row by row, and the number of rows rejected for division by zero.
+fn expected(rows: &[Row], limit: i64) -> (Totals, u64) {
+    let (mut out, mut rejected) = (Totals::new(), 0);
+    for (k, x, y) in rows {
+        let Some(x) = x.filter(|x| *x < limit) else { continue };
+        let large = match y {
+            Some(0) => {
+                rejected += 1;
+                continue;
+            }
+            Some(y) => 10 / y > 1,
+            None => false,
+        };
+        let value = k.clone().map_or(Value::Null, Value::Text);
+        let key = key::encode_key(&[value], &[DataType::Text]).expect("fits");
+        let entry = out.entry(key).or_default();
+        *entry = (entry.0 + 1, entry.1 + i128::from(x), entry.2 + u64::from(large));
+    }
+    (out, rejected)
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let row = (
+        proptest::option::weighted(0.9, "[a-c\u{0}]{0,2}"),
+        proptest::option::weighted(0.9, -20i64..20),
+        proptest::option::weighted(0.9, -3i64..12),
+    );
+    proptest::collection::vec(row, 0..80)
+}
+
+fn sum_all(totals: &Totals) -> (u64, i128, u64) {
+    totals.values().fold((0, 0, 0), |a, b| (a.0 + b.0, a.1 + b.1, a.2 + b.2))
+}
+
+proptest! {
+    #[test]
+    fn a_rollup_is_what_recomputing_gives(batches in proptest::collection::vec(rows(), 1..4)) {
+        let mut rollup = rollup(vec![plan(1, 1, 10, 1000), plan(2, 1, 100, 1000)]);
+        batches.iter().for_each(|rows| rollup.push(&batch(rows)));
+        let all: Vec<Row> = batches.concat();
+        prop_assert_eq!(rollup.take_events(), all.len() as u64);
+        let partials = rollup.drain();
+        for (view, limit) in [(1, 10), (2, 100)] {
+            let (want, rejected) = expected(&all, limit);
+            prop_assert_eq!(totals(&partials, view), want.clone());
+            let found = partials.iter().find(|p| p.view == ViewId(view));
+            let counted = found.map_or(0, |p| p.rejected.get(DropReason::DivisionByZero));
+            prop_assert_eq!(counted, rejected);
+            prop_assert_eq!(found.map_or(0, |p| p.events), sum_all(&want).0);
+        }
+        prop_assert!(rollup.drain().is_empty());
+    }
+
+    #[test]
+    fn threads_merge_to_what_one_would_have(a in rows(), b in rows(), c in rows()) {
+        let plans = vec![plan(1, 1, 10, 1000)];
+        let (mut one, mut two) = (rollup(plans.clone()), rollup(plans.clone()));
+        let mut main = rollup(plans);
+        one.push(&batch(&a));
+        two.push(&batch(&b));
+        main.push(&batch(&c));
+        main.merge(one.drain());
+        main.merge(two.drain());
+        let (want, rejected) = expected(&[a, b, c].concat(), 10);
+        let partials = main.drain();
+        prop_assert!(partials.len() <= 1);
+        prop_assert_eq!(totals(&partials, 1), want);
+        let counted: u64 = partials.iter().map(|p| p.rejected.get(DropReason::DivisionByZero)).sum();
+        prop_assert_eq!(counted, rejected);
+    }
+
+    #[test]
+    fn swaps_of_plans_lose_nothing(a in rows(), b in rows(), c in rows()) {
+        let mut rollup = rollup(vec![plan(1, 1, 10, 1000), plan(2, 1, 10, 1000)]);
+        rollup.push(&batch(&a));
+        // View 1 changes, view 2 stays, view 3 is new.
+        rollup.set_plans(schema(), vec![plan(1, 2, 5, 1000), plan(2, 1, 10, 1000), plan(3, 1, 10, 1000)]);
+        rollup.push(&batch(&b));
+        // View 1 comes back as it was, view 2 goes.
+        rollup.set_plans(schema(), vec![plan(1, 1, 10, 1000), plan(3, 1, 10, 1000)]);
+        rollup.push(&batch(&c));
+        let partials = rollup.drain();
+        let of = |view: u32, version: u32| {
+            let mut out = Totals::new();
+            for p in partials.iter().filter(|p| (p.view, p.version) == (ViewId(view), PlanVersion(version))) {
+                for (k, v) in totals(core::slice::from_ref(p), view) {
+                    let e = out.entry(k).or_default();
+                    *e = (e.0 + v.0, e.1 + v.1, e.2 + v.2);
+                }
+            }
+            out
+        };
+        prop_assert_eq!(of(1, 1), expected(&[a.clone(), c.clone()].concat(), 10).0);
+        prop_assert_eq!(of(1, 2), expected(&b, 5).0);
+        prop_assert_eq!(of(2, 1), expected(&[a, b.clone()].concat(), 10).0);
+        prop_assert_eq!(of(3, 1), expected(&[b, c].concat(), 10).0);
+    }
+}
+
+#[test]
+fn the_cap_keeps_heavy_groups_and_exact_totals() {
+    let mut rollup = rollup(vec![plan(1, 1, i64::MAX, 10)]);
+    let mut all: Vec<Row> = Vec::new();
+    for i in 0..20_000i64 {
+        // Five heavy keys among a flood of keys seen once.
+        let key = if i % 4 == 0 { alloc::format!("heavy{}", i / 4 % 5) } else { alloc::format!("once{i}") };
+        all.push((Some(key), Some(i), Some(1)));
+    }
+    all.chunks(777).for_each(|rows| rollup.push(&batch(rows)));
+    assert!(rollup.groups() <= 10 + 1024 + 777, "the table stays near its cap");
+    let partials = rollup.drain();
+    assert_eq!(partials.len(), 1);
+    let found = totals(&partials, 1);
+    assert_eq!(found.len(), 11, "ten groups and (other)");
+    assert!(found.contains_key(OTHER_KEY));
+    let (want, _) = expected(&all, i64::MAX);
+    assert_eq!(sum_all(&found), sum_all(&want));
+    for (key, heavy) in want.iter().filter(|(_, v)| v.0 > 1) {
+        assert_eq!(found.get(key), Some(heavy), "a heavy group is whole");
+    }
+}
+
+#[test]
+fn merging_also_keeps_the_cap() {
+    let rows = |from: i64| -> Vec<Row> {
+        (from..from + 3000).map(|i| (Some(alloc::format!("k{i}")), Some(1), Some(1))).collect()
+    };
+    let plans = vec![plan(1, 1, 10, 100)];
+    let (mut main, mut other) = (rollup(plans.clone()), rollup(plans));
+    main.push(&batch(&rows(0)));
+    other.push(&batch(&rows(2000)));
+    main.merge(other.drain());
+    let partials = main.drain();
+    assert_eq!(partials[0].table.len(), 101);
+    assert_eq!(sum_all(&totals(&partials, 1)), (6000, 6000, 6000));
+}
+
+#[test]
+fn a_key_over_the_limit_is_rejected_for_its_view_only() {
+    let mut rollup = rollup(vec![plan(1, 1, 10, 100)]);
+    rollup.set_options(RollupOptions { key_bytes_max: 8 });
+    let key = |len: usize| Some("x".repeat(len));
+    rollup.push(&batch(&[
+        (key(7), Some(1), Some(1)),
+        (key(8), Some(2), Some(1)),
+        (key(0), Some(3), Some(1)),
+    ]));
+    let partials = rollup.drain();
+    assert_eq!(partials[0].rejected.get(DropReason::KeyTooLong), 1);
+    assert_eq!(sum_all(&totals(&partials, 1)), (2, 4, 2));
+}
+
+#[test]
+fn a_view_without_keys_has_one_group_once_a_row_came() {
+    let mut whole = plan(1, 1, 10, 1);
+    whole.keys.clear();
+    let mut rollup = rollup(vec![whole]);
+    rollup.push(&batch(&[]));
+    rollup.push(&batch(&[(None, Some(99), Some(1))]));
+    assert!(rollup.drain().is_empty(), "no row passed the filter");
+    rollup.push(&batch(&[(None, Some(1), Some(1)), (None, Some(2), Some(0))]));
+    let partials = rollup.drain();
+    assert_eq!(totals(&partials, 1), Totals::from([(vec![], (1, 1, 1))]));
+    assert_eq!(partials[0].events, 1);
+}
+
+#[test]
+fn a_plan_that_does_not_fit_is_left_out_alone() {
+    let mut wrong = plan(7, 1, 10, 10);
+    wrong.stream = StreamId(2);
+    let mut rollup = Rollup::new(schema(), RollupOptions::default());
+    let refused = rollup.set_plans(schema(), vec![wrong, plan(1, 1, 10, 10)]);
+    assert_eq!(refused, [(ViewId(7), PlanError::Stream)]);
+    rollup.push(&batch(&[(None, Some(1), None)]));
+    assert_eq!(rollup.drain().len(), 1);
+}

@@ -1,0 +1,222 @@
+//! One view's plan, its groups and what becomes of a batch's rows.
+
+use super::ViewPartials;
+use super::cap;
+use super::keys::encode_keys;
+use crate::expr::Program;
+use crate::group::{GroupTable, Keys};
+use crate::ids::ViewId;
+use crate::plan::{Plan, PlanError, StatePlan};
+use crate::schema::StreamSchema;
+use crate::value::DataType;
+use crate::value::column::{Column, ColumnBatch, ColumnData, Slot};
+use crate::wire::batch::{DropCounts, DropReason};
+use alloc::vec::Vec;
+
+/// Buffers that all views of a rollup reuse.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// The rows that reach the view's groups.
+    rows: Vec<u32>,
+    keys: Keys,
+    groups: Vec<u32>,
+    /// Rows and groups of a state with a FILTER.
+    some_rows: Vec<u32>,
+    some_groups: Vec<u32>,
+}
+
+#[derive(Debug)]
+pub(super) struct View {
+    plan: Plan,
+    program: Program,
+    key_types: Vec<DataType>,
+    now: ViewPartials,
+}
+
+impl View {
+    pub fn new(plan: Plan, schema: &StreamSchema) -> Result<Self, (ViewId, PlanError)> {
+        let program = Program::compile(&plan, schema).map_err(|error| (plan.view, error))?;
+        let now = empty(&plan).ok_or((plan.view, PlanError::Unsupported(0)))?;
+        let key_types = plan.keys.iter().map(|id| plan.nodes[usize::from(id.0)].data_type.clone()).collect();
+        Ok(Self { plan, program, key_types, now })
+    }
+
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub fn groups(&self) -> usize {
+        self.now.table.len()
+    }
+
+    pub fn heap_bytes(&self) -> usize {
+        self.now.table.heap_bytes()
+    }
+
+    /// True when `partials` were made with this plan.
+    pub fn made(&self, partials: &ViewPartials) -> bool {
+        (self.plan.view, self.plan.version) == (partials.view, partials.version)
+            && self.now.table.specs() == partials.table.specs()
+    }
+
+    pub fn merge(&mut self, partials: &ViewPartials) {
+        self.now.merge(partials);
+        self.cap(self.slack());
+    }
+
+    pub fn drain(&mut self) -> ViewPartials {
+        self.cap(0);
+        // The specs were supported when the view was made, and still are.
+        let next = empty(&self.plan).unwrap_or_else(|| unreachable!("a view's specs are supported"));
+        core::mem::replace(&mut self.now, next)
+    }
+
+    pub fn push(&mut self, batch: &ColumnBatch, key_bytes_max: usize, scratch: &mut Scratch) {
+        self.program.evaluate_filter(batch);
+        self.select(batch, &mut scratch.rows);
+        if scratch.rows.is_empty() {
+            return;
+        }
+        self.program.evaluate_rest(batch);
+        self.reject_failed(batch, &mut scratch.rows);
+        self.find_groups(batch, key_bytes_max, scratch);
+        self.update(batch, scratch);
+        self.now.events += scratch.rows.len() as u64;
+        self.cap(self.slack());
+    }
+
+    /// The rows for which the filter is true. Errors in the filter reject the row.
+    fn select(&mut self, batch: &ColumnBatch, rows: &mut Vec<u32>) {
+        rows.clear();
+        let all = 0..batch.rows() as u32;
+        let Some(filter) = self.plan.filter else { return rows.extend(all) };
+        let column = self.program.column(batch, filter);
+        let rejected = &mut self.now.rejected;
+        rows.extend(all.filter(|row| is_true(column, *row, |slot| reject(rejected, slot))));
+    }
+
+    /// Leaves out rows that need an error slot as a key, a state's filter or its argument.
+    fn reject_failed(&mut self, batch: &ColumnBatch, rows: &mut Vec<u32>) {
+        let Self { plan, program, now, .. } = self;
+        for key in &plan.keys {
+            drop_errors(program.column(batch, *key), None, rows, &mut now.rejected);
+        }
+        for state in &plan.states {
+            let filter = state.filter.map(|id| program.column(batch, id));
+            if let Some(filter) = filter {
+                drop_errors(filter, None, rows, &mut now.rejected);
+            }
+            for arg in &state.args {
+                drop_errors(program.column(batch, *arg), filter, rows, &mut now.rejected);
+            }
+        }
+    }
+
+    /// One group per row, with the rows of keys that are too long left out.
+    fn find_groups(&mut self, batch: &ColumnBatch, key_bytes_max: usize, scratch: &mut Scratch) {
+        let Scratch { rows, keys, groups, .. } = scratch;
+        if self.plan.keys.is_empty() {
+            groups.clear();
+            if !rows.is_empty() {
+                groups.resize(rows.len(), self.now.table.group(&[]));
+            }
+            return;
+        }
+        let Self { plan, program, key_types, now } = self;
+        let columns: Vec<(&Column, &DataType)> =
+            plan.keys.iter().zip(key_types.iter()).map(|(id, t)| (program.column(batch, *id), t)).collect();
+        encode_keys(&columns, rows, keys);
+        if keys.longest() > key_bytes_max {
+            let before = rows.len();
+            let mut at = 0;
+            rows.retain(|_| {
+                at += 1;
+                keys.get(at - 1).len() <= key_bytes_max
+            });
+            now.rejected.add(DropReason::KeyTooLong, (before - rows.len()) as u64);
+            encode_keys(&columns, rows, keys);
+        }
+        now.table.group_all(keys, groups);
+        now.weights.resize(now.table.len(), 0);
+        for group in groups.iter() {
+            let weight = &mut now.weights[*group as usize];
+            *weight = weight.saturating_add(1);
+        }
+    }
+
+    fn update(&mut self, batch: &ColumnBatch, scratch: &mut Scratch) {
+        let Self { plan, program, now, .. } = self;
+        let Scratch { rows, groups, some_rows, some_groups, .. } = scratch;
+        for (StatePlan { args, filter, .. }, states) in plan.states.iter().zip(now.table.states_mut()) {
+            let args: Vec<&Column> = args.iter().map(|id| program.column(batch, *id)).collect();
+            let Some(filter) = filter.map(|id| program.column(batch, id)) else {
+                states.update(rows, groups, &args);
+                continue;
+            };
+            some_rows.clear();
+            some_groups.clear();
+            for (row, group) in rows.iter().zip(groups.iter()) {
+                if is_true(filter, *row, |_| ()) {
+                    some_rows.push(*row);
+                    some_groups.push(*group);
+                }
+            }
+            states.update(some_rows, some_groups, &args);
+        }
+    }
+
+    /// How far the table may grow past the cap before the lightest groups are folded: folding costs time
+    /// in proportion to the cap, so it must not happen for every batch.
+    fn slack(&self) -> usize {
+        (self.plan.groups_max as usize / 2).max(1024)
+    }
+
+    fn cap(&mut self, slack: usize) {
+        let groups_max = self.plan.groups_max as usize;
+        if !self.plan.keys.is_empty() && self.now.table.len() > groups_max.saturating_add(slack) {
+            cap::fold(&mut self.now, groups_max);
+        }
+    }
+}
+
+fn empty(plan: &Plan) -> Option<ViewPartials> {
+    let specs: Vec<_> = plan.states.iter().map(|s| s.spec.clone()).collect();
+    Some(ViewPartials {
+        view: plan.view,
+        version: plan.version,
+        events: 0,
+        rejected: DropCounts::default(),
+        table: GroupTable::try_new(&specs)?,
+        weights: Vec::new(),
+    })
+}
+
+fn reject(rejected: &mut DropCounts, slot: Slot) {
+    if let Some(reason) = DropReason::from_slot(slot) {
+        rejected.add(reason, 1);
+    }
+}
+
+/// Whether a boolean row is true; anything but true and false goes to `otherwise`.
+#[inline]
+fn is_true(column: &Column, row: u32, otherwise: impl FnOnce(Slot)) -> bool {
+    let slot = column.slot(row as usize);
+    if slot != Slot::Valid {
+        otherwise(slot);
+        return false;
+    }
+    matches!(&column.data, ColumnData::Bool(v) if v[row as usize])
+}
+
+/// Removes and counts the rows with an error in `column`, where `filter` (if there is one) lets them through.
+fn drop_errors(column: &Column, filter: Option<&Column>, rows: &mut Vec<u32>, rejected: &mut DropCounts) {
+    let Some(slots) = &column.slots else { return };
+    rows.retain(|row| {
+        let slot = slots[*row as usize];
+        let needed = slot.is_error() && filter.is_none_or(|f| is_true(f, *row, |_| ()));
+        if needed {
+            reject(rejected, slot);
+        }
+        !needed
+    });
+}
