@@ -1,6 +1,7 @@
 //! The stated error of the aggregates whose bytes depend on how events were grouped, under random merges.
 
-use crate::support::{self, Random, build, split};
+use crate::fuzz::random::Random;
+use crate::support::{self, build, split};
 use headwater::aggregate::{AggregateSpec, Finisher, Law, REGISTRY};
 use headwater::value::{DataType, Value};
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ fn every_bounded_law_has_a_bound_tested_here() {
 
 fn doubles(seed: u64, n: usize) -> Vec<f64> {
     let mut random = Random::new(seed);
-    let uniform = |random: &mut Random| (random.next() >> 11) as f64 / (1u64 << 53) as f64;
+    let uniform = |random: &mut Random| (random.bits() >> 11) as f64 / (1u64 << 53) as f64;
     (0..n)
         .map(|i| match seed % 3 {
             0 => uniform(&mut random) * 1000.0,

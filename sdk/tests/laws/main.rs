@@ -2,13 +2,19 @@
 //! is in the registry but not exercised here fails; one that is not in the registry does not compile.
 
 mod bounds;
+#[path = "../../../tests/fuzz/src/lib.rs"]
+#[allow(dead_code, reason = "shared with the fuzz targets")]
+mod fuzz;
 mod support;
+mod vectors;
 
+use fuzz::random::Random;
+use fuzz::states::decode;
 use headwater::aggregate::{AggregateSpec, Finisher, Law, REGISTRY};
 use headwater::codec::Reader;
 use headwater::value::{DataType, Value};
 use proptest::prelude::*;
-use support::{Random, build, bytes, decode, examples, merged, raw_bytes};
+use support::{build, bytes, examples, merged, raw_bytes};
 
 fn config() -> ProptestConfig {
     ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
@@ -111,7 +117,7 @@ proptest! {
         each_spec(None, |spec| {
             let rows = examples(spec, seed, n);
             let mut random = Random::new(seed);
-            let groups: Vec<u32> = rows.iter().map(|_| (random.next() % 3) as u32).collect();
+            let groups: Vec<u32> = rows.iter().map(|_| (random.bits() % 3) as u32).collect();
             let mut table = support::empty(spec, 3);
             support::update(spec, &mut table, &rows, &groups);
             for group in 0..3 {
@@ -135,7 +141,7 @@ proptest! {
             let mut held = build(spec, &examples(spec, !seed, 5));
             for _ in 0..12 {
                 let bad = random.mutate(&good);
-                support::check_foreign(spec, &bad, &mut held);
+                fuzz::states::check(spec, &bad, &mut held);
             }
         });
     }
@@ -144,7 +150,7 @@ proptest! {
     fn answers_have_the_stated_type(seed: u64, n in 0usize..100) {
         each_spec(None, |spec| {
             let state = build(spec, &examples(spec, seed, n));
-            for finisher in support::finishers() {
+            for finisher in fuzz::states::finishers() {
                 match (spec.finish_type(&finisher), state.finish(0, &finisher)) {
                     (Ok(data_type), Ok(value)) => assert!(fits(&value, &data_type), "{spec:?} {finisher:?}: {value:?}"),
                     (Ok(_), Err(error)) => assert_ne!(error.to_string(), "state cannot be finished this way"),

@@ -1,0 +1,123 @@
+//! Golden vectors of states: `tests/vectors/states.txt`, add-only, read by WASM and TypeScript tests too.
+
+use crate::support::{Row, build, bytes};
+use headwater::aggregate::AggregateSpec as Spec;
+use headwater::codec::Reader;
+use headwater::value::{DataType as T, Interval, Value};
+
+type Vector = (&'static str, Spec, Vec<Row>);
+
+fn column(values: impl IntoIterator<Item = Value>) -> Vec<Row> {
+    values.into_iter().map(|v| vec![v]).collect()
+}
+
+fn ints(values: impl IntoIterator<Item = i64>) -> Vec<Row> {
+    column(values.into_iter().map(Value::Int))
+}
+
+fn floats(values: impl IntoIterator<Item = f64>) -> Vec<Row> {
+    column(values.into_iter().map(Value::Float))
+}
+
+fn texts(values: &[&str]) -> Vec<Row> {
+    column(values.iter().map(|v| Value::Text((*v).into())))
+}
+
+fn counts_and_sums() -> Vec<Vector> {
+    let null = || vec![vec![Value::Null]];
+    let decimal = T::Decimal { precision: 10, scale: 2 };
+    vec![
+        ("count_rows", Spec::Count { argument: false }, vec![vec![]; 300]),
+        ("count_values", Spec::Count { argument: true }, [ints([1, 2]), null()].concat()),
+        ("sum_empty", Spec::Sum(T::Float64), vec![]),
+        ("sum_bigint", Spec::Sum(T::Int64), ints([i64::MAX, i64::MAX, 1])),
+        ("sum_negative", Spec::Sum(T::Int32), ints([-64])),
+        ("sum_numeric", Spec::Sum(decimal), column([Value::Decimal(1999), Value::Decimal(-1)])),
+        ("sum_tenths", Spec::Sum(T::Float64), floats([0.1; 10])),
+        ("sum_cancels", Spec::Sum(T::Float64), floats([1e308, 1.0, -1e308])),
+        ("sum_far_apart", Spec::Sum(T::Float64), floats([1e300, -5e-324])),
+        ("sum_infinite", Spec::Sum(T::Float64), floats([f64::INFINITY, 1.5])),
+        ("moments_few", Spec::Moments, floats([2.0, 1.0, -0.0])),
+        ("moments", Spec::Moments, floats([2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0])),
+    ]
+}
+
+fn extremes() -> Vec<Vector> {
+    let pair = |value: Value, key: i64| vec![value, Value::Int(key)];
+    let interval = |months, days| Value::Interval(Interval { months, days, micros: 0 });
+    let timed = vec![pair(Value::Text("late".into()), 20), pair(Value::Text("early".into()), 10)];
+    let keyed = |value| (value, T::Timestamp);
+    let (value, key) = keyed(T::Text);
+    vec![
+        ("min_bigint", Spec::Min(T::Int64), ints([5, -3, 9])),
+        ("min_empty", Spec::Min(T::Text), vec![]),
+        ("max_text", Spec::Max(T::Text), texts(&["b", "ab", ""])),
+        ("max_double_nan", Spec::Max(T::Float64), floats([1.0, f64::NAN])),
+        ("min_double_zero", Spec::Min(T::Float64), floats([-0.0])),
+        ("max_real", Spec::Max(T::Float32), floats([0.5, 0.25])),
+        ("min_interval", Spec::Min(T::Interval), column([interval(1, 0), interval(0, 30)])),
+        ("bool_and", Spec::BoolAnd, column([Value::Bool(true), Value::Bool(false)])),
+        ("bool_or", Spec::BoolOr, column([Value::Bool(true), Value::Bool(false)])),
+        ("bit_and", Spec::BitAnd(T::Int32), ints([-1, 12])),
+        ("bit_or", Spec::BitOr(T::Int16), ints([1, 2, 4])),
+        ("first", Spec::ArgMin { value: value.clone(), key: key.clone() }, timed.clone()),
+        ("last", Spec::ArgMax { value: value.clone(), key: key.clone() }, timed),
+        (
+            "last_null",
+            Spec::ArgMax { value, key },
+            vec![pair(Value::Text("x".into()), 1), pair(Value::Null, 2)],
+        ),
+    ]
+}
+
+fn sketches() -> Vec<Vector> {
+    let weighted = |value: &str, weight| vec![Value::Text(value.into()), Value::Int(weight)];
+    let top = |weighted| Spec::TopK { value: T::Text, k: 2, weighted };
+    vec![
+        ("hll_few", Spec::Hll { value: T::Text, precision: 14 }, texts(&["a", "b", "a"])),
+        ("hll_registers", Spec::Hll { value: T::Int64, precision: 4 }, ints(0..100)),
+        ("ddsketch_few", Spec::DdSketch { alpha_ppm: 10_000 }, floats([3.0, -1.0, 0.5])),
+        (
+            "ddsketch_buckets",
+            Spec::DdSketch { alpha_ppm: 10_000 },
+            floats((-5..15).map(|i| f64::from(i) * 1.5)),
+        ),
+        ("tdigest", Spec::TDigest { compression: 20 }, floats((0..60).map(f64::from))),
+        ("topk", top(false), texts(&["b", "a", "b"])),
+        ("topk_weighted", top(true), vec![weighted("a", 10), weighted("b", 3), weighted("a", -1)]),
+        ("set_bigint", Spec::Set { value: T::Int64, cap: 10 }, ints([300, -1, 300])),
+        ("set_full", Spec::Set { value: T::Int64, cap: 2 }, ints([1, 2, 3])),
+    ]
+}
+
+fn line((name, spec, rows): &Vector) -> String {
+    let hex: String = bytes(&build(spec, rows)).iter().map(|b| format!("{b:02x}")).collect();
+    let rows = if rows.len() > 25 {
+        format!("{} rows, {:?} to {:?}", rows.len(), rows[0], rows[rows.len() - 1])
+    } else {
+        format!("{rows:?}")
+    };
+    format!("{name}\t{hex}\t{spec:?} of {rows}")
+}
+
+#[test]
+fn golden_vectors_hold() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/states.txt");
+    let file = std::fs::read_to_string(path).expect("the vectors");
+    let lines: Vec<&str> = file.lines().filter(|l| !l.starts_with('#')).collect();
+    let vectors: Vec<Vector> = [counts_and_sums(), extremes(), sketches()].concat();
+    for (i, vector) in vectors.iter().enumerate() {
+        assert_eq!(lines.get(i), Some(&line(vector).as_str()), "add a line, never change one");
+        let hex = lines[i].split('\t').nth(1).expect("hex");
+        let golden: Vec<u8> = (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))
+            .collect();
+        let decoded = crate::fuzz::states::decode(&vector.1, &mut Reader::new(&golden)).expect(vector.0);
+        assert_eq!(bytes(&decoded), golden, "{}", vector.0);
+    }
+    assert_eq!(lines.len(), vectors.len(), "a vector is not tested");
+    for name in Spec::NAMES {
+        assert!(vectors.iter().any(|(_, spec, _)| spec.name() == name), "{name} has no vector");
+    }
+}
