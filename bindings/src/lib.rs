@@ -1,1 +1,244 @@
-//! placeholder
+//! The WASM surface of the core: converts between JavaScript and [`headwater`], decides nothing.
+//!
+//! Owns: the functions that `js/src/engine.ts` calls. Must not know: transports, timers, what users see.
+//! Invariants: times are whole microseconds of JavaScript's clock, in doubles (exact until the year 2255);
+//! batch numbers and counts are doubles, exact to 2^53; errors are stable code strings; nothing here panics on
+//! what the hub sent.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+extern crate alloc;
+
+mod dictionary;
+mod events;
+mod feed;
+mod runtime;
+mod stage;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+use dictionary::Dictionary;
+use feed::Feed;
+use headwater::ids::Micros;
+use headwater::limits::{BatchLimits, FrameLimits, OutboxLimits, TimeLimits};
+use headwater::outbox::BatchId;
+use headwater::session::{ClientSession, SessionOptions};
+use headwater::wire::batch::DropReason;
+use headwater::wire::{AckLevel, Frame, Plans, encode_frame};
+use wasm_bindgen::prelude::wasm_bindgen;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
+    fn fill_random(bytes: &mut [u8]);
+}
+
+/// One producer: a session with its outbox, and the rollups that feed it.
+#[wasm_bindgen]
+pub struct Engine {
+    session: ClientSession,
+    feed: Feed,
+    texts: Dictionary,
+    /// Announced by the event `plans`, in force after [`Engine::apply_plans`].
+    next_plans: Option<Plans>,
+    events: VecDeque<String>,
+    traffic: events::Traffic,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// A producer that wants to connect. `level` is the ack level batches wait for, by its tag; an empty token
+    /// is none.
+    #[wasm_bindgen(constructor)]
+    pub fn new(token: String, level: u8, now: f64) -> Engine {
+        let options = SessionOptions {
+            token: (!token.is_empty()).then_some(token),
+            sdk: String::from(concat!("headwater-js/", env!("CARGO_PKG_VERSION"))),
+            level: AckLevel::from_tag(level).unwrap_or_default(),
+            outbox: OutboxLimits::BROWSER,
+            batch: BatchLimits::BROWSER,
+            times: TimeLimits::MEMORY_ONLY,
+            // Every Welcome is a sample of the hub's clock.
+            clock_interval: Duration::ZERO,
+            ..SessionOptions::default()
+        };
+        let random = Box::new(|bytes: &mut [u8]| fill_random(bytes));
+        Engine {
+            session: ClientSession::new(options, random, micros(now), micros(now), None),
+            feed: Feed::default(),
+            texts: Dictionary::default(),
+            next_plans: None,
+            events: VecDeque::new(),
+            traffic: events::Traffic::default(),
+        }
+    }
+
+    /// Rows of a stage.
+    pub fn rows(&self) -> u32 {
+        stage::ROWS as u32
+    }
+
+    /// Adds a string that stays; its handle is the number of those before.
+    pub fn intern_pinned(&mut self, text: &[u8]) {
+        self.texts.pin(text);
+    }
+
+    /// Adds bytes that [`Engine::forget_passing`] removes; gives their number among those.
+    pub fn intern_passing(&mut self, bytes: &[u8]) -> u32 {
+        self.texts.add(bytes)
+    }
+
+    /// Forgets passing strings: no row that names one may be waiting.
+    pub fn forget_passing(&mut self) {
+        self.texts.forget();
+    }
+
+    /// Asks for the plans of one more stream.
+    pub fn add_stream(&mut self, name: &str, now: f64) {
+        self.session.add_stream(micros(now), name);
+    }
+
+    /// Streams with plans, each its name and its columns, joined by NUL and ended by two.
+    pub fn schema(&self) -> Vec<u8> {
+        self.feed.schema()
+    }
+
+    /// Where stream `table` of [`Engine::schema`] takes its rows ([`stage::Stage::layout`]).
+    pub fn layout(&self, table: u32) -> Vec<f64> {
+        self.feed.layout(table as usize, self.session.batch_limits().key_bytes_max)
+    }
+
+    /// Evaluates the first `rows` rows that JavaScript wrote.
+    pub fn push(&mut self, table: u32, rows: u32) {
+        self.feed.push(table as usize, rows as usize, &self.texts);
+    }
+
+    /// Freezes everything evaluated; gives the newest batch (0: there was never one).
+    pub fn flush(&mut self, now: f64) -> f64 {
+        let delta = self.session.take_delta();
+        let batches = self.feed.freeze(delta, &self.session.batch_limits());
+        self.session.count_dropped(DropReason::Oversized, batches.oversized_groups);
+        for payload in batches.payloads {
+            self.session.freeze(micros(now), payload.bytes, payload.events);
+        }
+        self.session.last_id().0 as f64
+    }
+
+    /// Asks for a level for all batches up to `batch`.
+    pub fn require(&mut self, batch: f64, level: u8) {
+        self.session.require(BatchId(batch as u64), AckLevel::from_tag(level).unwrap_or_default());
+    }
+
+    /// True when all batches up to `batch` are safe at a level, or as safe as the hub can, or were given up.
+    pub fn has_reached(&self, batch: f64, level: u8) -> bool {
+        self.session.has_reached(BatchId(batch as u64), AckLevel::from_tag(level).unwrap_or_default())
+    }
+
+    /// True when a flush would leave at once; otherwise partials are better merged a little longer (C1).
+    pub fn is_hungry(&self, now: f64) -> bool {
+        self.session.is_hungry(micros(now))
+    }
+
+    /// The hub can be asked.
+    pub fn handle_connected(&mut self, now: f64) {
+        self.session.handle_connected(micros(now));
+    }
+
+    /// A request failed.
+    pub fn handle_disconnected(&mut self, now: f64) {
+        self.session.handle_disconnected(micros(now));
+    }
+
+    /// Frames from the hub, back to back. The answer is empty, or a code, NUL and a message: the connection is
+    /// to be ended.
+    pub fn handle_frames(&mut self, mut bytes: &[u8], now: f64) -> Vec<u8> {
+        while !bytes.is_empty() {
+            let (frame, length) = match Frame::read(bytes, FrameLimits::NATIVE.body_bytes_max) {
+                Ok(Some(read)) => read,
+                Ok(None) => return b"malformed\0truncated".to_vec(),
+                Err(error) => return events::fields(&["malformed", error.code()]).into_bytes(),
+            };
+            if let Err(error) = self.session.handle_frame(micros(now), frame) {
+                return events::session_error(&error).into_bytes();
+            }
+            bytes = &bytes[length..];
+        }
+        Vec::new()
+    }
+
+    /// The time of [`Engine::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: f64) {
+        self.session.handle_timeout(micros(now));
+    }
+
+    /// The next frame to send; empty when there is none.
+    pub fn poll_transmit(&mut self, now: f64) -> Vec<u8> {
+        let transmit = self.session.poll_transmit(micros(now));
+        transmit.map(|transmit| self.traffic.count(transmit)).unwrap_or_default()
+    }
+
+    /// What happened, fields joined by NUL: `connect`, `open`, `offline`, `plans`, `needs_full`, or `error` with
+    /// a code and a message. Empty when nothing did.
+    pub fn poll_event(&mut self) -> Vec<u8> {
+        while let Some(event) = self.session.poll_event() {
+            let text = events::text(&event);
+            if let headwater::session::Event::Plans(plans) = event {
+                self.announce(plans);
+            } else if let Some(text) = text {
+                self.events.push_back(text);
+            }
+        }
+        self.events.pop_front().map(String::into_bytes).unwrap_or_default()
+    }
+
+    /// Puts announced plans into force. Rows written before must have been pushed.
+    pub fn apply_plans(&mut self) {
+        if let Some(plans) = self.next_plans.take() {
+            self.feed.set_plans(plans);
+        }
+    }
+
+    /// When to call [`Engine::handle_timeout`]; infinite for never.
+    pub fn poll_timeout(&self) -> f64 {
+        self.session.poll_timeout().map_or(f64::INFINITY, |at| at.0 as f64)
+    }
+
+    /// The frame that waits for new plans.
+    pub fn watch_frame(&self) -> Vec<u8> {
+        encode_frame(&self.session.hello())
+    }
+
+    /// The catalog version of the plans; negative before the first.
+    pub fn catalog(&self) -> f64 {
+        self.session.catalog().map_or(-1.0, |catalog| catalog.0 as f64)
+    }
+
+    /// What to add to JavaScript's clock to get the hub's.
+    pub fn clock_offset(&mut self, now: f64) -> f64 {
+        self.session.hub_now(micros(now)).0 as f64 - now
+    }
+
+    /// What became of events and batches, in the order of `COUNTERS` in `js/src/producer.ts`.
+    pub fn counters(&self) -> Vec<f64> {
+        self.traffic.counters(&self.session.ledger())
+    }
+}
+
+impl Engine {
+    /// Plans that this build cannot evaluate are left to the larger module; until then the old ones stay.
+    fn announce(&mut self, plans: Plans) {
+        let event = match feed::check(&plans) {
+            Ok(()) => "plans",
+            Err(feed::NeedsFull) => "needs_full",
+        };
+        if event == "plans" {
+            self.next_plans = Some(plans);
+        }
+        self.events.push_back(String::from(event));
+    }
+}
+
+fn micros(now: f64) -> Micros {
+    Micros(now as i64)
+}

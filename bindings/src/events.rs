@@ -1,0 +1,87 @@
+//! Session events and counters as JavaScript reads them.
+//!
+//! Invariant: fields are joined by NUL, and no field holds one, so that JavaScript can split them.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use headwater::outbox::OutboxLedger;
+use headwater::session::{Event, SessionError, Transmit};
+use headwater::wire::FrameKind;
+use headwater::wire::batch::DropReason;
+
+/// Joins fields by NUL.
+pub fn fields(fields: &[&str]) -> String {
+    fields.join("\0")
+}
+
+/// An event without its plans; `None` for those that only counters show.
+pub fn text(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Connect => String::from("connect"),
+        Event::Connected { .. } => String::from("open"),
+        Event::Disconnected | Event::Unresponsive => String::from("offline"),
+        Event::Refused { code, message, .. } => fields(&["error", code.code(), &clean(message)]),
+        Event::Dropped { reason, .. } => {
+            fields(&["error", reason.code(), "batches were dropped to make room"])
+        }
+        Event::InDoubt { .. } => fields(&["error", "in_doubt", "the hub has forgotten this producer"]),
+        _ => return None,
+    })
+}
+
+/// How the hub broke the protocol, or ended the session: code and message.
+pub fn session_error(error: &SessionError) -> String {
+    let message = match error {
+        SessionError::Rejected { message, .. } => clean(message),
+        SessionError::Malformed(_, cause) => String::from(cause.code()),
+        _ => String::from("the hub broke the protocol"),
+    };
+    fields(&[&clean(error.code()), &message])
+}
+
+fn clean(text: &str) -> String {
+    text.replace('\0', " ")
+}
+
+/// Batches on their way.
+#[derive(Default)]
+pub struct Traffic {
+    sent: f64,
+    bytes: f64,
+    distinct: f64,
+    newest: u64,
+}
+
+impl Traffic {
+    /// Counts a frame and gives its bytes.
+    pub fn count(&mut self, transmit: Transmit) -> Vec<u8> {
+        if let headwater::session::Channel::Batch(id) = transmit.channel {
+            debug_assert_eq!(transmit.kind, FrameKind::Batch);
+            self.sent += 1.0;
+            self.bytes += transmit.frame.len() as f64;
+            if id.0 > self.newest {
+                // Batches leave in the order of their ids, but for repeats.
+                self.newest = id.0;
+                self.distinct += 1.0;
+            }
+        }
+        transmit.frame
+    }
+
+    /// See `Engine::counters`.
+    pub fn counters(&self, ledger: &OutboxLedger) -> Vec<f64> {
+        let dropped = |reason| ledger.dropped.get(reason) as f64;
+        vec![
+            ledger.acked_events as f64,
+            ledger.held_events as f64,
+            ledger.in_doubt_events as f64,
+            self.sent,
+            self.sent - self.distinct,
+            ledger.acked_batches as f64,
+            self.bytes,
+            dropped(DropReason::OutboxFull),
+            dropped(DropReason::Refused),
+        ]
+    }
+}

@@ -1,0 +1,165 @@
+//! The memory into which JavaScript writes the rows of one stream, column by column.
+//!
+//! Owns: one [`ColumnBatch`] whose integer and double columns are written in place, and side buffers for
+//! the other layouts. Must not know: plans, groups, what happens to the batch.
+//! Invariants: buffers never move after [`Stage::new`] (they keep their length or shrink and grow within
+//! their capacity), so JavaScript may keep views on them until the memory itself grows; whatever bytes
+//! JavaScript leaves there are valid values.
+
+use crate::dictionary::Dictionary;
+use alloc::vec;
+use alloc::vec::Vec;
+use headwater::schema::StreamSchema;
+use headwater::value::column::{Column, ColumnBatch, ColumnData, Slot};
+use headwater::value::{DataType, Interval};
+
+/// Rows that JavaScript may write before it pushes them.
+pub const ROWS: usize = 1024;
+
+/// The rows of one stream on their way in.
+pub struct Stage {
+    batch: ColumnBatch,
+    sides: Vec<Side>,
+    /// One per column: JavaScript sets it when it wrote a null.
+    has_null: Vec<u8>,
+}
+
+/// What JavaScript writes beside the batch.
+struct Side {
+    code: [u32; 3],
+    /// 0 valid, 1 null; one per row.
+    slots: Vec<u8>,
+    /// Values that are not written in place: one byte (boolean), a handle (text, bytea, uuid: one word), or
+    /// four words (numeric: low word first; interval: months, days, microseconds).
+    words: Vec<u32>,
+}
+
+impl Stage {
+    /// Room for [`ROWS`] rows of a stream.
+    pub fn new(schema: &StreamSchema) -> Self {
+        let types = schema.fields.iter().map(|f| f.data_type.clone()).chain([DataType::Timestamp]);
+        let mut batch = schema.empty_batch();
+        let sides: Vec<Side> = types.zip(&batch.columns).map(|(t, column)| Side::new(&t, column)).collect();
+        batch.columns.iter_mut().for_each(|column| resize(column, ROWS));
+        Self { has_null: vec![0; sides.len()], sides, batch }
+    }
+
+    /// Per column: type code, precision, scale, longest value in bytes, address of the values, address of the
+    /// slots. The last entry is the address of the null flags.
+    pub fn layout(&self, value_bytes_max: impl Fn(usize) -> usize) -> Vec<f64> {
+        let mut out = Vec::with_capacity(self.sides.len() * 6 + 1);
+        for (index, (side, column)) in self.sides.iter().zip(&self.batch.columns).enumerate() {
+            let values = match &column.data {
+                ColumnData::Int(v) => v.as_ptr() as usize,
+                ColumnData::Float(v) => v.as_ptr() as usize,
+                _ => side.words.as_ptr() as usize,
+            };
+            out.extend(side.code.map(f64::from));
+            out.extend([value_bytes_max(index), values, side.slots.as_ptr() as usize].map(|n| n as f64));
+        }
+        out.push(self.has_null.as_ptr() as usize as f64);
+        out
+    }
+
+    /// Lends the first `rows` rows as a batch to `take`, then makes room again.
+    pub fn lend<T>(&mut self, rows: usize, texts: &Dictionary, take: impl FnOnce(&ColumnBatch) -> T) -> T {
+        let rows = rows.min(ROWS);
+        for ((column, side), has_null) in
+            self.batch.columns.iter_mut().zip(&mut self.sides).zip(&mut self.has_null)
+        {
+            side.fill(column, rows, texts);
+            if core::mem::take(has_null) != 0 {
+                column.slots = Some(side.slots[..rows].iter().map(|&s| slot(s)).collect());
+                side.slots.fill(0);
+            }
+        }
+        let taken = take(&self.batch);
+        for column in &mut self.batch.columns {
+            column.slots = None;
+            resize(column, ROWS);
+        }
+        taken
+    }
+}
+
+impl Side {
+    fn new(data_type: &DataType, column: &Column) -> Self {
+        let words = match column.data {
+            ColumnData::Int(_) | ColumnData::Float(_) => 0,
+            ColumnData::Bool(_) => ROWS / 4,
+            ColumnData::Bytes(_) => ROWS,
+            ColumnData::Decimal(_) | ColumnData::Interval(_) => ROWS * 4,
+        };
+        Self { code: type_code(data_type), slots: vec![0; ROWS], words: vec![0; words] }
+    }
+
+    /// Leaves exactly `rows` values in `column`.
+    fn fill(&self, column: &mut Column, rows: usize, texts: &Dictionary) {
+        match &mut column.data {
+            ColumnData::Int(v) => v.truncate(rows),
+            ColumnData::Float(v) => v.truncate(rows),
+            ColumnData::Bool(v) => {
+                let bytes = self.words.iter().flat_map(|w| w.to_le_bytes());
+                v.clear();
+                v.extend(bytes.take(rows).map(|b| b != 0));
+            }
+            ColumnData::Bytes(v) => {
+                v.clear();
+                self.words[..rows].iter().for_each(|&handle| v.push(texts.get(handle)));
+            }
+            ColumnData::Decimal(v) => {
+                v.clear();
+                v.extend(self.words[..rows * 4].chunks_exact(4).map(decimal));
+            }
+            ColumnData::Interval(v) => {
+                v.clear();
+                v.extend(self.words[..rows * 4].chunks_exact(4).map(|w| Interval {
+                    months: w[0] as i32,
+                    days: w[1] as i32,
+                    micros: pair(w[2], w[3]),
+                }));
+            }
+        }
+    }
+}
+
+fn decimal(words: &[u32]) -> i128 {
+    i128::from(pair(words[2], words[3])) << 64 | i128::from(pair(words[0], words[1]) as u64)
+}
+
+fn pair(low: u32, high: u32) -> i64 {
+    (u64::from(high) << 32 | u64::from(low)) as i64
+}
+
+fn slot(byte: u8) -> Slot {
+    if byte == 0 { Slot::Valid } else { Slot::Null }
+}
+
+/// Columns written in place hold `rows` values between pushes; the others are filled at the push.
+fn resize(column: &mut Column, rows: usize) {
+    match &mut column.data {
+        ColumnData::Int(v) => v.resize(rows, 0),
+        ColumnData::Float(v) => v.resize(rows, 0.0),
+        _ => {}
+    }
+}
+
+/// The number by which JavaScript knows a type, with precision and scale. Only types that a stream can have.
+fn type_code(data_type: &DataType) -> [u32; 3] {
+    match data_type {
+        DataType::Bool => [0, 0, 0],
+        DataType::Int16 => [1, 0, 0],
+        DataType::Int32 => [2, 0, 0],
+        DataType::Int64 => [3, 0, 0],
+        DataType::Float32 => [4, 0, 0],
+        DataType::Float64 => [5, 0, 0],
+        DataType::Decimal { precision, scale } => [6, u32::from(*precision), u32::from(*scale)],
+        DataType::Text => [7, 0, 0],
+        DataType::Bytea => [8, 0, 0],
+        DataType::Uuid => [9, 0, 0],
+        DataType::Date => [10, 0, 0],
+        DataType::Timestamp => [11, 0, 0],
+        DataType::Interval => [12, 0, 0],
+        _ => [255, 0, 0],
+    }
+}

@@ -1,0 +1,65 @@
+// Makes dist/ from src/ and from the modules that build_js wrote into src/generated/:
+// wasm-opt, esbuild, tsc, then sizes against the budget.
+import { spawnSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { report } from './sizes.mjs';
+
+const root = new URL('..', import.meta.url);
+const path = (name) => fileURLToPath(new URL(name, root));
+
+/** Core: size first, the budget binds. Full: loaded only when a view needs it. */
+const WASM_OPT = { core: ['-Oz', '--converge'], full: ['-Oz'] };
+
+function run(command, args) {
+  const { status } = spawnSync(command, args, { stdio: 'inherit', cwd: path('.') });
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed`);
+}
+
+function newer(output, input) {
+  return existsSync(output) && statSync(output).mtimeMs >= statSync(input).mtimeMs;
+}
+
+function optimise(flavor) {
+  const input = path(`src/generated/headwater_${flavor}_bg.wasm`);
+  const output = path(`src/generated/headwater_${flavor}.opt.wasm`);
+  const stamp = `${output}.args`;
+  const args = WASM_OPT[flavor].join(' ');
+  const same = existsSync(stamp) && readFileSync(stamp, 'utf8') === args;
+  if (!same || !newer(output, input)) {
+    run(process.execPath, [path('node_modules/binaryen/bin/wasm-opt'), ...WASM_OPT[flavor], input, '-o', output]);
+    writeFileSync(stamp, args);
+  }
+  cpSync(output, path(`dist/headwater_${flavor}.wasm`));
+}
+
+async function bundle() {
+  const result = await build({
+    absWorkingDir: path('.'),
+    entryPoints: ['src/browser.ts', 'src/node.ts', 'src/slim.ts'],
+    outdir: 'dist',
+    format: 'esm',
+    target: 'es2022',
+    platform: 'neutral',
+    external: ['node:*'],
+    bundle: true,
+    splitting: true,
+    minify: true,
+    sourcemap: true,
+    sourcesContent: false,
+    chunkNames: 'chunks/[name]-[hash]',
+    mangleProps: /^\$/,
+    metafile: true,
+    logLevel: 'warning',
+  });
+  return result.metafile;
+}
+
+rmSync(path('dist'), { recursive: true, force: true });
+mkdirSync(path('dist'), { recursive: true });
+optimise('core');
+optimise('full');
+const metafile = await bundle();
+run(process.execPath, [path('node_modules/typescript/bin/tsc'), '-p', path('tsconfig.json')]);
+if (!report(path('dist'), metafile)) process.exit(1);

@@ -1,0 +1,65 @@
+/**
+ * Conditions with stable codes.
+ *
+ * Owns: the codes and the one error class. Must not know: who raises them.
+ */
+
+/** What is wrong with one value. `undefined` means nothing. */
+export type ValueFault = 'wrong_type' | 'nan' | 'out_of_range' | 'too_long';
+
+/**
+ * Stable codes. Errors of the hub carry the hub's own code (`refused` batches: `malformed`, `expired`, ...;
+ * SQL: the SQLSTATE), so this list is open.
+ */
+export type ErrorCode =
+  /** The stream has no such column. */
+  | 'unknown_column'
+  /** The hub knows no such stream (yet); events wait for it while the buffer has room. */
+  | 'unknown_stream'
+  | ValueFault
+  /** The buffer for events before the first plans was full. */
+  | 'waiting_full'
+  /** The outbox was full: its oldest batches were dropped. */
+  | 'outbox_full'
+  /** The client was closed. */
+  | 'closed'
+  /** The WASM module could not be loaded. */
+  | 'wasm_unavailable'
+  /** The WASM module trapped. What it held is counted as dropped; later events are, too. */
+  | 'wasm_trapped'
+  /** The hub was not reached, or answered with something else than Headwater. Retried. */
+  | 'unreachable'
+  /** The time for a `flush`, `query` or `close` ran out. Nothing is lost by that. */
+  | 'timeout'
+  /** Bytes from the hub could not be read. */
+  | 'malformed'
+  | (string & {});
+
+/** An error with a stable {@link ErrorCode}. Returned by `emit`, given to `onError`, rejected by promises. */
+export class HeadwaterError extends Error {
+  /** The stable code. */
+  readonly code: ErrorCode;
+  /** The stream, where one is concerned. */
+  readonly stream?: string;
+  /** The column, where one is concerned. */
+  readonly column?: string;
+  /** 1-based character position in the SQL text, where the hub gives one. */
+  readonly position?: number;
+  /** What to try, where the hub knows. */
+  readonly hint?: string;
+
+  /** @internal */
+  constructor(
+    code: ErrorCode,
+    message: string,
+    more?: { stream?: string; column?: string; position?: number; hint?: string; cause?: unknown },
+  ) {
+    super(`${code}: ${message}`, more && 'cause' in more ? { cause: more.cause } : undefined);
+    this.name = 'HeadwaterError';
+    this.code = code;
+    this.stream = more?.stream;
+    this.column = more?.column;
+    this.position = more?.position;
+    this.hint = more?.hint;
+  }
+}

@@ -1,0 +1,447 @@
+/**
+ * The client: takes events, finds the module, keeps the books.
+ *
+ * Owns: {@link Client}, options, the ledger. Must not know: frames, memory layouts.
+ * Invariants: nothing happens before the first event or flush; nothing here throws into the page; every event
+ * is in exactly one column of {@link Stats}.
+ */
+import { localMicros, TurnClock } from './clock.ts';
+import type { ColumnValues } from './column.ts';
+import { type Interned, Pinned } from './dictionary.ts';
+import { Engine, type Glue, type Instance, load, type WasmSource } from './engine.ts';
+import { type ErrorCode, HeadwaterError } from './errors.ts';
+import { Pending, type Waiting } from './pending.ts';
+import { COUNTERS, Producer } from './producer.ts';
+import { query } from './query.ts';
+import { type Sink, Stream } from './stream.ts';
+import type { Fault, Table } from './table.ts';
+import { FetchTransport, type Transport } from './transport.ts';
+import type { AckLevel, EventValues, Rows, Stats } from './types.ts';
+
+/** Ack levels by the number that frames use. */
+const LEVELS: AckLevel[] = ['received', 'durable', 'replicated'];
+/** First and longest wait before the module is fetched again, milliseconds. */
+const RELOAD_MS = [1_000, 60_000];
+
+/** Options of `Headwater.connect`. */
+export interface ConnectOptions {
+  /** The hub, for example `https://hub.example.com:4433`. */
+  url: string;
+  /** Streams to feed, so that their plans come with the first answer. Others are added when first used. */
+  streams?: string[];
+  /** A key or token, when the hub asks for one. */
+  token?: string;
+  /** How safe a batch must be before it leaves the outbox. Default `durable`. */
+  ackLevel?: AckLevel;
+  /** The oldest event waits at most this long before it is sent. Default 500 ms. */
+  flushIntervalMs?: number;
+  /** Events kept while the module or the plans are not there yet. Default 10,000; memory: this times an event. */
+  pendingMax?: number;
+  /** Hears of bad events, lost batches, outages. Must not throw; what it throws is dropped. */
+  onError?: (error: HeadwaterError) => void;
+  /** Where the WASM modules are, when not beside this package: needed with `headwater/slim`. */
+  wasm?: { core?: WasmSource; full?: WasmSource };
+  /** Another `fetch`. */
+  fetch?: typeof globalThis.fetch;
+  /** Another way to carry frames. Queries still use `fetch`. */
+  transport?: Transport;
+}
+
+/** @internal Where an entry point finds modules. */
+export type Sources = { core?: WasmSource; full?: WasmSource };
+
+type Flavor = 'core' | 'full';
+
+const GLUE: Record<Flavor, () => Promise<unknown>> = {
+  core: () => import('./glue/core.ts'),
+  full: () => import('./glue/full.ts'),
+};
+
+/** A connection to a hub. Made by `Headwater.connect`. */
+export class Client implements Sink {
+  readonly #options: ConnectOptions;
+  readonly #sources: Sources;
+  readonly #http: FetchTransport;
+  readonly #names: Set<string>;
+  readonly #pinned = new Pinned();
+  readonly #pending: Pending;
+  readonly #clock = new TurnClock();
+  readonly #dropped: Record<string, number> = {};
+  readonly #draining = new Set<Producer>();
+  readonly #past = new Float64Array(COUNTERS.length);
+  #producer: Producer | undefined;
+  #flavor: Flavor = 'core';
+  #module: Stats['module'] = 'none';
+  #state: 'idle' | 'started' | 'closed' = 'idle';
+  #refusing: ErrorCode | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #resubscribing = false;
+  #emitted = 0;
+  #taken = 0;
+  #offset = 0;
+  #drained: (() => void)[] = [];
+
+  /** @internal */
+  constructor(options: ConnectOptions, sources: Sources) {
+    this.#options = options;
+    this.#sources = sources;
+    this.#names = new Set(options.streams);
+    this.#pending = new Pending(options.pendingMax ?? 10_000);
+    this.#http = new FetchTransport(options.url, options.token, options.fetch ?? ((...args) => globalThis.fetch(...args)));
+  }
+
+  /**
+   * Takes one event: values by column name. Never blocks and never throws.
+   *
+   * @returns undefined when the event was taken, else why it was refused: `unknown_column`, `wrong_type`, `nan`,
+   * `out_of_range`, `too_long`, `waiting_full`, `closed`, `wasm_unavailable`, `wasm_trapped`. Refused events are
+   * counted in {@link stats}, and `onError` hears of them. Before the plans of its stream are here an event is
+   * only buffered: what is wrong with it then, `onError` and the counters say later.
+   */
+  emit(stream: string, event: EventValues): HeadwaterError | undefined {
+    this.#emitted++;
+    const table = this.table(stream);
+    try {
+      if (table) return this.#booked(stream, table.emit(event, this.eventMicros()));
+      return this.#wait(stream, { micros: localMicros(), rows: 1, event: { ...event } });
+    } catch (cause) {
+      return this.#refuse('wrong_type', stream, 1, undefined, cause); // a getter of the event threw
+    }
+  }
+
+  /** A handle for one stream: shorter calls, column batches, writers. */
+  stream<E extends EventValues = EventValues>(name: string): Stream<E> {
+    return new Stream<E>(this, name);
+  }
+
+  /** Registers a string that many events name, so that it crosses into the module once. */
+  intern(value: string): Interned {
+    return this.#pinned.intern(value);
+  }
+
+  /** @internal See `Stream.columns`. */
+  emitColumns(stream: string, columns: Record<string, ColumnValues>): HeadwaterError | undefined {
+    const lengths = Object.values(columns).map((values) => values.length);
+    const rows = Math.max(0, ...lengths);
+    this.#emitted += rows;
+    if (lengths.some((length) => length !== rows)) return this.#refuse('wrong_type', stream, rows);
+    const table = this.table(stream);
+    if (table) return this.#fill(stream, table, { micros: this.eventMicros(), rows, columns });
+    const copies = Object.entries(columns).map(([name, values]) => [name, copy(values)] as const);
+    return this.#wait(stream, { micros: localMicros(), rows, columns: Object.fromEntries(copies) });
+  }
+
+  /** @internal */
+  table(stream: string): Table | undefined {
+    return this.#producer?.engine.tables.get(stream);
+  }
+
+  /** @internal */
+  eventMicros(): number {
+    return this.#clock.now(this.#offset);
+  }
+
+  /** @internal Counts what the caller has put, or failed to put, into a table. `Writer` has not counted it before. */
+  written(stream: string, fault: Fault | undefined): HeadwaterError | undefined {
+    this.#emitted++;
+    return this.#booked(stream, fault);
+  }
+
+  /**
+   * A barrier: sends everything emitted before it and resolves once that is as safe as `level` says (default: the
+   * client's `ackLevel`); a query then sees it.
+   *
+   * Rejects with `timeout` after `timeoutMs` (default 30,000), `closed`, `wasm_trapped`, `wasm_unavailable`.
+   * Nothing is lost by a timeout: sending goes on. Batches that the hub refuses for good are reported to `onError`.
+   */
+  async flush(level?: AckLevel, options: { timeoutMs?: number } = {}): Promise<void> {
+    if (this.#state === 'idle' && !this.#pending.rows) return;
+    const number = LEVELS.indexOf(level ?? this.#options.ackLevel ?? 'durable');
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = () => new HeadwaterError('timeout', 'the hub did not confirm in time; sending goes on');
+      timer = setTimeout(() => reject(error()), options.timeoutMs ?? 30_000);
+    });
+    try {
+      await Promise.race([late, this.#settled(number)]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /**
+   * Runs SQL at the hub; rows are objects by column name. `bigint` is a number while it is safe, else a `bigint`;
+   * `numeric` is a string; `timestamptz` a `Date`. Rejects with the hub's code (an SQLSTATE), `position` and `hint`.
+   *
+   * @typeParam T - the row type, for type checking only.
+   */
+  query<T = Record<string, unknown>>(sql: string, options: { signal?: AbortSignal } = {}): Promise<Rows<T>> {
+    return query<T>(this.#http, sql, options.signal);
+  }
+
+  /**
+   * Flushes for at most `timeoutMs` (default 5,000), then ends the connection. Never rejects; what could not be
+   * delivered is counted as dropped (`closed`) in the answer.
+   */
+  async close(options: { timeoutMs?: number } = {}): Promise<Stats> {
+    if (this.#state === 'started') await this.flush(undefined, { timeoutMs: options.timeoutMs ?? 5_000 }).catch(() => {});
+    clearTimeout(this.#timer);
+    this.#refusing ??= 'closed';
+    this.#state = 'closed';
+    for (const producer of [...this.#draining, this.#producer]) if (producer) this.#retire(producer);
+    this.#producer = undefined;
+    this.#forfeit('closed');
+    return this.stats();
+  }
+
+  /** The ledger, now. */
+  stats(): Stats {
+    const counts = this.#counts();
+    const [delivered, inOutbox, inDoubt] = counts;
+    const dropped = { ...this.#dropped };
+    COUNTERS.forEach((name, i) => {
+      if (i >= 7 && name !== 'forfeited' && counts[i]) dropped[name] = (dropped[name] ?? 0) + counts[i];
+    });
+    return {
+      emitted: this.#emitted,
+      pending: this.#pending.rows,
+      held: this.#taken - frozen(counts),
+      inOutbox,
+      delivered,
+      dropped,
+      inDoubt,
+      batches: { sent: counts[3], resent: counts[4], acked: counts[5] },
+      bytesSent: counts[6],
+      clockOffsetMs: this.#offset / 1000,
+      state: this.#state === 'started' ? (this.#producer?.state ?? 'connecting') : this.#state,
+      module: this.#module,
+    };
+  }
+
+  /** Opens the module and the connection, once. */
+  #start(): void {
+    if (this.#state !== 'idle') return;
+    this.#state = 'started';
+    void this.#open();
+    const page = globalThis.document;
+    page?.addEventListener('visibilitychange', () => {
+      if (page.visibilityState === 'hidden') this.#producer?.flush();
+    });
+  }
+
+  /** Loads the module until it is there; only what cannot change ends the attempts. */
+  async #open(): Promise<void> {
+    const flavor = this.#flavor;
+    for (let wait = RELOAD_MS[0]; this.#state === 'started'; wait = Math.min(wait * 2, RELOAD_MS[1])) {
+      try {
+        const source = this.#options.wasm?.[flavor] ?? this.#sources[flavor];
+        if (!source) throw new WebAssembly.LinkError(`no source for the ${flavor} module; see ConnectOptions.wasm`);
+        const glue = (await GLUE[flavor]()) as Glue;
+        const instance = await load(glue, source);
+        if (this.#state === 'started') this.#run(instance, flavor);
+        return;
+      } catch (cause) {
+        const { CompileError, LinkError } = WebAssembly;
+        const isFinal = [CompileError, LinkError, EvalError].some((kind) => cause instanceof kind);
+        const error = new HeadwaterError('wasm_unavailable', String(cause), { cause });
+        if (wait === RELOAD_MS[0]) this.#report(error);
+        if (isFinal) return this.#give_up(error);
+        await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random())));
+      }
+    }
+  }
+
+  #run(instance: Instance, flavor: Flavor): void {
+    const { token = '', ackLevel = 'durable' } = this.#options;
+    const level = LEVELS.indexOf(ackLevel);
+    const engine = new Engine(instance, this.#pinned, token, level, localMicros(), (cause) => this.#trapped(producer, cause));
+    const producer = new Producer(engine, this.#options.transport ?? this.#http, {
+      onPlans: () => this.#planned(producer),
+      onNeedsFull: () => this.#upgrade(producer),
+      onError: (error) => this.#report(error),
+    });
+    const old = this.#producer;
+    this.#producer = producer;
+    this.#module = flavor;
+    if (old) this.#drain(old);
+    this.#ask(engine);
+    producer.start();
+  }
+
+  /** Tells the session which streams are wanted. */
+  #ask(engine: Engine): void {
+    for (const name of this.#names) {
+      engine.call((x, at) => x.engine_add_stream(at, ...engine.pass(name), localMicros()));
+    }
+  }
+
+  /** New plans: rows so far belong to the old ones. */
+  #planned(producer: Producer): void {
+    const { engine } = producer;
+    engine.pushAll();
+    engine.call((x, at) => x.engine_apply_plans(at));
+    if (producer !== this.#producer) return;
+    engine.bind();
+    this.#offset = engine.call((x, at) => x.engine_clock_offset(at, localMicros())) ?? 0;
+    for (const stream of this.#pending.streams()) {
+      const table = this.table(stream);
+      if (!table) continue;
+      for (const waiting of this.#pending.take(stream)) {
+        this.#fill(stream, table, { ...waiting, micros: waiting.micros + this.#offset });
+      }
+    }
+    if (!this.#pending.rows) for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  /** A plan needs the other module. Until it is there, the core goes on with the plans it has. */
+  #upgrade(producer: Producer): void {
+    if (this.#flavor === 'full' || producer !== this.#producer) return;
+    this.#flavor = 'full';
+    void this.#open();
+  }
+
+  /** Lets an old producer deliver what it holds, then ends it. */
+  #drain(producer: Producer): void {
+    this.#draining.add(producer);
+    const level = LEVELS.indexOf(this.#options.ackLevel ?? 'durable');
+    const done = () => this.#draining.has(producer) && this.#retire(producer);
+    void producer.barrier(level).then(done, done);
+  }
+
+  /** Ends a producer; its counters stay. */
+  #retire(producer: Producer): void {
+    this.#draining.delete(producer);
+    producer.counters().forEach((count, i) => (this.#past[i] += count));
+    producer.close();
+  }
+
+  #trapped(producer: Producer, cause: unknown): void {
+    const error = new HeadwaterError('wasm_trapped', String(cause), { cause });
+    this.#report(error);
+    producer.fail(error);
+    if (producer === this.#producer) {
+      this.#module = 'trapped';
+      this.#give_up(error);
+    }
+  }
+
+  /** From now on events are refused. */
+  #give_up(error: HeadwaterError): void {
+    this.#refusing = error.code;
+    this.#forfeit(error.code);
+  }
+
+  /** Counts everything that is not delivered, in doubt or dropped already, as dropped. */
+  #forfeit(code: ErrorCode): void {
+    this.#count(code, this.#pending.clear());
+    const counts = this.#counts();
+    // Undelivered batches and partials: gone with the module.
+    const lost = this.#taken - frozen(counts) + counts[1];
+    this.#count(code, lost);
+    this.#past[1] -= counts[1];
+    this.#past[COUNTERS.length - 1] += lost;
+    for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  /** Counters of all producers, ended ones included. */
+  #counts(): Float64Array {
+    const sum = this.#past.slice();
+    for (const producer of [...this.#draining, this.#producer]) producer?.counters().forEach((n, i) => (sum[i] += n));
+    return sum;
+  }
+
+  async #settled(level: number): Promise<void> {
+    if (this.#refusing) throw new HeadwaterError(this.#refusing, 'nothing can be sent');
+    if (this.#pending.rows || !this.#producer) await new Promise<void>((resolve) => this.#drained.push(resolve));
+    if (this.#refusing || !this.#producer) throw new HeadwaterError(this.#refusing ?? 'closed', 'nothing can be sent');
+    const old = [...this.#draining].map((producer) => producer.barrier(level));
+    await Promise.all([...old, this.#producer.barrier(level)]);
+  }
+
+  /** Puts waiting events into their table. */
+  #fill(stream: string, table: Table, waiting: Waiting): HeadwaterError | undefined {
+    if (waiting.event) return this.#booked(stream, table.emit(waiting.event, waiting.micros));
+    let first: HeadwaterError | undefined;
+    const refused = (fault: Fault) => {
+      const error = this.#refuse(fault.code, stream, 1, fault.column);
+      first ??= error;
+    };
+    this.#taken += table.emitColumns(waiting.columns!, waiting.rows, waiting.micros, refused);
+    this.#arm();
+    return first;
+  }
+
+  /** Books one event that went, or did not go, into a table. */
+  #booked(stream: string, fault: Fault | undefined): HeadwaterError | undefined {
+    if (fault) return this.#refuse(fault.code, stream, 1, fault.column);
+    this.#taken++;
+    if (this.#timer === undefined) this.#arm();
+    return undefined;
+  }
+
+  /** Keeps an event until its stream has a table. */
+  #wait(stream: string, waiting: Waiting): HeadwaterError | undefined {
+    if (this.#refusing) return this.#refuse(this.#refusing, stream, waiting.rows);
+    if (!this.#pending.add(stream, waiting)) return this.#refuse('waiting_full', stream, waiting.rows);
+    this.#start();
+    if (!this.#names.has(stream)) this.#subscribe(stream);
+    return undefined;
+  }
+
+  /** Asks for a stream that was not known when the session opened; several in one turn share one request. */
+  #subscribe(stream: string): void {
+    this.#names.add(stream);
+    if (this.#resubscribing) return;
+    this.#resubscribing = true;
+    queueMicrotask(() => {
+      this.#resubscribing = false;
+      if (!this.#producer) return;
+      this.#ask(this.#producer.engine);
+      this.#producer.pump();
+    });
+  }
+
+  /** Makes sure that a flush comes. */
+  #arm(): void {
+    if (this.#producer?.engine.texts.isFull) this.#producer.engine.pushAll();
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      // Without a connection partials go on merging: memory grows with groups, not with events (C1).
+      if (this.#producer?.isHungry) this.#producer.flush();
+      else if (this.#producer) this.#arm();
+    }, this.#options.flushIntervalMs ?? 500);
+  }
+
+  #refuse(
+    code: ErrorCode, stream: string, events: number, column?: string, cause?: unknown,
+  ): HeadwaterError | undefined {
+    this.#count(code, events);
+    const where = column === undefined ? stream : `${stream}.${column}`;
+    const error = new HeadwaterError(code, `event for ${where} was not taken`, { stream, column, cause });
+    this.#report(error);
+    return error;
+  }
+
+  #count(code: ErrorCode, events: number): void {
+    if (events) this.#dropped[code] = (this.#dropped[code] ?? 0) + events;
+  }
+
+  #report(error: HeadwaterError): void {
+    try {
+      this.#options.onError?.(error);
+    } catch {
+      // The page's own callback failed: not ours to show.
+    }
+  }
+}
+
+/** Events that left the rollup, wherever they are now: see {@link COUNTERS}. */
+function frozen(counts: Float64Array): number {
+  let sum = counts[0] + counts[1] + counts[2];
+  for (let i = 7; i < counts.length; i++) sum += counts[i];
+  return sum;
+}
+
+function copy(values: ColumnValues): ColumnValues {
+  return ArrayBuffer.isView(values) ? (values as unknown as Float64Array).slice() : Array.from(values);
+}

@@ -1,0 +1,16 @@
+/**
+ * The package in Node, Deno and Bun: modules are read from files beside this one.
+ */
+import { Client, type ConnectOptions } from './headwater.ts';
+
+export * from './api.ts';
+
+const file = (name: string) => async () => (await import('node:fs/promises')).readFile(new URL(name, import.meta.url));
+
+/** A connection to a hub. */
+export class Headwater extends Client {
+  /** Makes a client. Returns at once; connects when the first event is emitted. Call `close` before exit. */
+  static connect(options: ConnectOptions): Headwater {
+    return new Headwater(options, { core: file('./headwater_core.wasm'), full: file('./headwater_full.wasm') });
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * Drives one producer: moves frames between the session machine in the module and the transport.
+ *
+ * Owns: timers, requests in flight, the watch for new plans, flush barriers. Must not know: events, columns.
+ * The machine decides everything about the protocol (`sdk/src/session`): what to send, when to send it again,
+ * how long to wait. An HTTP "connection" is a generation: any failed request ends it, and the machine starts
+ * the next one when its back-off has passed.
+ */
+import { localMicros } from './clock.ts';
+import type { Engine } from './engine.ts';
+import { HeadwaterError } from './errors.ts';
+import type { Transport, TransportError } from './transport.ts';
+
+/**
+ * What `Engine::counters` gives, in order. Up to `bytesSent` they are `Stats`; then events that ended here, by the
+ * reasons of the outbox, and (counted in JavaScript) with a module.
+ */
+export const COUNTERS = [
+  'delivered', 'inOutbox', 'inDoubt', 'sent', 'resent', 'acked', 'bytesSent', 'outbox_full', 'refused', 'forfeited',
+] as const;
+
+/** What a producer tells its client. */
+export interface ProducerHooks {
+  /** The plans changed: tables must be made again. */
+  onPlans(): void;
+  /** The plans need the module with every aggregate. */
+  onNeedsFull(): void;
+  /** Something that users should hear of. */
+  onError(error: HeadwaterError): void;
+}
+
+/** The kind of a batch frame: its second byte. */
+const BATCH = 6;
+
+interface Waiter {
+  batch: number;
+  level: number;
+  resolve: () => void;
+  reject: (error: HeadwaterError) => void;
+}
+
+/** One engine with its connection. */
+export class Producer {
+  /** `connecting`, `open` or `waiting`, as in `Stats.state`. */
+  state: 'connecting' | 'open' | 'waiting' = 'connecting';
+  readonly engine: Engine;
+  readonly #transport: Transport;
+  readonly #hooks: ProducerHooks;
+  readonly #abort = new AbortController();
+  #known: Float64Array = new Float64Array(COUNTERS.length);
+  #waiters: Waiter[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #generation = 0;
+  #pausedUntil = 0;
+  #watching = false;
+  #reported = false;
+
+  constructor(engine: Engine, transport: Transport, hooks: ProducerHooks) {
+    this.engine = engine;
+    this.#transport = transport;
+    this.#hooks = hooks;
+  }
+
+  /** Runs the session machine; it asks for a connection at once. */
+  start(): void {
+    this.engine.call((x, at) => x.engine_handle_timeout(at, localMicros()));
+    this.pump();
+  }
+
+  /** True when a flush would leave at once. */
+  get isHungry(): boolean {
+    return !!this.engine.call((x, at) => x.engine_is_hungry(at, localMicros()));
+  }
+
+  /** Freezes what was evaluated; gives the number of the newest batch. */
+  flush(): number {
+    this.engine.pushAll();
+    const batch = this.engine.call((x, at) => x.engine_flush(at, localMicros())) ?? 0;
+    this.pump();
+    return batch;
+  }
+
+  /** Resolves when everything evaluated before is safe at `level`, or was given up and reported. */
+  barrier(level: number): Promise<void> {
+    const batch = this.flush();
+    this.engine.call((x, at) => x.engine_require(at, batch, level));
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ batch, level, resolve, reject });
+      this.pump();
+    });
+  }
+
+  /** Runs the machine: sends what it has, reads what it says, sets its timer. */
+  pump(): void {
+    if (this.#abort.signal.aborted) return;
+    for (let event; (event = this.engine.text((x, at) => x.engine_poll_event(at))); ) this.#hear(event.split('\0'));
+    for (let frame; (frame = this.engine.bytes((x, at) => x.engine_poll_transmit(at, localMicros()))); ) void this.#send(frame);
+    this.#settle();
+    this.counters();
+    clearTimeout(this.#timer);
+    const at = this.engine.call((x, at) => x.engine_poll_timeout(at)) ?? Infinity;
+    if (at === Infinity) return;
+    const delay = Math.min(Math.max(at - localMicros(), 0) / 1000, 2 ** 31 - 1);
+    this.#timer = setTimeout(() => {
+      this.engine.call((x, at) => x.engine_handle_timeout(at, localMicros()));
+      this.pump();
+    }, Math.ceil(delay));
+  }
+
+  /** The module's counters; the last known ones after a trap. */
+  counters(): Float64Array {
+    return (this.#known = this.engine.numbers((x, at) => x.engine_counters(at)) ?? this.#known);
+  }
+
+  /** Stops everything; what is unsent stays unsent. */
+  close(): void {
+    this.#abort.abort();
+    clearTimeout(this.#timer);
+    this.fail(new HeadwaterError('closed', 'the client was closed'));
+    this.engine.free();
+  }
+
+  /** Ends waiting barriers, after a trap or on close. */
+  fail(error: HeadwaterError): void {
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+  }
+
+  /** The machine wants a connection: over HTTP that is a new generation, after the pause that the hub asked for. */
+  #connect(): void {
+    const pause = this.#pausedUntil - Date.now();
+    if (pause > 0) return this.#later(pause);
+    this.#generation++;
+    this.state = 'connecting';
+    this.engine.call((x, at) => x.engine_handle_connected(at, localMicros()));
+  }
+
+  #later(pause: number): void {
+    const timer = setTimeout(() => {
+      this.#connect();
+      this.pump();
+    }, pause);
+    this.#abort.signal.addEventListener('abort', () => clearTimeout(timer));
+  }
+
+  async #send(frame: Uint8Array): Promise<void> {
+    const generation = this.#generation;
+    try {
+      const answer = await this.#transport.send(frame, { signal: this.#abort.signal });
+      // A late answer to a batch is still true; any other belongs to a conversation that has ended.
+      if (generation === this.#generation || frame[1] === BATCH) this.#take(answer);
+    } catch (error) {
+      if (generation === this.#generation) this.#disconnected(error as TransportError);
+    }
+    if (!this.#abort.signal.aborted) this.pump();
+  }
+
+  #take(bytes: Uint8Array | null): void {
+    if (!bytes || this.#abort.signal.aborted) return;
+    const { engine } = this;
+    const error = engine.text((x, at) => x.engine_handle_frames(at, ...engine.pass(bytes), localMicros()));
+    if (error) throw new HeadwaterError(...(error.split('\0') as [string, string]));
+  }
+
+  #disconnected(error: TransportError): void {
+    if (this.#abort.signal.aborted || this.state === 'waiting') return;
+    this.#generation++;
+    this.state = 'waiting';
+    this.#pausedUntil = Date.now() + (error.retryAfterMs ?? 0);
+    this.engine.call((x, at) => x.engine_handle_disconnected(at, localMicros()));
+    // Once per outage: retrying is this client's business, knowing is the user's.
+    if (!this.#reported) this.#hooks.onError(error);
+    this.#reported = true;
+  }
+
+  /** Events of the machine: see `Engine::poll_event` in `bindings/src/lib.rs`. */
+  #hear([name, code, message]: string[]): void {
+    if (name === 'connect') this.#connect();
+    else if (name === 'open') {
+      this.state = 'open';
+      this.#reported = false;
+      void this.#watch();
+    } else if (name === 'offline') {
+      if (this.state === 'open') this.#generation++;
+      this.state = 'waiting';
+    } else if (name === 'plans') this.#hooks.onPlans();
+    else if (name === 'needs_full') this.#hooks.onNeedsFull();
+    else if (name === 'error') this.#hooks.onError(new HeadwaterError(code, message));
+  }
+
+  #settle(): void {
+    this.#waiters = this.#waiters.filter(({ batch, level, resolve }) => {
+      if (!this.engine.call((x, at) => x.engine_has_reached(at, batch, level))) return true;
+      resolve();
+      return false;
+    });
+  }
+
+  /** Long-polls for plans while the session is open. */
+  async #watch(): Promise<void> {
+    if (this.#watching) return;
+    this.#watching = true;
+    const generation = this.#generation;
+    for (let failures = 0; generation === this.#generation && failures < 3; ) {
+      const frame = this.engine.bytes((x, at) => x.engine_watch_frame(at));
+      if (!frame || this.#abort.signal.aborted) break;
+      const path = `/v1/watch?catalog=${this.engine.call((x, at) => x.engine_catalog(at))}`;
+      try {
+        this.#take(await this.#transport.send(frame, { path, signal: this.#abort.signal }));
+        failures = 0;
+        if (!this.#abort.signal.aborted) this.pump();
+      } catch (error) {
+        // A hub that went away mid-poll: three quick failures end the connection, and the machine backs off.
+        if (++failures === 3 && generation === this.#generation) this.#disconnected(error as TransportError);
+      }
+    }
+    this.#watching = false;
+    if (!this.#abort.signal.aborted) this.pump();
+  }
+}

@@ -1,0 +1,14 @@
+/**
+ * The package without modules: `connect({ wasm: { core } })` brings them, from wherever they are.
+ */
+import { Client, type ConnectOptions } from './headwater.ts';
+
+export * from './api.ts';
+
+/** A connection to a hub. */
+export class Headwater extends Client {
+  /** Makes a client. `options.wasm.core` is needed; without `options.wasm.full`, views that need it are an error. */
+  static connect(options: ConnectOptions): Headwater {
+    return new Headwater(options, {});
+  }
+}

@@ -1,0 +1,77 @@
+//! The Rust side of the build: cargo, then wasm-bindgen as a library.
+
+use crate::{Places, is_fresh, run_command};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wasm_bindgen_cli_support::Bindgen;
+
+const TRIPLE: &str = "wasm32-unknown-unknown";
+
+/// 256 KiB of stack: evaluation does not recurse, so a module need not start with a megabyte.
+const RUSTFLAGS: &str = "-C link-arg=-zstack-size=262144";
+
+/// The two modules of the package.
+#[derive(Clone, Copy)]
+pub enum Flavor {
+    /// Counting, HLL, DDSketch.
+    Core,
+    /// Every aggregate.
+    Full,
+}
+
+impl Flavor {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Core => "core",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// `rustup target add`, unless the toolchain has the target.
+pub fn ensure_target() -> Result<(), String> {
+    let output = Command::new("rustc").args(["--print", "target-libdir", "--target", TRIPLE]).output();
+    let libdir = output.map_err(|e| format!("cannot start rustc: {e}"))?.stdout;
+    if Path::new(String::from_utf8_lossy(&libdir).trim()).is_dir() {
+        return Ok(());
+    }
+    run_command(Command::new("rustup").args(["target", "add", TRIPLE]))
+}
+
+/// Compiles one module and writes it with its glue into `js/src/generated`.
+pub fn build(places: &Places, flavor: Flavor, keep_names: bool) -> Result<(), String> {
+    let input = compile(places, flavor)?;
+    let out_dir = places.js.join("src/generated");
+    let out_name = format!("headwater_{}", flavor.name());
+    let stamp = out_dir.join(format!(".{out_name}.{}", if keep_names { "names" } else { "stripped" }));
+    if is_fresh(&stamp, &input) {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&out_dir).map_err(|e| e.to_string())?;
+    for other in ["names", "stripped"] {
+        let _ = std::fs::remove_file(out_dir.join(format!(".{out_name}.{other}")));
+    }
+    bind(&input, &out_dir, &out_name, keep_names)?;
+    std::fs::write(&stamp, "").map_err(|e| e.to_string())
+}
+
+/// Each flavor has a target directory of its own: one file name, two feature sets, no rebuilding in turns.
+fn compile(places: &Places, flavor: Flavor) -> Result<PathBuf, String> {
+    let target = places.target.join(format!("js-{}", flavor.name()));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(&places.root).env("RUSTFLAGS", RUSTFLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.args(["build", "--locked", "--quiet", "-p", "headwater-wasm", "--lib", "--profile", "wasm"]);
+    cargo.args(["--target", TRIPLE, "--target-dir"]).arg(&target);
+    if matches!(flavor, Flavor::Full) {
+        cargo.args(["--features", "full"]);
+    }
+    run_command(&mut cargo)?;
+    Ok(target.join(TRIPLE).join("wasm/headwater_wasm.wasm"))
+}
+
+fn bind(input: &Path, out_dir: &Path, out_name: &str, keep_names: bool) -> Result<(), String> {
+    let mut bindgen = Bindgen::new();
+    bindgen.input_path(input).out_name(out_name).typescript(true).omit_default_module_path(true);
+    bindgen.remove_name_section(!keep_names).remove_producers_section(true);
+    bindgen.web(true).and_then(|b| b.generate(out_dir)).map_err(|e| format!("wasm-bindgen: {e:#}"))
+}
