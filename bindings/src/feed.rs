@@ -1,52 +1,69 @@
 //! Streams with their stages and rollups.
 //!
 //! Owns: which table number is which stream. Must not know: sessions, JavaScript.
+//! Invariant: a stream that the hub dropped keeps its rollup until what it gathered was frozen.
 
 use crate::dictionary::Dictionary;
 use crate::stage::Stage;
 use alloc::vec::Vec;
 use headwater::group::GroupTable;
 use headwater::limits::BatchLimits;
+use headwater::plan::{Op, Plan, PlanError};
+use headwater::rollup::{Rollup, RollupOptions, ViewPartials};
 use headwater::schema::StreamSchema;
-use headwater::wire::Plans;
 use headwater::wire::batch::{EncodedBatches, LedgerDelta, SectionInput, encode_payloads};
+use headwater::wire::{Plans, StreamPlans};
 
-/// Some plan needs an aggregate that this build does not have.
-pub struct NeedsFull;
+/// Longest value of a column that no group key is made of, bytes.
+const VALUE_BYTES_MAX: usize = 65_536;
 
-/// True when this build can evaluate all plans.
-pub fn check(_plans: &Plans) -> Result<(), NeedsFull> {
-    Ok(())
+/// True when some plan needs what this build does not have.
+pub fn needs_full(plans: &Plans) -> bool {
+    plans.streams.iter().any(|StreamPlans { schema, plans }| {
+        plans.iter().any(|plan| matches!(plan.validate(schema), Err(PlanError::Unsupported(_))))
+    })
 }
 
 /// All streams whose plans are in force, by table number.
 #[derive(Default)]
 pub struct Feed {
     streams: Vec<Stream>,
-    events: u64,
+    /// Streams that are gone, until they are frozen.
+    retired: Vec<Rollup>,
 }
 
 struct Stream {
-    schema: StreamSchema,
+    plans: Vec<Plan>,
+    rollup: Rollup,
     stage: Stage,
 }
 
 impl Feed {
-    /// Replaces the plans.
-    pub fn set_plans(&mut self, plans: Plans) {
-        self.streams = plans
-            .streams
-            .into_iter()
-            .map(|s| Stream { stage: Stage::new(&s.schema), schema: s.schema })
-            .collect();
+    /// Replaces the plans, complete. Returns how many this build cannot run.
+    pub fn set_plans(&mut self, plans: Plans) -> usize {
+        let mut old = core::mem::take(&mut self.streams);
+        let mut refused = 0;
+        for StreamPlans { schema, plans } in plans.streams {
+            let kept = old.iter().position(|stream| stream.rollup.schema().id == schema.id);
+            let mut rollup = match kept {
+                Some(at) => old.swap_remove(at).rollup,
+                None => Rollup::new(schema.clone(), RollupOptions::default()),
+            };
+            refused += rollup.set_plans(schema, plans.clone()).len();
+            let stage = Stage::new(rollup.schema());
+            self.streams.push(Stream { plans, rollup, stage });
+        }
+        self.retired.extend(old.into_iter().map(|stream| stream.rollup));
+        refused
     }
 
     /// Names, as `Engine::schema` gives them.
     pub fn schema(&self) -> Vec<u8> {
         let mut out = Vec::new();
         for stream in &self.streams {
-            out.extend_from_slice(stream.schema.name.as_bytes());
-            for field in &stream.schema.fields {
+            let StreamSchema { name, fields, .. } = stream.rollup.schema();
+            out.extend_from_slice(name.as_bytes());
+            for field in fields {
                 out.push(0);
                 out.extend_from_slice(field.name.as_bytes());
             }
@@ -55,20 +72,51 @@ impl Feed {
         out
     }
 
-    /// See `Engine::layout`.
-    pub fn layout(&self, table: usize, _key_bytes_max: usize) -> Vec<f64> {
-        self.streams.get(table).map(|stream| stream.stage.layout(|_| 65_536)).unwrap_or_default()
+    /// See `Engine::layout`. Columns that are group keys as they are take no longer values than keys may be.
+    pub fn layout(&self, table: usize, key_bytes_max: usize) -> Vec<f64> {
+        let Some(stream) = self.streams.get(table) else { return Vec::new() };
+        let key_columns: Vec<u16> = stream.plans.iter().flat_map(key_columns).collect();
+        stream.stage.layout(|column| {
+            let is_key = key_columns.iter().any(|key| usize::from(*key) == column);
+            if is_key { key_bytes_max } else { VALUE_BYTES_MAX }
+        })
     }
 
     /// Evaluates rows of one stream.
     pub fn push(&mut self, table: usize, rows: usize, texts: &Dictionary) {
-        let Some(stream) = self.streams.get_mut(table) else { return };
-        stream.stage.lend(rows, texts, |batch| self.events += batch.rows() as u64);
+        let Some(Stream { stage, rollup, .. }) = self.streams.get_mut(table) else { return };
+        stage.lend(rows, texts, |batch| rollup.push(batch));
     }
 
     /// Freezes all partials.
     pub fn freeze(&mut self, mut delta: LedgerDelta, limits: &BatchLimits) -> EncodedBatches {
-        delta.events = core::mem::take(&mut self.events);
-        encode_payloads::<GroupTable>(&delta, &[] as &[SectionInput<'_, GroupTable>], limits)
+        let mut partials = Vec::new();
+        let live = self.streams.iter_mut().map(|stream| &mut stream.rollup);
+        for rollup in live.chain(&mut self.retired) {
+            rollup.set_options(RollupOptions { key_bytes_max: limits.key_bytes_max });
+            delta.events += rollup.take_events();
+            partials.append(&mut rollup.drain());
+        }
+        self.retired.clear();
+        let sections: Vec<_> = partials.iter().map(section).collect();
+        encode_payloads(&delta, &sections, limits)
     }
+}
+
+fn section(partials: &ViewPartials) -> SectionInput<'_, GroupTable> {
+    SectionInput {
+        view: partials.view,
+        version: partials.version,
+        events: partials.events,
+        rejected: partials.rejected.clone(),
+        partials: &partials.table,
+    }
+}
+
+/// Columns that are group keys as they are.
+fn key_columns(plan: &Plan) -> impl Iterator<Item = u16> + '_ {
+    plan.keys.iter().filter_map(|key| match plan.nodes.get(usize::from(key.0))?.op {
+        Op::Column(column) => Some(column),
+        _ => None,
+    })
 }

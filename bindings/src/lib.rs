@@ -194,8 +194,13 @@ impl Engine {
 
     /// Puts announced plans into force. Rows written before must have been pushed.
     pub fn apply_plans(&mut self) {
-        if let Some(plans) = self.next_plans.take() {
-            self.feed.set_plans(plans);
+        let Some(plans) = self.next_plans.take() else { return };
+        if self.feed.set_plans(plans) > 0 {
+            self.events.push_back(events::fields(&[
+                "error",
+                "unsupported_plan",
+                "a view needs a newer package",
+            ]));
         }
     }
 
@@ -228,14 +233,12 @@ impl Engine {
 impl Engine {
     /// Plans that this build cannot evaluate are left to the larger module; until then the old ones stay.
     fn announce(&mut self, plans: Plans) {
-        let event = match feed::check(&plans) {
-            Ok(()) => "plans",
-            Err(feed::NeedsFull) => "needs_full",
-        };
-        if event == "plans" {
-            self.next_plans = Some(plans);
+        if feed::needs_full(&plans) && cfg!(not(feature = "full")) {
+            self.events.push_back(String::from("needs_full"));
+            return;
         }
-        self.events.push_back(String::from(event));
+        self.next_plans = Some(plans);
+        self.events.push_back(String::from("plans"));
     }
 }
 
