@@ -1,0 +1,311 @@
+//! The catalog: streams, views and settings, changed by logged commands.
+//!
+//! Owns: the pure state machine ([`state::CatalogState`]), its command log and snapshots in `catalog.redb`,
+//! the handle that everybody reads ([`Catalog`]). Must not know: SQL text, sessions, shards.
+//! Invariants: a change is on disk before anybody sees it; a refused change leaves no trace; the version is
+//! the number of applied commands.
+
+pub mod command;
+pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use crate::store::marker::{self, CATALOG_FILE, Marker};
+use crate::store::tables::{CATALOG_TABLES, version_key};
+use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table};
+use command::{Command, Settings};
+use headwater::ids::{CatalogVersion, ViewId};
+use headwater_sql::SqlError;
+use headwater_sql::definition::Ddl;
+use headwater_sql::source::CatalogSnapshot;
+use state::CatalogState;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Commands kept in the log before a snapshot replaces them: bounds what opening replays.
+const SNAPSHOT_EVERY: u64 = 64;
+
+/// How a catalog is opened.
+#[derive(Clone, Debug)]
+pub struct CatalogOptions {
+    /// Shard groups of a new data directory (1..=4096, default 1). An existing directory keeps its own number.
+    pub shard_groups: u16,
+}
+
+impl Default for CatalogOptions {
+    fn default() -> Self {
+        Self { shard_groups: 1 }
+    }
+}
+
+/// A handle to the catalog; clones share it.
+#[derive(Clone)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Mutex<Writer>,
+    newest: watch::Sender<Arc<CatalogSnapshot>>,
+    settings: Settings,
+}
+
+struct Writer {
+    store: Box<dyn Store>,
+    state: CatalogState,
+    /// The version of the newest snapshot on disk.
+    snapshot: CatalogVersion,
+}
+
+impl Catalog {
+    /// Opens the catalog of the data directory `dir`, which is made (marker file and all) when it is
+    /// missing or empty.
+    ///
+    /// # Errors
+    /// Anything that [`StoreError`] names; nothing is overwritten then.
+    pub fn open(dir: &Path, options: &CatalogOptions) -> Result<Self, StoreError> {
+        let marker = marker::open(dir, || draw_marker(options))?;
+        let store = RedbStore::open(
+            &dir.join(CATALOG_FILE),
+            CATALOG_TABLES,
+            RedbOptions { cache_bytes: 8 << 20, ..RedbOptions::default() },
+        )?;
+        let catalog = Self::with_store(Box::new(store), marker)?;
+        marker::sync_directory(dir)?;
+        Ok(catalog)
+    }
+
+    /// A catalog in a store of the caller's: memory in tests.
+    pub(crate) fn with_store(store: Box<dyn Store>, marker: Marker) -> Result<Self, StoreError> {
+        let (state, snapshot) = load(&*store.snapshot()?)?;
+        let mut writer = Writer { store, state, snapshot };
+        if writer.state.version() == CatalogVersion(0) {
+            writer.apply(Command::Init(draw_settings(&marker)?)).map_err(|e| match e {
+                ApplyError::Store(e) => e,
+                ApplyError::Refused(e) => StoreError::Corrupted(e.message),
+            })?;
+        }
+        let settings = writer.state.settings().clone();
+        if settings.cluster != marker.cluster {
+            return Err(StoreError::Corrupted(
+                "the catalog belongs to another cluster than its directory".into(),
+            ));
+        }
+        let newest = watch::Sender::new(Arc::new(writer.state.snapshot()));
+        Ok(Self { inner: Arc::new(Inner { writer: Mutex::new(writer), newest, settings }) })
+    }
+
+    /// The newest catalog.
+    pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
+        self.inner.newest.borrow().clone()
+    }
+
+    /// Every newer catalog, as soon as it is durable; versions may be skipped.
+    pub fn watch(&self) -> watch::Receiver<Arc<CatalogSnapshot>> {
+        self.inner.newest.subscribe()
+    }
+
+    /// What was fixed when the data directory was made.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// The newest view id ever assigned, dropped views included.
+    pub fn last_view(&self) -> ViewId {
+        self.inner.writer().state.last_view()
+    }
+
+    /// Applies a checked change; it is durable when this returns. `false`: nothing to do (IF [NOT] EXISTS).
+    ///
+    /// # Errors
+    /// Refused by the catalog's rules, or `58030` when storage failed.
+    pub async fn apply(&self, ddl: Ddl) -> Result<bool, SqlError> {
+        let inner = self.inner.clone();
+        let applied = tokio::task::spawn_blocking(move || inner.apply(ddl)).await;
+        applied.unwrap_or_else(|e| Err(SqlError::new("XX000", format!("catalog change failed: {e}"))))
+    }
+}
+
+impl Inner {
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, ddl: Ddl) -> Result<bool, SqlError> {
+        let mut writer = self.writer();
+        let changed = writer.apply(Command::Ddl(ddl)).map_err(|e| match e {
+            ApplyError::Refused(e) => e,
+            ApplyError::Store(e) => SqlError::new("58030", format!("the catalog could not be written: {e}")),
+        })?;
+        if changed {
+            // Still under the writer's lock, so that watchers see versions in order.
+            self.newest.send_replace(Arc::new(writer.state.snapshot()));
+        }
+        Ok(changed)
+    }
+}
+
+enum ApplyError {
+    Refused(SqlError),
+    Store(StoreError),
+}
+
+impl Writer {
+    fn apply(&mut self, command: Command) -> Result<bool, ApplyError> {
+        let mut next = self.state.clone();
+        if !next.apply(&command).map_err(ApplyError::Refused)? {
+            return Ok(false);
+        }
+        self.log(&command, &next).map_err(ApplyError::Store)?;
+        self.state = next;
+        Ok(true)
+    }
+
+    fn log(&mut self, command: &Command, next: &CatalogState) -> Result<(), StoreError> {
+        let version = next.version();
+        let bytes = command::encode(command)?;
+        let snapshot = match version.0 - self.snapshot.0 >= SNAPSHOT_EVERY {
+            true => Some(command::encode(next)?),
+            false => None,
+        };
+        self.store.write(&mut |txn| {
+            txn.put(Table::Command, &version_key(version), &bytes)?;
+            if let Some(snapshot) = &snapshot {
+                txn.put(Table::Catalog, &version_key(version), snapshot)?;
+                txn.remove_range(Table::Catalog, &[], &version_key(version), u64::MAX)?;
+                txn.remove_range(Table::Command, &[], &version_key(version.next()), u64::MAX)?;
+            }
+            Ok(())
+        })?;
+        if snapshot.is_some() {
+            self.snapshot = version;
+        }
+        Ok(())
+    }
+}
+
+/// The newest snapshot plus the commands after it.
+fn load(store: &dyn Snapshot) -> Result<(CatalogState, CatalogVersion), StoreError> {
+    let mut newest = None;
+    store.scan(Table::Catalog, &[], None, &mut |_, value| {
+        newest = Some(command::decode::<CatalogState>(value));
+        ControlFlow::Continue(())
+    })?;
+    let mut state = newest.transpose()?.unwrap_or_default();
+    let snapshot = state.version();
+    let mut replayed = Ok(());
+    store.scan(Table::Command, &version_key(snapshot.next()), None, &mut |key, value| {
+        replayed = replay(&mut state, key, value);
+        if replayed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    replayed.map(|()| (state, snapshot))
+}
+
+fn replay(state: &mut CatalogState, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    let expected = state.version().next();
+    if key != version_key(expected) {
+        return Err(StoreError::Corrupted(format!("catalog command {expected} is missing")));
+    }
+    match state.apply(&command::decode(value)?) {
+        Ok(true) => Ok(()),
+        other => Err(StoreError::Corrupted(format!("catalog command {expected} does not apply: {other:?}"))),
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| StoreError::Io {
+        kind: std::io::ErrorKind::Other,
+        message: format!("no randomness: {e}"),
+    })?;
+    Ok(bytes)
+}
+
+fn draw_marker(options: &CatalogOptions) -> Result<Marker, StoreError> {
+    let shard_groups = options.shard_groups.clamp(1, 4096);
+    Ok(Marker { cluster: random()?, hub: u64::from_le_bytes(random()?), shard_groups })
+}
+
+fn draw_settings(marker: &Marker) -> Result<Settings, StoreError> {
+    let Marker { cluster, hub, shard_groups } = *marker;
+    Ok(Settings { cluster, hub, shard_groups, routing_key: random()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{create_stream, create_view, drop_view};
+    use super::*;
+    use crate::store::MemoryStore;
+
+    const MARKER: Marker = Marker { cluster: [1; 16], hub: 2, shard_groups: 3 };
+
+    fn open(store: &MemoryStore) -> Catalog {
+        Catalog::with_store(Box::new(store.clone()), MARKER).expect("open")
+    }
+
+    #[tokio::test]
+    async fn a_catalog_survives_reopening_through_snapshots() {
+        let store = MemoryStore::new();
+        let catalog = open(&store);
+        let settings = catalog.settings().clone();
+        assert_eq!((settings.shard_groups, settings.cluster), (3, [1; 16]));
+        catalog.apply(create_stream("s")).await.expect("stream");
+        for i in 0..100 {
+            catalog.apply(create_view(&format!("v{i}"), 1)).await.expect("view");
+        }
+        catalog.apply(drop_view("v7")).await.expect("drop");
+        let newest = catalog.snapshot();
+        let again = open(&store);
+        assert_eq!(again.settings(), &settings);
+        assert_eq!(again.snapshot().version, newest.version);
+        assert_eq!(again.snapshot().views, newest.views);
+        assert_eq!(again.last_view(), ViewId(100));
+        let mut commands = 0;
+        let read = store.snapshot().expect("snapshot");
+        read.scan(Table::Command, &[], None, &mut |_, _| {
+            commands += 1;
+            ControlFlow::Continue(())
+        })
+        .expect("scan");
+        assert!(commands < SNAPSHOT_EVERY, "{commands} commands were kept");
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_not_durable_is_not_seen() {
+        let store = MemoryStore::new();
+        let catalog = open(&store);
+        let before = catalog.snapshot().version;
+        store.fail_next_write(StoreError::NoSpace);
+        let error = catalog.apply(create_stream("s")).await.expect_err("no space");
+        assert_eq!(error.code, "58030");
+        assert_eq!(catalog.snapshot().version, before);
+        assert!(catalog.snapshot().stream("s").is_none());
+        assert!(open(&store).snapshot().stream("s").is_none());
+    }
+
+    #[tokio::test]
+    async fn watchers_see_the_newest_catalog() {
+        let catalog = open(&MemoryStore::new());
+        let mut watch = catalog.watch();
+        assert!(watch.borrow_and_update().streams.is_empty());
+        catalog.apply(create_stream("s")).await.expect("stream");
+        watch.changed().await.expect("open");
+        assert!(watch.borrow_and_update().stream("s").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_made_once_locked_and_kept() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let path = dir.path().join("data");
+        let catalog = Catalog::open(&path, &CatalogOptions { shard_groups: 4 }).expect("open");
+        catalog.apply(create_stream("s")).await.expect("stream");
+        let error = Catalog::open(&path, &CatalogOptions::default()).err().expect("locked");
+        assert_eq!(error.code(), "storage_in_use");
+        drop(catalog);
+        let again = Catalog::open(&path, &CatalogOptions::default()).expect("reopen");
+        assert_eq!(again.settings().shard_groups, 4);
+        assert!(again.snapshot().stream("s").is_some());
+    }
+}

@@ -1,0 +1,269 @@
+//! The catalog as a pure state machine: the same commands give the same catalog on every hub.
+//!
+//! Ids are assigned here and never used again. A refused command changes nothing, so that it need not be
+//! logged; `version` counts the applied ones.
+
+use super::command::{Command, Settings};
+use headwater::ids::{CatalogVersion, PlanVersion, StreamId, ViewId};
+use headwater_sql::SqlError;
+use headwater_sql::definition::{Ddl, StreamDef, ViewDef};
+use headwater_sql::source::CatalogSnapshot;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Most streams and most views of one catalog: every session may be sent all of them.
+pub const RELATIONS_MAX: usize = 4_096;
+
+/// Streams, views and settings after some number of commands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CatalogState {
+    version: CatalogVersion,
+    settings: Settings,
+    streams: Vec<StreamDef>,
+    views: Vec<ViewDef>,
+    last_stream: StreamId,
+    last_view: ViewId,
+}
+
+impl CatalogState {
+    /// Applies one command. `true` when something changed; otherwise the catalog is as before.
+    ///
+    /// # Errors
+    /// The command is refused and nothing changed.
+    pub fn apply(&mut self, command: &Command) -> Result<bool, SqlError> {
+        let changed = match command {
+            Command::Init(settings) => self.init(settings),
+            Command::Ddl(ddl) => self.apply_ddl(ddl)?,
+        };
+        if changed {
+            self.version = self.version.next();
+        }
+        Ok(changed)
+    }
+
+    /// Commands applied so far.
+    pub fn version(&self) -> CatalogVersion {
+        self.version
+    }
+
+    /// What was fixed at the first start.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The newest view id ever assigned: higher ones never existed.
+    pub fn last_view(&self) -> ViewId {
+        self.last_view
+    }
+
+    /// The catalog as readers see it.
+    pub fn snapshot(&self) -> CatalogSnapshot {
+        CatalogSnapshot {
+            version: self.version,
+            streams: self.streams.iter().cloned().map(Arc::new).collect(),
+            views: self.views.iter().cloned().map(Arc::new).collect(),
+        }
+    }
+
+    fn init(&mut self, settings: &Settings) -> bool {
+        let fresh = self.version == CatalogVersion(0);
+        if fresh {
+            self.settings = settings.clone();
+        }
+        fresh
+    }
+
+    fn apply_ddl(&mut self, ddl: &Ddl) -> Result<bool, SqlError> {
+        match ddl {
+            Ddl::CreateStream { def, if_not_exists } => self.create_stream(def, *if_not_exists),
+            Ddl::DropStream { name, if_exists, cascade } => self.drop_stream(name, *if_exists, *cascade),
+            Ddl::CreateView { def, if_not_exists } => self.create_view(def, *if_not_exists),
+            Ddl::DropView { name, if_exists } => self.drop_view(name, *if_exists),
+            other => Err(SqlError::new("0A000", format!("the catalog does not know this change: {other:?}"))),
+        }
+    }
+
+    fn create_stream(&mut self, def: &StreamDef, if_not_exists: bool) -> Result<bool, SqlError> {
+        if self.is_taken(&def.schema.name, Kind::Stream, if_not_exists)? {
+            return Ok(false);
+        }
+        check_room("streams", self.streams.len())?;
+        let mut def = def.clone();
+        self.last_stream = self.last_stream.next();
+        def.schema.id = self.last_stream;
+        self.streams.push(def);
+        Ok(true)
+    }
+
+    fn create_view(&mut self, def: &ViewDef, if_not_exists: bool) -> Result<bool, SqlError> {
+        if self.is_taken(&def.name, Kind::View, if_not_exists)? {
+            return Ok(false);
+        }
+        check_room("views", self.views.len())?;
+        if !self.streams.iter().any(|s| s.schema.id == def.plan.stream) {
+            // Compiled against a stream that was dropped meanwhile.
+            return Err(SqlError::new(
+                "42P01",
+                format!("the stream of view \"{}\" does not exist", def.name),
+            ));
+        }
+        let mut def = def.clone();
+        self.last_view = self.last_view.next();
+        def.id = self.last_view;
+        def.plan.view = self.last_view;
+        def.plan.version = PlanVersion(1);
+        self.views.push(def);
+        Ok(true)
+    }
+
+    fn drop_stream(&mut self, name: &str, if_exists: bool, cascade: bool) -> Result<bool, SqlError> {
+        let Some(at) = self.streams.iter().position(|s| s.schema.name == name) else {
+            return self.absent(name, Kind::Stream, if_exists);
+        };
+        let id = self.streams[at].schema.id;
+        let readers: Vec<&str> =
+            self.views.iter().filter(|v| v.plan.stream == id).map(|v| v.name.as_str()).collect();
+        if !readers.is_empty() && !cascade {
+            let message =
+                format!("cannot drop stream \"{name}\" because views read it: {}", readers.join(", "));
+            let hint = Some("use DROP STREAM ... CASCADE to drop its views too".into());
+            return Err(SqlError { hint, ..SqlError::new("2BP01", message) });
+        }
+        self.views.retain(|v| v.plan.stream != id);
+        self.streams.remove(at);
+        Ok(true)
+    }
+
+    fn drop_view(&mut self, name: &str, if_exists: bool) -> Result<bool, SqlError> {
+        let Some(at) = self.views.iter().position(|v| v.name == name) else {
+            return self.absent(name, Kind::View, if_exists);
+        };
+        self.views.remove(at);
+        Ok(true)
+    }
+
+    fn kind_of(&self, name: &str) -> Option<Kind> {
+        let stream = self.streams.iter().any(|s| s.schema.name == name).then_some(Kind::Stream);
+        stream.or_else(|| self.views.iter().any(|v| v.name == name).then_some(Kind::View))
+    }
+
+    /// Streams and views share one name space, as relations do in PostgreSQL.
+    fn is_taken(&self, name: &str, wanted: Kind, if_not_exists: bool) -> Result<bool, SqlError> {
+        match self.kind_of(name) {
+            None => Ok(false),
+            Some(kind) if kind == wanted && if_not_exists => Ok(true),
+            Some(kind) => Err(SqlError::new("42P07", format!("{} \"{name}\" already exists", kind.noun()))),
+        }
+    }
+
+    fn absent(&self, name: &str, wanted: Kind, if_exists: bool) -> Result<bool, SqlError> {
+        match self.kind_of(name) {
+            Some(kind) => {
+                let hint = Some(format!("use DROP {} to drop it", kind.sql()));
+                let message = format!("\"{name}\" is a {}, not a {}", kind.noun(), wanted.noun());
+                Err(SqlError { hint, ..SqlError::new("42809", message) })
+            }
+            None if if_exists => Ok(false),
+            None => Err(SqlError::new("42P01", format!("{} \"{name}\" does not exist", wanted.noun()))),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stream,
+    View,
+}
+
+impl Kind {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::View => "view",
+        }
+    }
+
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Stream => "STREAM",
+            Self::View => "CONTINUOUS VIEW",
+        }
+    }
+}
+
+fn check_room(what: &str, count: usize) -> Result<(), SqlError> {
+    if count < RELATIONS_MAX {
+        return Ok(());
+    }
+    Err(SqlError::new("54000", format!("too many {what}: a catalog holds at most {RELATIONS_MAX}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::testing::{create_stream, create_view, drop_stream, drop_view, view_def};
+
+    fn code(result: Result<bool, SqlError>) -> &'static str {
+        result.expect_err("must be refused").code
+    }
+
+    fn catalog(ddl: &[Ddl]) -> CatalogState {
+        let mut state = CatalogState::default();
+        for ddl in ddl {
+            assert_eq!(state.apply(&Command::Ddl(ddl.clone())), Ok(true));
+        }
+        state
+    }
+
+    #[test]
+    fn ids_are_assigned_and_never_used_again() {
+        let mut state =
+            catalog(&[create_stream("s"), create_view("v", 1), drop_view("v"), create_view("v", 1)]);
+        assert_eq!(state.version(), CatalogVersion(4));
+        let snapshot = state.snapshot();
+        assert_eq!(snapshot.stream("s").map(|s| s.schema.id), Some(StreamId(1)));
+        let view = snapshot.view("v").expect("view");
+        assert_eq!((view.id, view.plan.view, view.plan.version), (ViewId(2), ViewId(2), PlanVersion(1)));
+        assert_eq!(state.apply(&Command::Ddl(drop_stream("s", true))), Ok(true));
+        assert_eq!(state.apply(&Command::Ddl(create_stream("s"))), Ok(true));
+        assert_eq!(state.snapshot().stream("s").map(|s| s.schema.id), Some(StreamId(2)));
+        assert_eq!(state.last_view(), ViewId(2));
+    }
+
+    #[test]
+    fn refused_commands_change_nothing() {
+        let mut state = catalog(&[create_stream("s"), create_view("v", 1)]);
+        let before = state.clone();
+        let refused = [
+            (create_stream("s"), "42P07"),
+            (create_stream("v"), "42P07"),
+            (create_view("s", 1), "42P07"),
+            (create_view("w", 9), "42P01"),
+            (drop_view("w"), "42P01"),
+            (drop_view("s"), "42809"),
+            (drop_stream("v", false), "42809"),
+            (drop_stream("s", false), "2BP01"),
+        ];
+        for (ddl, expected) in refused {
+            assert_eq!(code(state.apply(&Command::Ddl(ddl.clone()))), expected, "{ddl:?}");
+        }
+        let quiet = [
+            Ddl::DropView { name: "w".into(), if_exists: true },
+            Ddl::DropStream { name: "w".into(), if_exists: true, cascade: false },
+            Ddl::CreateView { def: Box::new(view_def("v", 1)), if_not_exists: true },
+        ];
+        for ddl in quiet {
+            assert_eq!(state.apply(&Command::Ddl(ddl)), Ok(false));
+        }
+        assert_eq!(state, before);
+    }
+
+    #[test]
+    fn settings_are_set_once() {
+        let mut state = CatalogState::default();
+        let settings = Settings { shard_groups: 3, ..Settings::default() };
+        assert_eq!(state.apply(&Command::Init(settings.clone())), Ok(true));
+        assert_eq!(state.apply(&Command::Init(Settings::default())), Ok(false));
+        assert_eq!(state.settings(), &settings);
+    }
+}

@@ -1,0 +1,263 @@
+//! The redb file: one writer, snapshots, two-phase commits with quick repair.
+
+use super::backend::Device;
+use super::tables::{Definition, Table};
+use super::{Snapshot, Store, StoreError, Transaction, Visit, WriteBody};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, WriteTransaction};
+use std::ops::{Bound, ControlFlow};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// How a redb file is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct RedbOptions {
+    /// Most memory for cached pages, bytes; at most half of it holds pages not written yet. Default 256 MiB.
+    /// Too little makes every fold read from disk; the worst case is this much memory.
+    pub cache_bytes: usize,
+    /// Make the file when it does not exist. Default true.
+    pub create: bool,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self { cache_bytes: 256 << 20, create: true }
+    }
+}
+
+/// A [`Store`] in one redb file.
+#[derive(Debug)]
+pub struct RedbStore {
+    device: Device,
+    tables: &'static [Table],
+    cache_bytes: usize,
+    /// The handle readers use. Replaced after a failed write: a failed redb handle cannot read either.
+    current: RwLock<Handle>,
+    /// Held for the length of a write; true once writes are refused.
+    stopped: Mutex<bool>,
+}
+
+#[derive(Clone, Debug)]
+struct Handle {
+    db: Arc<Database>,
+    /// The device failed under this handle.
+    failed: Arc<AtomicBool>,
+}
+
+impl RedbStore {
+    /// Opens or makes the file at `path` with `tables`.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Corrupted`], [`StoreError::NoSpace`], …
+    pub fn open(path: &Path, tables: &'static [Table], options: RedbOptions) -> Result<Self, StoreError> {
+        let device = Device::open_file(path, options.create)?;
+        Self::with_device(device, tables, options)
+    }
+
+    pub(super) fn with_device(
+        device: Device,
+        tables: &'static [Table],
+        options: RedbOptions,
+    ) -> Result<Self, StoreError> {
+        let handle = open_handle(&device, options.cache_bytes)?;
+        let store = Self {
+            device,
+            tables,
+            cache_bytes: options.cache_bytes,
+            current: RwLock::new(handle),
+            stopped: Mutex::new(false),
+        };
+        store.make_tables()?;
+        Ok(store)
+    }
+
+    /// Tables are made once; opening an existing file writes nothing.
+    fn make_tables(&self) -> Result<(), StoreError> {
+        let missing = {
+            let read = self.handle().db.begin_read()?;
+            self.tables.iter().any(|t| read.open_table(t.definition()).is_err())
+        };
+        if missing { self.write(&mut |_| Ok(())) } else { Ok(()) }
+    }
+
+    fn handle(&self) -> Handle {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, bool> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a working handle in place of a failed one.
+    fn replace_handle(&self) -> Result<(), StoreError> {
+        let fresh = open_handle(&self.device, self.cache_bytes)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    fn commit(&self, handle: &Handle, body: WriteBody<'_>) -> Result<(), StoreError> {
+        let mut txn = handle.db.begin_write()?;
+        // Durability is the point of this store; quick repair (which implies two phases) makes reopening
+        // after a crash independent of the file's size.
+        txn.set_durability(Durability::Immediate).map_err(|e| StoreError::Corrupted(e.to_string()))?;
+        txn.set_two_phase_commit(true);
+        txn.set_quick_repair(true);
+        {
+            let mut tables = OpenTables::new(&txn, self.tables)?;
+            body(&mut tables)?;
+        }
+        txn.commit()?;
+        Ok(())
+    }
+}
+
+fn open_handle(device: &Device, cache_bytes: usize) -> Result<Handle, StoreError> {
+    let failed = Arc::new(AtomicBool::new(false));
+    let db =
+        Database::builder().set_cache_size(cache_bytes).create_with_backend(device.attach(failed.clone()))?;
+    Ok(Handle { db: Arc::new(db), failed })
+}
+
+impl Store for RedbStore {
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
+        let mut handle = self.handle();
+        if handle.failed.load(Ordering::Acquire) {
+            self.replace_handle()?;
+            handle = self.handle();
+        }
+        let txn = handle.db.begin_read()?;
+        let mut tables: [Option<Readable>; Table::ALL.len()] = Default::default();
+        for table in self.tables {
+            tables[*table as usize] = Some(txn.open_table(table.definition())?);
+        }
+        Ok(Arc::new(RedbSnapshot { tables }))
+    }
+
+    fn write(&self, body: WriteBody<'_>) -> Result<(), StoreError> {
+        let mut stopped = self.stopped();
+        if *stopped {
+            return Err(StoreError::PreviousIo);
+        }
+        let handle = self.handle();
+        let result = self.commit(&handle, body);
+        if handle.failed.load(Ordering::Acquire) {
+            *stopped = true;
+            if let Err(error) = self.replace_handle() {
+                tracing::warn!(%error, "storage cannot be read after its failure; the next read tries again");
+            }
+        }
+        result
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        let mut stopped = self.stopped();
+        self.replace_handle()?;
+        *stopped = false;
+        Ok(())
+    }
+
+    fn file_bytes(&self) -> u64 {
+        self.device.len()
+    }
+}
+
+type Readable = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+struct RedbSnapshot {
+    tables: [Option<Readable>; Table::ALL.len()],
+}
+
+fn missing(table: Table) -> StoreError {
+    StoreError::Corrupted(format!("table {} is missing", table.name()))
+}
+
+impl RedbSnapshot {
+    fn table(&self, table: Table) -> Result<&Readable, StoreError> {
+        self.tables[table as usize].as_ref().ok_or_else(|| missing(table))
+    }
+}
+
+fn bounds<'a>(from: &'a [u8], to: Option<&'a [u8]>) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
+    (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded))
+}
+
+/// A range that ends before it starts is empty; redb would panic.
+fn is_void(from: &[u8], to: Option<&[u8]>) -> bool {
+    to.is_some_and(|to| to <= from)
+}
+
+impl Snapshot for RedbSnapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.table(table)?.get(key)?.map(|v| v.value().to_vec()))
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        if is_void(from, to) {
+            return Ok(());
+        }
+        for entry in self.table(table)?.range::<&[u8]>(bounds(from, to))? {
+            let (key, value) = entry?;
+            if let ControlFlow::Break(()) = visit(key.value(), value.value()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tables of one write transaction, opened once: opening is a tree descent of its own.
+struct OpenTables<'txn> {
+    tables: [Option<redb::Table<'txn, &'static [u8], &'static [u8]>>; Table::ALL.len()],
+}
+
+impl<'txn> OpenTables<'txn> {
+    fn new(txn: &'txn WriteTransaction, names: &[Table]) -> Result<Self, StoreError> {
+        let mut tables: [Option<_>; Table::ALL.len()] = Default::default();
+        for table in names {
+            let definition: Definition = table.definition();
+            tables[*table as usize] = Some(txn.open_table(definition)?);
+        }
+        Ok(Self { tables })
+    }
+
+    fn table(
+        &mut self,
+        table: Table,
+    ) -> Result<&mut redb::Table<'txn, &'static [u8], &'static [u8]>, StoreError> {
+        self.tables[table as usize].as_mut().ok_or_else(|| missing(table))
+    }
+}
+
+impl Transaction for OpenTables<'_> {
+    fn get(&self, table: Table, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        let table = self.tables[table as usize].as_ref().ok_or_else(|| missing(table))?;
+        let found = table.get(key)?;
+        if let Some(value) = &found {
+            read(value.value());
+        }
+        Ok(found.is_some())
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.table(table)?.insert(key, value)?;
+        Ok(())
+    }
+
+    fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        self.table(table)?.remove(key)?;
+        Ok(())
+    }
+
+    fn remove_range(&mut self, table: Table, from: &[u8], to: &[u8], max: u64) -> Result<u64, StoreError> {
+        if is_void(from, Some(to)) {
+            return Ok(0);
+        }
+        let mut removed = 0;
+        let rows = self.table(table)?.extract_from_if::<&[u8], _>(bounds(from, Some(to)), |_, _| true)?;
+        for row in rows.take(usize::try_from(max).unwrap_or(usize::MAX)) {
+            row?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,164 @@
+//! All tables of `hub.redb` and `catalog.redb`, and the bytes of their keys.
+//!
+//! Every table maps bytes to bytes; integers in keys are big-endian, so that byte order is number order.
+//! The schema number is part of a table's name: a changed layout is a new table, never new bytes in an old one.
+
+use headwater::ids::{CatalogVersion, Lsn, Pid, ShardGroupId, ViewId};
+use redb::TableDefinition;
+
+/// A table of bytes.
+pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// The tables. The discriminant is the position in [`Table::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// Log records not folded yet: shard group u16, lsn u64.
+    Log = 0,
+    /// Folded states: shard group u16, view u32, group key.
+    Base = 1,
+    /// Dots seen per producer: shard group u16, pid 16 bytes (its birth comes first).
+    Session = 2,
+    /// Running totals: shard group u16.
+    Ledger = 3,
+    /// Groups per view: shard group u16, view u32.
+    View = 4,
+    /// What a shard group is: shard group u16; and of the file itself: names.
+    Meta = 5,
+    /// Catalog commands since the last snapshot: version u64.
+    Command = 6,
+    /// Catalog snapshots: version u64.
+    Catalog = 7,
+}
+
+impl Table {
+    /// All tables, in the order of their discriminants.
+    pub const ALL: [Table; 8] = [
+        Table::Log,
+        Table::Base,
+        Table::Session,
+        Table::Ledger,
+        Table::View,
+        Table::Meta,
+        Table::Command,
+        Table::Catalog,
+    ];
+
+    /// Its name in the file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Table::Log => "log-1",
+            Table::Base => "base-1",
+            Table::Session => "session-1",
+            Table::Ledger => "ledger-1",
+            Table::View => "view-1",
+            Table::Meta => "meta-1",
+            Table::Command => "command-1",
+            Table::Catalog => "catalog-1",
+        }
+    }
+
+    pub(super) const fn definition(self) -> Definition {
+        TableDefinition::new(self.name())
+    }
+}
+
+/// Tables of the data file.
+pub const HUB_TABLES: &[Table] =
+    &[Table::Log, Table::Base, Table::Session, Table::Ledger, Table::View, Table::Meta];
+
+/// Tables of the catalog file.
+pub const CATALOG_TABLES: &[Table] = &[Table::Command, Table::Catalog, Table::Meta];
+
+/// Key of a log record.
+pub fn log_key(group: ShardGroupId, lsn: Lsn) -> [u8; 10] {
+    let mut key = [0; 10];
+    key[..2].copy_from_slice(&group.0.to_be_bytes());
+    key[2..].copy_from_slice(&lsn.0.to_be_bytes());
+    key
+}
+
+/// The first base key of a view; group keys follow it.
+pub fn base_prefix(group: ShardGroupId, view: ViewId) -> [u8; 6] {
+    view_key(group, view)
+}
+
+/// The first base key after a view; `None` behind the very last view.
+pub fn base_end(group: ShardGroupId, view: ViewId) -> Option<Vec<u8>> {
+    successor(&base_prefix(group, view))
+}
+
+/// Key of a producer's session.
+pub fn session_key(group: ShardGroupId, pid: &Pid) -> [u8; 18] {
+    let mut key = [0; 18];
+    key[..2].copy_from_slice(&group.0.to_be_bytes());
+    key[2..].copy_from_slice(&pid.0);
+    key
+}
+
+/// The first session key of producers born at `birth_ms`: older ones sort below it.
+pub fn session_birth_key(group: ShardGroupId, birth_ms: u64) -> [u8; 18] {
+    session_key(group, &Pid::new(birth_ms.min((1 << 48) - 1), [0; 10]))
+}
+
+/// Key of what there is one of per shard group: its ledger, its meta.
+pub fn group_key(group: ShardGroupId) -> [u8; 2] {
+    group.0.to_be_bytes()
+}
+
+/// Key of what there is one of per view and shard group.
+pub fn view_key(group: ShardGroupId, view: ViewId) -> [u8; 6] {
+    let mut key = [0; 6];
+    key[..2].copy_from_slice(&group.0.to_be_bytes());
+    key[2..].copy_from_slice(&view.0.to_be_bytes());
+    key
+}
+
+/// Reads a [`view_key`] back.
+pub fn parse_view_key(key: &[u8]) -> Option<(ShardGroupId, ViewId)> {
+    let (group, view) = key.split_first_chunk::<2>()?;
+    let view = <[u8; 4]>::try_from(view).ok()?;
+    Some((ShardGroupId(u16::from_be_bytes(*group)), ViewId(u32::from_be_bytes(view))))
+}
+
+/// Key of a catalog command or snapshot.
+pub fn version_key(version: CatalogVersion) -> [u8; 8] {
+    version.0.to_be_bytes()
+}
+
+/// The smallest byte string above everything that starts with `prefix`; `None` when there is none.
+pub fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let kept = prefix.iter().rposition(|&b| b != 0xff)?;
+    let mut out = prefix[..=kept].to_vec();
+    out[kept] += 1;
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_stand_at_their_discriminants_and_have_numbered_names() {
+        for (i, table) in Table::ALL.iter().enumerate() {
+            assert_eq!(*table as usize, i);
+            assert!(table.name().ends_with("-1"));
+        }
+    }
+
+    #[test]
+    fn key_order_is_number_order() {
+        assert!(log_key(ShardGroupId(0), Lsn(255)) < log_key(ShardGroupId(0), Lsn(256)));
+        assert!(log_key(ShardGroupId(0), Lsn(u64::MAX)) < log_key(ShardGroupId(1), Lsn(0)));
+        let old = session_key(ShardGroupId(3), &Pid::new(999, [255; 10]));
+        assert!(old < session_birth_key(ShardGroupId(3), 1000));
+        assert_eq!(parse_view_key(&view_key(ShardGroupId(7), ViewId(9))), Some((ShardGroupId(7), ViewId(9))));
+    }
+
+    #[test]
+    fn a_successor_is_above_every_extension() {
+        assert_eq!(successor(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(successor(&[1, 0xff]), Some(vec![2]));
+        assert_eq!(successor(&[0xff, 0xff]), None);
+    }
+}
