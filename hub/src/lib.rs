@@ -5,4 +5,7 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+pub mod catalog;
 pub mod options;
+pub mod shard;
+pub mod store;

@@ -1,0 +1,194 @@
+//! Shard groups: batches in, merged partials out, each batch counted once.
+//!
+//! Owns: admission of batches, the protocol core ([`core::ShardCore`]), the log, the overlay, folds, scans, and
+//! the one writer thread that owns the data file. Must not know: sockets, sessions with clients, SQL text.
+//! Invariants: what is acknowledged as durable is fsynced and readable; nothing is folded past the commit
+//! point; after a storage failure writes are refused and reads go on. Tables and transactions: `hub/DESIGN.md`.
+
+mod admit;
+pub mod core;
+mod fold;
+mod janitor;
+mod ledger;
+mod open;
+mod options;
+mod overlay;
+pub mod record;
+mod route;
+mod scan;
+pub mod session;
+mod shared;
+mod status;
+mod views;
+mod writer;
+
+pub use ledger::Ledger;
+pub use options::ShardOptions;
+pub use status::{ShardGroupStatus, ShardStatus, ViewStatus};
+
+use crate::catalog::Catalog;
+use crate::store::marker::{self, HUB_FILE};
+use crate::store::tables::HUB_TABLES;
+use crate::store::{RedbOptions, RedbStore, Store, StoreError};
+use futures::stream::BoxStream;
+use headwater::group::GroupTable;
+use headwater::ids::{BootId, Micros, Pid, Seq};
+use headwater::wire::{Ack, AckLevel, BatchFrame, Refused, RefusedCode, Resume, Resumed};
+use headwater_sql::SqlError;
+use headwater_sql::source::ScanRequest;
+use shared::{Message, Shared};
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// A clock: the hub's time when asked.
+pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
+
+/// A handle to all shard groups of this hub; clones share them. The writer thread ends, with everything
+/// accepted durable, on [`Shards::shutdown`] or when the last handle is dropped.
+#[derive(Clone)]
+pub struct Shards {
+    shared: Arc<Shared>,
+}
+
+impl Shards {
+    /// Opens the data file of `dir`, which [`Catalog::open`] has made a data directory, and replays the log.
+    ///
+    /// # Errors
+    /// Anything that [`StoreError`] names.
+    pub fn open(dir: &Path, options: ShardOptions, catalog: Catalog) -> Result<Self, StoreError> {
+        let redb = RedbOptions { cache_bytes: options.cache_bytes, create: true };
+        let store = RedbStore::open(&dir.join(HUB_FILE), HUB_TABLES, redb)?;
+        marker::sync_directory(dir)?;
+        Self::with_store(Arc::new(store), options, catalog, system_clock())
+    }
+
+    /// Shard groups in a store of the caller's, by a clock of the caller's.
+    pub(crate) fn with_store(
+        store: Arc<dyn Store>,
+        options: ShardOptions,
+        catalog: Catalog,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let shared = writer::start(store, options, catalog, clock)?;
+        Ok(Self { shared })
+    }
+
+    /// Hands in a batch. Waits for room in the bounded inbox; decoding and validation happen here, on the
+    /// caller's task.
+    pub async fn submit(&self, batch: BatchFrame) -> Submission {
+        let (pid, seq) = (batch.pid, batch.seq);
+        let last = batch.level.max(AckLevel::Durable);
+        let outcomes = match self.shared.submit(batch).await {
+            Ok(outcomes) => Source::Writer(outcomes),
+            Err(refused) => Source::Refused(Some(refused)),
+        };
+        Submission { outcomes, pid, seq, last, done: false }
+    }
+
+    /// Tells what is held of a producer (C5).
+    ///
+    /// # Errors
+    /// [`RefusedCode::Unavailable`] while storage cannot be read or the hub shuts down.
+    pub async fn resume(&self, resume: Resume) -> Result<Resumed, Refused> {
+        let unavailable =
+            || refused(resume.pid, resume.low_water, RefusedCode::Unavailable, "the hub is shutting down");
+        let (reply, answer) = oneshot::channel();
+        self.shared.send(Message::Resume(resume, reply)).map_err(|()| unavailable())?;
+        answer.await.unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    /// Merged partials of a view, in chunks by ascending key range; every group is in exactly one chunk.
+    /// Both read levels answer alike while every shard group has one copy: what is durable is committed.
+    pub fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>> {
+        scan::scan(self.shared.clone(), request)
+    }
+
+    /// This start of the hub.
+    pub fn boot(&self) -> BootId {
+        self.shared.boot
+    }
+
+    /// Counters and positions; cheap.
+    pub fn status(&self) -> ShardStatus {
+        self.shared.status()
+    }
+
+    /// Makes everything accepted durable, folds it, and stops. Batches that come later are refused as
+    /// unavailable.
+    ///
+    /// # Errors
+    /// Storage failed: what was acknowledged is safe in the log, the rest was refused.
+    pub async fn shutdown(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        if self.shared.send(Message::Shutdown(reply)).is_err() {
+            return Ok(());
+        }
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    })
+}
+
+/// What became of a batch, step by step.
+#[derive(Debug)]
+pub struct Submission {
+    outcomes: Source,
+    pid: Pid,
+    seq: Seq,
+    /// The ack after which nothing follows.
+    last: AckLevel,
+    done: bool,
+}
+
+#[derive(Debug)]
+enum Source {
+    Writer(mpsc::UnboundedReceiver<Outcome>),
+    Refused(Option<Refused>),
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is this safe.
+    Ack(Ack),
+    /// It is not taken; the last outcome.
+    Refused(Refused),
+}
+
+impl Submission {
+    /// The next outcome: Ack(Received)? (not for duplicates), Ack(Durable), Ack(Replicated) when the batch
+    /// asks for it; or one Refused. `None` after the last.
+    pub async fn next(&mut self) -> Option<Outcome> {
+        if self.done {
+            return None;
+        }
+        let next = match &mut self.outcomes {
+            Source::Refused(refused) => refused.take().map(Outcome::Refused),
+            Source::Writer(outcomes) => match outcomes.recv().await {
+                // The writer is gone without a word: the batch may or may not be durable.
+                None => {
+                    let message = "the hub stopped before the batch was durable";
+                    Some(Outcome::Refused(refused(self.pid, self.seq, RefusedCode::Unavailable, message)))
+                }
+                some => some,
+            },
+        };
+        self.done = match &next {
+            None | Some(Outcome::Refused(_)) => true,
+            Some(Outcome::Ack(ack)) => ack.level >= self.last,
+        };
+        next
+    }
+}
+
+/// A refusal with the hub's advice on when to try again.
+fn refused(pid: Pid, seq: Seq, code: RefusedCode, message: &str) -> Refused {
+    let retry_after_ms = if code == RefusedCode::Unavailable { 1_000 } else { 0 };
+    Refused { pid, seq, code, message: message.into(), retry_after_ms }
+}

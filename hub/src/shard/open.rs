@@ -1,0 +1,236 @@
+//! Opening: from the data file to shard groups that can go on, after a clean stop, a crash or a failed write.
+//!
+//! Every open makes this hub primary in a new epoch (M1, M2): as the only copy it holds everything durable.
+
+use super::admit::{AdmitOptions, admit};
+use super::core::{CoreOptions, HubId, Image, Placement, ReplayError, ShardCore};
+use super::fold::{StatsByView, ViewStats};
+use super::ledger::Ledger;
+use super::overlay::Overlay;
+use super::record::{self, Body};
+use super::session::Session;
+use super::views::Views;
+use crate::store::marker::FORMAT_VERSION;
+use crate::store::tables::{group_key, log_key, parse_view_key, session_key, view_key};
+use crate::store::{Snapshot, Store, StoreError, Table};
+use headwater::codec::DecodeError;
+use headwater::ids::{BootId, Lsn, Pid, ShardGroupId, ViewId};
+use headwater::limits::BatchLimits;
+use std::ops::ControlFlow;
+
+/// Rows of `meta-1` about the file itself; two-byte keys are shard groups.
+const META_FORMAT: &[u8] = b"format";
+const META_CLUSTER: &[u8] = b"cluster";
+const META_BOOT: &[u8] = b"boot";
+
+/// What does not change from one opening to the next.
+#[derive(Clone, Debug)]
+pub(super) struct OpenOptions {
+    pub(super) cluster: [u8; 16],
+    pub(super) hub: HubId,
+    pub(super) shard_groups: u16,
+    pub(super) core: CoreOptions,
+}
+
+/// One shard group as the writer holds it.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: ShardGroupId,
+    pub(super) core: ShardCore,
+    /// Totals as folded.
+    pub(super) folded: Ledger,
+    /// Totals of all committed batches.
+    pub(super) total: Ledger,
+    /// Groups per view in the base.
+    pub(super) stats: StatsByView,
+    /// Bytes of committed log records that are not folded.
+    pub(super) log_bytes: u64,
+}
+
+fn corrupted(what: &str, error: DecodeError) -> StoreError {
+    match error {
+        DecodeError::TooNew => StoreError::FormatTooNew { found: FORMAT_VERSION + 1, known: FORMAT_VERSION },
+        error => StoreError::Corrupted(format!("{what}: {error}")),
+    }
+}
+
+impl From<ReplayError> for StoreError {
+    fn from(error: ReplayError) -> Self {
+        StoreError::Corrupted(error.to_string())
+    }
+}
+
+/// Counts this start of the process, durably.
+pub(super) fn next_boot(store: &dyn Store, options: &OpenOptions) -> Result<BootId, StoreError> {
+    let snapshot = store.snapshot()?;
+    check_file(&*snapshot, options)?;
+    let previous =
+        snapshot.get(Table::Meta, META_BOOT)?.and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
+    let boot = BootId(previous).next();
+    store.write(&mut |txn| {
+        txn.put(Table::Meta, META_FORMAT, &FORMAT_VERSION.to_le_bytes())?;
+        txn.put(Table::Meta, META_CLUSTER, &options.cluster)?;
+        txn.put(Table::Meta, META_BOOT, &boot.0.to_le_bytes())
+    })?;
+    Ok(boot)
+}
+
+fn check_file(snapshot: &dyn Snapshot, options: &OpenOptions) -> Result<(), StoreError> {
+    if let Some(format) = snapshot.get(Table::Meta, META_FORMAT)? {
+        let found = format.try_into().map_or(0, u32::from_le_bytes);
+        if found > FORMAT_VERSION {
+            return Err(StoreError::FormatTooNew { found, known: FORMAT_VERSION });
+        }
+    }
+    match snapshot.get(Table::Meta, META_CLUSTER)? {
+        Some(cluster) if cluster != options.cluster => {
+            Err(StoreError::Corrupted("the data file belongs to another cluster than its directory".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Loads all shard groups, replays their logs into fresh overlays, and takes office in a new epoch.
+pub(super) fn load(
+    store: &dyn Store,
+    options: &OpenOptions,
+    boot: BootId,
+    views: &Views,
+    admit_options: &AdmitOptions,
+) -> Result<Vec<(Group, Overlay)>, StoreError> {
+    // What was taken under other limits must be readable for ever.
+    let limits = BatchLimits {
+        payload_bytes_max: usize::MAX,
+        groups_max: usize::MAX,
+        key_bytes_max: usize::MAX,
+        keys_bytes_max: usize::MAX,
+        sections_max: usize::MAX,
+    };
+    let admit_options = &AdmitOptions { limits, ..*admit_options };
+    let snapshot = store.snapshot()?;
+    let mut loaded = Vec::with_capacity(usize::from(options.shard_groups));
+    for id in 0..options.shard_groups {
+        loaded.push(load_group(&*snapshot, ShardGroupId(id), options, boot, views, admit_options)?);
+    }
+    store.write(&mut |txn| {
+        for (group, _) in &loaded {
+            let image = Image { epoch: group.core.epoch(), ..*group.core.image() };
+            txn.put(Table::Meta, &group_key(group.id), &image.encode())?;
+        }
+        Ok(())
+    })?;
+    Ok(loaded)
+}
+
+fn load_group(
+    snapshot: &dyn Snapshot,
+    id: ShardGroupId,
+    options: &OpenOptions,
+    boot: BootId,
+    views: &Views,
+    admit_options: &AdmitOptions,
+) -> Result<(Group, Overlay), StoreError> {
+    let image = image(snapshot, id)?;
+    let ledger = snapshot.get(Table::Ledger, &group_key(id))?;
+    let ledger = ledger.map(|b| Ledger::decode(&b)).transpose().map_err(|e| corrupted("ledger", e))?;
+    let ledger = ledger.unwrap_or_default();
+    let placement = Placement { epoch: image.epoch.next(), primary: options.hub, boot, in_sync: Vec::new() };
+    let core = ShardCore::open(options.hub, boot, placement, options.core, image);
+    let mut group = Group {
+        id,
+        core,
+        folded: ledger.clone(),
+        total: ledger,
+        stats: load_stats(snapshot, id)?,
+        log_bytes: 0,
+    };
+    let overlay = Overlay::new(image.folded);
+    replay(snapshot, &mut group, &overlay, views, admit_options)?;
+    Ok((group, overlay))
+}
+
+/// Where the last fold of a shard group ended.
+pub(super) fn image(snapshot: &dyn Snapshot, id: ShardGroupId) -> Result<Image, StoreError> {
+    let bytes = snapshot.get(Table::Meta, &group_key(id))?;
+    let image = bytes.map(|b| Image::decode(&b)).transpose().map_err(|e| corrupted("shard group", e))?;
+    Ok(image.unwrap_or_default())
+}
+
+fn load_stats(snapshot: &dyn Snapshot, id: ShardGroupId) -> Result<StatsByView, StoreError> {
+    let mut stats = StatsByView::new();
+    let mut result = Ok(());
+    let from = view_key(id, ViewId(0));
+    snapshot.scan(Table::View, &from, None, &mut |key, value| {
+        let Some((group, view)) = parse_view_key(key) else {
+            result = Err(StoreError::Corrupted("key of view statistics".into()));
+            return ControlFlow::Break(());
+        };
+        if group != id {
+            return ControlFlow::Break(());
+        }
+        match ViewStats::decode(value) {
+            Ok(row) => drop(stats.insert(view, row)),
+            Err(e) => result = Err(corrupted("view statistics", e)),
+        }
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result.map(|()| stats)
+}
+
+/// Takes every record behind the fold back into the core and the overlay.
+fn replay(
+    snapshot: &dyn Snapshot,
+    group: &mut Group,
+    overlay: &Overlay,
+    views: &Views,
+    admit_options: &AdmitOptions,
+) -> Result<(), StoreError> {
+    let mut chain = group.core.image().chain;
+    let from = log_key(group.id, group.core.image().folded.next());
+    let to = log_key(group.id, Lsn(u64::MAX));
+    let mut result = Ok(());
+    snapshot.scan(Table::Log, &from, Some(&to), &mut |_, bytes| {
+        result = replay_record(snapshot, group, overlay, views, admit_options, bytes, &mut chain);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    result
+}
+
+fn replay_record(
+    snapshot: &dyn Snapshot,
+    group: &mut Group,
+    overlay: &Overlay,
+    views: &Views,
+    admit_options: &AdmitOptions,
+    bytes: &[u8],
+    chain: &mut record::Chain,
+) -> Result<(), StoreError> {
+    let (record, next) = record::decode(bytes, *chain).map_err(|e| corrupted("log record", e))?;
+    *chain = next;
+    let id = group.id;
+    group.core.replay(&record, next, |pid| stored_session(snapshot, id, pid))?;
+    group.log_bytes += bytes.len() as u64;
+    let Body::Data { payload, .. } = record.body else {
+        overlay.skip(record.lsn);
+        return Ok(());
+    };
+    let partials = admit(payload, record.time, views, admit_options).map_err(|e| {
+        StoreError::Corrupted(format!(
+            "log record {} was taken but cannot be read: {}",
+            record.lsn, e.message
+        ))
+    })?;
+    group.total.merge(&partials.ledger);
+    overlay.merge(record.lsn, partials);
+    Ok(())
+}
+
+/// A producer's session in the base.
+pub(super) fn stored_session(
+    snapshot: &dyn Snapshot,
+    group: ShardGroupId,
+    pid: &Pid,
+) -> Result<Option<Session>, StoreError> {
+    let bytes = snapshot.get(Table::Session, &session_key(group, pid))?;
+    bytes.map(|b| Session::decode(&b)).transpose().map_err(|e| corrupted("session", e))
+}

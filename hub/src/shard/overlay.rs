@@ -1,0 +1,306 @@
+//! The overlay of one shard group: committed partials that are not in the base yet.
+//!
+//! Owns: layers of partials in log order. Must not know: redb, sessions, what decides the commit point.
+//! A layer covers a range of the log, `after < lsn <= upto`. The newest one is merged into under a lock; when
+//! a fold takes layers they are frozen first and stay readable until the base holds them. A reader opens its
+//! base snapshot first, then asks for the layers behind that snapshot's folded lsn ([`Overlay::since`]): so no
+//! batch is missing and none counts twice, without a lock around the fold's commit.
+
+use super::ledger::Ledger;
+use headwater::aggregate::AggregateSpec;
+use headwater::group::GroupTable;
+use headwater::ids::{Lsn, ViewId};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Groups in the newest layer before it is frozen: bounds what a read copies and what one fold writes.
+const LAYER_GROUPS_MAX: usize = 16_384;
+
+/// What one batch adds, decoded and checked.
+#[derive(Debug, Default)]
+pub struct Partials {
+    /// Per view, ascending.
+    pub views: Vec<(ViewId, GroupTable)>,
+    /// What it adds to the ledger.
+    pub ledger: Ledger,
+}
+
+/// Partials of a range of the log.
+#[derive(Debug, Default)]
+pub struct Layer {
+    /// Everything up to here is below this layer.
+    pub after: Lsn,
+    /// The newest record in this layer.
+    pub upto: Lsn,
+    /// Partials per view.
+    pub views: BTreeMap<ViewId, GroupTable>,
+    /// What its batches add to the ledger.
+    pub ledger: Ledger,
+}
+
+impl Layer {
+    fn after(lsn: Lsn) -> Self {
+        Self { after: lsn, upto: lsn, ..Self::default() }
+    }
+
+    /// Groups over all views.
+    pub fn groups(&self) -> usize {
+        self.views.values().map(GroupTable::len).sum()
+    }
+
+    /// Heap bytes, roughly.
+    pub fn heap_bytes(&self) -> usize {
+        self.views.values().map(GroupTable::heap_bytes).sum()
+    }
+
+    fn merge(&mut self, lsn: Lsn, partials: Partials) {
+        debug_assert_eq!(lsn, self.upto.next());
+        self.upto = lsn;
+        self.ledger.merge(&partials.ledger);
+        for (view, table) in partials.views {
+            use std::collections::btree_map::Entry;
+            match self.views.entry(view) {
+                Entry::Vacant(entry) => drop(entry.insert(table)),
+                Entry::Occupied(mut entry) => entry.get_mut().merge_table(&table),
+            }
+        }
+    }
+}
+
+/// The layers of one shard group, oldest first.
+#[derive(Debug)]
+pub struct Overlay {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    frozen: VecDeque<Arc<Layer>>,
+    newest: Layer,
+}
+
+/// A reader's base is older than the layers: it was folded meanwhile. Open a newer snapshot and ask again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outdated;
+
+impl Overlay {
+    /// An empty overlay behind `folded`.
+    pub fn new(folded: Lsn) -> Self {
+        Self { inner: RwLock::new(Inner { frozen: VecDeque::new(), newest: Layer::after(folded) }) }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a committed batch: the next of the log.
+    pub fn merge(&self, lsn: Lsn, partials: Partials) {
+        let mut inner = self.write();
+        inner.newest.merge(lsn, partials);
+        if inner.newest.groups() >= LAYER_GROUPS_MAX {
+            inner.freeze();
+        }
+    }
+
+    /// Passes a committed record without partials (an expiry).
+    pub fn skip(&self, lsn: Lsn) {
+        self.write().newest.merge(lsn, Partials::default());
+    }
+
+    /// The oldest layers, up to about `groups_max` groups and at least one, for a fold. Nothing in them
+    /// changes any more.
+    pub fn freeze(&self, groups_max: usize) -> Vec<Arc<Layer>> {
+        let mut inner = self.write();
+        inner.freeze();
+        let mut groups = 0;
+        let fits = |layer: &&Arc<Layer>| {
+            let first = groups == 0;
+            groups += layer.groups().max(1);
+            first || groups <= groups_max
+        };
+        inner.frozen.iter().take_while(fits).cloned().collect()
+    }
+
+    /// Forgets layers that the base holds now.
+    pub fn remove_folded(&self, folded: Lsn) {
+        self.write().frozen.retain(|layer| layer.upto > folded);
+    }
+
+    /// Takes all layers of another overlay, after storage was opened again.
+    pub fn replace(&self, other: Overlay) {
+        *self.write() = other.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
+    }
+
+    /// One view's partials behind `folded` with `min <= key < max`, in log order.
+    ///
+    /// # Errors
+    /// [`Outdated`] when layers behind `folded` are gone.
+    pub fn since(&self, folded: Lsn, view: ViewId, range: &KeyRange<'_>) -> Result<Vec<LayerView>, Outdated> {
+        let inner = self.read();
+        let first = inner.frozen.front().map_or(inner.newest.after, |l| l.after);
+        if first > folded {
+            return Err(Outdated);
+        }
+        let frozen = inner.frozen.iter().filter(|l| l.upto > folded && l.views.contains_key(&view));
+        let mut out: Vec<LayerView> = frozen.map(|l| LayerView::Frozen(l.clone(), view)).collect();
+        if let Some(table) = inner.newest.views.get(&view) {
+            let copy = range.copy(table);
+            if !copy.is_empty() {
+                out.push(LayerView::Copied(copy));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Groups and heap bytes of all layers.
+    pub fn size(&self) -> (usize, usize) {
+        let inner = self.read();
+        let layers = inner.frozen.iter().map(|l| &**l).chain([&inner.newest]);
+        layers.fold((0, 0), |(groups, bytes), l| (groups + l.groups(), bytes + l.heap_bytes()))
+    }
+
+    /// Groups of all layers.
+    pub fn groups(&self) -> usize {
+        let inner = self.read();
+        inner.frozen.iter().map(|l| l.groups()).sum::<usize>() + inner.newest.groups()
+    }
+
+    /// Forgets a dropped view's partials in the newest layer; frozen ones go with their fold.
+    pub fn drop_view(&self, view: ViewId) {
+        self.write().newest.views.remove(&view);
+    }
+}
+
+impl Inner {
+    fn freeze(&mut self) {
+        if self.newest.upto > self.newest.after {
+            let next = Layer::after(self.newest.upto);
+            self.frozen.push_back(Arc::new(std::mem::replace(&mut self.newest, next)));
+        }
+    }
+}
+
+/// A view's partials in one layer, as a reader holds them.
+#[derive(Debug)]
+pub enum LayerView {
+    /// A frozen layer, shared.
+    Frozen(Arc<Layer>, ViewId),
+    /// A copy of what was asked for.
+    Copied(GroupTable),
+}
+
+impl LayerView {
+    /// The partials.
+    pub fn table(&self) -> Option<&GroupTable> {
+        match self {
+            Self::Frozen(layer, view) => layer.views.get(view),
+            Self::Copied(table) => Some(table),
+        }
+    }
+}
+
+/// Group keys wanted: `min <= key < max`.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRange<'a> {
+    /// Inclusive.
+    pub min: &'a [u8],
+    /// Exclusive; `None` = no end.
+    pub max: Option<&'a [u8]>,
+}
+
+impl KeyRange<'_> {
+    /// True for keys in the range.
+    #[inline]
+    pub fn contains(&self, key: &[u8]) -> bool {
+        key >= self.min && self.max.is_none_or(|max| key < max)
+    }
+
+    fn copy(&self, table: &GroupTable) -> GroupTable {
+        let mut out = empty(table.specs());
+        if self.min.is_empty() && self.max.is_none() {
+            out.merge_table(table);
+            return out;
+        }
+        for group in 0..table.len() as u32 {
+            let key = table.key(group);
+            if self.contains(key) {
+                out.merge_group(key, table, group);
+            }
+        }
+        out
+    }
+}
+
+/// An empty table for specs that a table of this build was already made for.
+pub fn empty(specs: &[AggregateSpec]) -> GroupTable {
+    GroupTable::new(specs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::field_reassign_with_default, reason = "the ledger has private fields")]
+    fn partials(view: u32, groups: &[&[u8]]) -> Partials {
+        let mut table = GroupTable::new(&[]);
+        for key in groups {
+            table.group(key);
+        }
+        let mut ledger = Ledger::default();
+        ledger.batches = 1;
+        Partials { views: vec![(ViewId(view), table)], ledger }
+    }
+
+    const ALL: KeyRange<'static> = KeyRange { min: &[], max: None };
+
+    fn groups(overlay: &Overlay, folded: u64, range: &KeyRange<'_>) -> Result<Vec<usize>, Outdated> {
+        let layers = overlay.since(Lsn(folded), ViewId(1), range)?;
+        Ok(layers.iter().filter_map(|l| l.table()).map(GroupTable::len).collect())
+    }
+
+    #[test]
+    fn a_reader_sees_each_batch_once_while_a_fold_moves_it_to_the_base() {
+        let overlay = Overlay::new(Lsn(10));
+        overlay.merge(Lsn(11), partials(1, &[b"a"]));
+        overlay.merge(Lsn(12), partials(1, &[b"b"]));
+        let frozen = overlay.freeze(1_000);
+        assert_eq!((frozen.len(), frozen[0].after, frozen[0].upto), (1, Lsn(10), Lsn(12)));
+        assert_eq!(frozen[0].ledger.batches, 2);
+        overlay.merge(Lsn(13), partials(1, &[b"a"]));
+        // Before the fold's commit, after it, and after its layers are gone.
+        assert_eq!(groups(&overlay, 10, &ALL), Ok(vec![2, 1]));
+        assert_eq!(groups(&overlay, 12, &ALL), Ok(vec![1]));
+        overlay.remove_folded(Lsn(12));
+        assert_eq!(groups(&overlay, 12, &ALL), Ok(vec![1]));
+        assert_eq!(groups(&overlay, 10, &ALL), Err(Outdated));
+    }
+
+    #[test]
+    fn ranges_and_views_are_told_apart() {
+        let overlay = Overlay::new(Lsn(0));
+        overlay.merge(Lsn(1), partials(1, &[b"a", b"b", b"c"]));
+        overlay.merge(Lsn(2), partials(2, &[b"b"]));
+        let range = KeyRange { min: b"b", max: Some(b"c") };
+        assert_eq!(groups(&overlay, 0, &range), Ok(vec![1]));
+        overlay.drop_view(ViewId(1));
+        assert_eq!(groups(&overlay, 0, &ALL), Ok(vec![]));
+        assert_eq!(overlay.size().0, 1);
+    }
+
+    #[test]
+    fn large_layers_are_frozen_and_folded_a_few_at_a_time() {
+        let overlay = Overlay::new(Lsn(0));
+        for lsn in 1..=5 {
+            let keys: Vec<[u8; 4]> = (0..LAYER_GROUPS_MAX as u32).map(u32::to_be_bytes).collect();
+            let keys: Vec<&[u8]> = keys.iter().map(|k| k.as_slice()).collect();
+            overlay.merge(Lsn(lsn), partials(1, &keys));
+        }
+        let some = overlay.freeze(2 * LAYER_GROUPS_MAX);
+        assert_eq!(some.iter().map(|l| l.upto).collect::<Vec<_>>(), [Lsn(1), Lsn(2)]);
+        assert_eq!(overlay.freeze(1).len(), 1);
+    }
+}

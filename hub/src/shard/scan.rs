@@ -1,0 +1,276 @@
+//! Scans: merged partials of one view, in chunks, from the base and the overlay (rule P8).
+//!
+//! A scan reads one snapshot of the base and the overlay behind it. When its consumer is slow it loses the
+//! snapshot after [`SNAPSHOT_AGE_MAX`] (an old one would make the file grow for good) and goes on by key from
+//! a newer one: later chunks may then show newer batches, never older ones.
+
+use super::fold::merge_row;
+use super::open::image;
+use super::overlay::{KeyRange, LayerView, Outdated};
+use super::shared::Shared;
+use super::views::ViewShape;
+use crate::store::tables::{base_end, base_prefix};
+use crate::store::{SNAPSHOT_AGE_MAX, Snapshot, StoreError, Table};
+use futures::stream::{self, BoxStream, StreamExt};
+use headwater::group::GroupTable;
+use headwater::ids::{ShardGroupId, ViewId};
+use headwater_sql::SqlError;
+use headwater_sql::source::ScanRequest;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
+
+/// Base rows per chunk, over all shard groups.
+const CHUNK_ROWS: usize = 8_192;
+/// How often a scan that lost the race against a fold tries again before it gives up.
+const RACES_MAX: usize = 100;
+
+/// Starts a scan.
+pub(super) fn scan(
+    shared: Arc<Shared>,
+    request: ScanRequest,
+) -> BoxStream<'static, Result<GroupTable, SqlError>> {
+    let Some(shape) = shared.views().get(request.view.id).cloned() else {
+        let message = format!("view \"{}\" does not exist", request.view.name);
+        return stream::once(async { Err(SqlError::new("42P01", message)) }).boxed();
+    };
+    let scan = Scan { shared, shape, next: Some(request.key_min), max: request.key_max, lease: None };
+    stream::unfold(scan, |mut scan| async move {
+        scan.next.as_ref()?;
+        // Reading is disk and CPU: it must not hold up the runtime's other tasks.
+        let chunk = tokio::task::spawn_blocking(move || {
+            let chunk = scan.chunk();
+            (chunk, scan)
+        });
+        match chunk.await {
+            Ok((Ok(table), scan)) => Some((Ok(table), scan)),
+            Ok((Err(error), mut scan)) => {
+                scan.next = None;
+                Some((Err(sql_error(&error)), scan))
+            }
+            Err(_) => None,
+        }
+    })
+    .filter(|chunk| futures::future::ready(chunk.as_ref().is_ok_and(|t| !t.is_empty()) || chunk.is_err()))
+    .boxed()
+}
+
+fn sql_error(error: &StoreError) -> SqlError {
+    SqlError::new("58030", format!("storage cannot be read: {error}"))
+}
+
+struct Scan {
+    shared: Arc<Shared>,
+    shape: Arc<ViewShape>,
+    /// The group key to go on from; `None` = done.
+    next: Option<Vec<u8>>,
+    max: Option<Vec<u8>>,
+    lease: Option<Arc<Lease>>,
+}
+
+impl Scan {
+    fn chunk(&mut self) -> Result<GroupTable, StoreError> {
+        let from = self.next.take().unwrap_or_default();
+        let max = self.max.clone();
+        let range = KeyRange { min: &from, max: max.as_deref() };
+        // A second try: the snapshot may belong to a store handle that a failed write has ruined.
+        let (table, next) = match self.read_chunk(&range) {
+            Err(StoreError::PreviousIo | StoreError::Closed) => {
+                self.lease = None;
+                self.read_chunk(&range)?
+            }
+            other => other?,
+        };
+        self.next = next;
+        Ok(table)
+    }
+
+    fn read_chunk(&mut self, range: &KeyRange<'_>) -> Result<(GroupTable, Option<Vec<u8>>), StoreError> {
+        let held = self.lease.take().filter(|l| l.opened.elapsed() < SNAPSHOT_AGE_MAX);
+        let lease = match held {
+            Some(lease) => lease,
+            None => open(&self.shared, self.shape.id, range)?,
+        };
+        let guard = lease.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(view) = guard.as_ref() else {
+            // Ended between two chunks.
+            drop(guard);
+            return self.read_chunk(range);
+        };
+        let result = view.chunk(&self.shape, range);
+        drop(guard);
+        self.lease = Some(lease);
+        result
+    }
+}
+
+/// What one scan reads: a base snapshot and the overlay behind it.
+struct View {
+    base: Arc<dyn Snapshot>,
+    /// Per shard group, the layers.
+    overlays: Vec<Vec<LayerView>>,
+}
+
+/// Opens base and overlays of one moment.
+fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease>, StoreError> {
+    for _ in 0..RACES_MAX {
+        let base = shared.store.snapshot()?;
+        let mut overlays = Vec::with_capacity(shared.overlays.len());
+        for (at, overlay) in shared.overlays.iter().enumerate() {
+            let folded = image(&*base, ShardGroupId(at as u16))?.folded;
+            match overlay.since(folded, view, range) {
+                Ok(layers) => overlays.push(layers),
+                Err(Outdated) => break,
+            }
+        }
+        if overlays.len() == shared.overlays.len() {
+            return Ok(shared.leases.lease(View { base, overlays }));
+        }
+    }
+    Err(StoreError::Io {
+        kind: std::io::ErrorKind::TimedOut,
+        message: "reads cannot keep up with folds".into(),
+    })
+}
+
+type Row = (Vec<u8>, Vec<u8>);
+
+impl View {
+    /// The groups of `range` up to about [`CHUNK_ROWS`] base rows, and the key to go on from.
+    fn chunk(
+        &self,
+        shape: &ViewShape,
+        range: &KeyRange<'_>,
+    ) -> Result<(GroupTable, Option<Vec<u8>>), StoreError> {
+        let mut table = GroupTable::new(&shape.specs);
+        let next = match self.overlays.len() {
+            1 => self.read_base(shape, range, &mut table)?,
+            _ => self.merge_bases(shape, range, &mut table)?,
+        };
+        let part = KeyRange { min: range.min, max: next.as_deref().or(range.max) };
+        for layer in self.overlays.iter().flatten() {
+            if let Some(theirs) = layer.table() {
+                merge_range(&mut table, theirs, &part);
+            }
+        }
+        Ok((table, next))
+    }
+
+    /// One shard group: rows go straight into the table.
+    fn read_base(
+        &self,
+        shape: &ViewShape,
+        range: &KeyRange<'_>,
+        table: &mut GroupTable,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut result = Ok(());
+        let next = self.visit(ShardGroupId(0), shape, range, CHUNK_ROWS, &mut |key, states| {
+            result =
+                merge_row(table, key, states).map_err(|e| StoreError::Corrupted(format!("base row: {e}")));
+            result.is_ok()
+        })?;
+        result.map(|()| next)
+    }
+
+    /// Several shard groups may hold the same key: each is read up to the lowest key where one of them
+    /// stopped.
+    fn merge_bases(
+        &self,
+        shape: &ViewShape,
+        range: &KeyRange<'_>,
+        table: &mut GroupTable,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let rows_max = (CHUNK_ROWS / self.overlays.len()).max(64);
+        let mut stop: Option<Vec<u8>> = None;
+        let mut rows: Vec<Row> = Vec::new();
+        for group in 0..self.overlays.len() as u16 {
+            let part = KeyRange { min: range.min, max: stop.as_deref().or(range.max) };
+            let next = self.visit(ShardGroupId(group), shape, &part, rows_max, &mut |key, states| {
+                rows.push((key.to_vec(), states.to_vec()));
+                true
+            })?;
+            stop = next.or(stop);
+        }
+        for (key, states) in &rows {
+            if stop.as_ref().is_none_or(|stop| key < stop) {
+                merge_row(table, key, states).map_err(|e| StoreError::Corrupted(format!("base row: {e}")))?;
+            }
+        }
+        Ok(stop)
+    }
+
+    /// Visits at most `rows_max` base rows; returns the group key after the last one, if there are more.
+    fn visit(
+        &self,
+        group: ShardGroupId,
+        shape: &ViewShape,
+        range: &KeyRange<'_>,
+        rows_max: usize,
+        row: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let prefix = base_prefix(group, shape.id);
+        let from = [&prefix, range.min].concat();
+        let to = range.max.map_or_else(|| base_end(group, shape.id), |max| Some([&prefix, max].concat()));
+        let (mut seen, mut next) = (0, None);
+        self.base.scan(Table::Base, &from, to.as_deref(), &mut |key, states| {
+            let key = &key[prefix.len()..];
+            if seen == rows_max {
+                next = Some(key.to_vec());
+                return ControlFlow::Break(());
+            }
+            seen += 1;
+            if row(key, states) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(next)
+    }
+}
+
+fn merge_range(table: &mut GroupTable, theirs: &GroupTable, range: &KeyRange<'_>) {
+    if range.min.is_empty() && range.max.is_none() {
+        return table.merge_table(theirs);
+    }
+    for group in 0..theirs.len() as u32 {
+        let key = theirs.key(group);
+        if range.contains(key) {
+            table.merge_group(key, theirs, group);
+        }
+    }
+}
+
+/// A view on loan to a scan; the writer takes it back when it gets too old.
+struct Lease {
+    opened: Instant,
+    view: Mutex<Option<View>>,
+}
+
+/// All views on loan.
+#[derive(Default)]
+pub(super) struct Leases {
+    open: Mutex<Vec<Weak<Lease>>>,
+}
+
+impl Leases {
+    fn lease(&self, view: View) -> Arc<Lease> {
+        let lease = Arc::new(Lease { opened: Instant::now(), view: Mutex::new(Some(view)) });
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lease));
+        lease
+    }
+
+    /// Takes back what is too old and not being read at this moment.
+    pub(super) fn end_old(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|lease| {
+            let Some(lease) = lease.upgrade() else { return false };
+            if lease.opened.elapsed() < SNAPSHOT_AGE_MAX {
+                return true;
+            }
+            match lease.view.try_lock() {
+                Ok(mut view) => {
+                    *view = None;
+                    false
+                }
+                Err(_) => true,
+            }
+        });
+    }
+}

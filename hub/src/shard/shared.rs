@@ -1,0 +1,222 @@
+//! What handles, scans and the writer share: the inbox, the overlays, the newest views, published status.
+
+use super::admit::{AdmitOptions, NotAdmitted, admit};
+use super::ledger::Ledger;
+use super::options::ShardOptions;
+use super::overlay::{Overlay, Partials};
+use super::route::route;
+use super::scan::Leases;
+use super::status::{ShardGroupStatus, ShardStatus, ViewStatus};
+use super::views::Views;
+use super::{Clock, Outcome, refused};
+use crate::catalog::Catalog;
+use crate::store::{Store, StoreError};
+use headwater::ids::{BootId, Micros, ShardGroupId};
+use headwater::wire::batch::payload_hash;
+use headwater::wire::{BatchFrame, Refused, RefusedCode, Resume, Resumed};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc as sync_mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// What the writer is asked to do.
+pub(super) enum Message {
+    Batch(Box<Admitted>),
+    Resume(Resume, oneshot::Sender<Result<Resumed, Refused>>),
+    Shutdown(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// A batch that passed admission.
+pub(super) struct Admitted {
+    pub(super) group: ShardGroupId,
+    pub(super) frame: BatchFrame,
+    pub(super) hash: u64,
+    /// When it arrived: what the record will say.
+    pub(super) time: Micros,
+    pub(super) partials: Partials,
+    pub(super) reply: mpsc::UnboundedSender<Outcome>,
+    /// Its place in the inbox, kept until it is answered.
+    pub(super) _place: OwnedSemaphorePermit,
+}
+
+pub(super) struct Shared {
+    pub(super) options: ShardOptions,
+    pub(super) catalog: Catalog,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) boot: BootId,
+    /// One per shard group.
+    pub(super) overlays: Vec<Overlay>,
+    pub(super) leases: Leases,
+    views: RwLock<Arc<Views>>,
+    inbox: sync_mpsc::Sender<Message>,
+    /// One permit per [`PLACE_BYTES`] of payload in the inbox.
+    places: Arc<Semaphore>,
+    noted: Mutex<Noted>,
+    pub(super) published: Mutex<Published>,
+    /// The writer is gone or going.
+    pub(super) closed: AtomicBool,
+}
+
+/// What the writer tells about itself after every transaction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Published {
+    pub(super) storage_error: Option<StoreError>,
+    pub(super) ledger: Ledger,
+    pub(super) shards: Vec<ShardGroupStatus>,
+    pub(super) views: Vec<ViewStatus>,
+}
+
+/// Counts that change no state (refusals, duplicates): kept here until a fold writes them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Noted {
+    /// Since the last fold began.
+    pub(super) fresh: Ledger,
+    /// What the fold in progress writes.
+    pub(super) folding: Ledger,
+}
+
+impl Noted {
+    pub(super) fn begin_fold(&mut self) -> Ledger {
+        let fresh = std::mem::take(&mut self.fresh);
+        self.folding.merge(&fresh);
+        self.folding.clone()
+    }
+
+    /// The fold's counts are in the published totals now, or must be written by a later fold.
+    pub(super) fn end_fold(&mut self, written: bool) {
+        let folding = std::mem::take(&mut self.folding);
+        if !written {
+            self.fresh.merge(&folding);
+        }
+    }
+}
+
+/// The unit of the inbox's bound.
+const PLACE_BYTES: usize = 1 << 10;
+
+impl Shared {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        options: ShardOptions,
+        catalog: Catalog,
+        clock: Clock,
+        boot: BootId,
+        overlays: Vec<Overlay>,
+    ) -> (Arc<Self>, sync_mpsc::Receiver<Message>) {
+        let (inbox, messages) = sync_mpsc::channel();
+        let places = Arc::new(Semaphore::new((options.inbox_bytes / PLACE_BYTES).max(1)));
+        let views = RwLock::new(Arc::new(Views::new(&catalog.snapshot(), &Views::default())));
+        let shared = Self {
+            options,
+            catalog,
+            store,
+            clock,
+            boot,
+            overlays,
+            leases: Leases::default(),
+            views,
+            inbox,
+            places,
+            noted: Mutex::default(),
+            published: Mutex::default(),
+            closed: AtomicBool::new(false),
+        };
+        (Arc::new(shared), messages)
+    }
+
+    pub(super) fn now(&self) -> Micros {
+        (self.clock)()
+    }
+
+    /// The views of the newest catalog.
+    pub(super) fn views(&self) -> Arc<Views> {
+        let catalog = self.catalog.snapshot();
+        let known = self.views.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.version == catalog.version {
+            return known;
+        }
+        let mut slot = self.views.write().unwrap_or_else(PoisonError::into_inner);
+        if slot.version < catalog.version {
+            *slot = Arc::new(Views::new(&catalog, &slot));
+        }
+        slot.clone()
+    }
+
+    pub(super) fn admit_options(&self) -> AdmitOptions {
+        let options = &self.options;
+        AdmitOptions { limits: options.limits, future_skew: options.future_skew, late_max: options.late_max }
+    }
+
+    pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a message; `Err` once the writer is gone.
+    pub(super) fn send(&self, message: Message) -> Result<(), ()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(());
+        }
+        self.inbox.send(message).map_err(|_| ())
+    }
+
+    /// Admits a batch and queues it for the writer.
+    pub(super) async fn submit(
+        &self,
+        frame: BatchFrame,
+    ) -> Result<mpsc::UnboundedReceiver<Outcome>, Refused> {
+        let (pid, seq) = (frame.pid, frame.seq);
+        let refuse = |code, message: &str| {
+            self.noted().fresh.refuse(code);
+            refused(pid, seq, code, message)
+        };
+        // A frame above its limit is refused by admission; it must not ask for more places than there are.
+        let bytes = frame.payload.len().min(self.options.inbox_bytes);
+        let places = u32::try_from(bytes.div_ceil(PLACE_BYTES).max(1)).unwrap_or(1);
+        let place = self.places.clone().acquire_many_owned(places).await;
+        let Ok(place) = place else {
+            return Err(refuse(RefusedCode::Unavailable, "the hub is shutting down"));
+        };
+        let time = self.now();
+        let partials = admit(&frame.payload, time, &self.views(), &self.admit_options())
+            .map_err(|NotAdmitted { code, message }| refuse(code, &message))?;
+        let settings = self.catalog.settings();
+        let group = route(&settings.routing_key, &pid, settings.shard_groups);
+        let hash = payload_hash(&frame.payload);
+        let (reply, outcomes) = mpsc::unbounded_channel();
+        let admitted = Admitted { group, frame, hash, time, partials, reply, _place: place };
+        self.send(Message::Batch(Box::new(admitted)))
+            .map_err(|()| refuse(RefusedCode::Unavailable, "the hub is shutting down"))?;
+        Ok(outcomes)
+    }
+
+    fn published_with_noted(&self) -> Published {
+        let published = self.published();
+        let mut copy = published.clone();
+        let noted = self.noted();
+        copy.ledger.merge(&noted.fresh);
+        copy.ledger.merge(&noted.folding);
+        copy
+    }
+
+    pub(super) fn status(&self) -> ShardStatus {
+        let Published { storage_error, ledger, mut shards, views } = self.published_with_noted();
+        for (shard, overlay) in shards.iter_mut().zip(&self.overlays) {
+            let (groups, bytes) = overlay.size();
+            shard.overlay_groups = groups as u64;
+            shard.overlay_bytes = bytes as u64;
+        }
+        ShardStatus {
+            boot: self.boot,
+            storage_ok: storage_error.is_none(),
+            storage_error,
+            ledger,
+            shards,
+            views,
+            file_bytes: self.store.file_bytes(),
+        }
+    }
+}

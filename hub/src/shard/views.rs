@@ -1,0 +1,281 @@
+//! What shard groups must know of views: how to decode their partials, which keys are plausible, how long
+//! rows live.
+//!
+//! Owns: [`ViewShape`] and the index of the newest catalog. Must not know: SQL text, outputs.
+
+use headwater::aggregate::AggregateSpec;
+use headwater::codec::{DecodeError, Reader};
+use headwater::group::OTHER_KEY;
+use headwater::ids::{CatalogVersion, Micros, PlanVersion, ViewId};
+use headwater::plan::{Function, Node, Op, Plan};
+use headwater::value::column::{Column, ColumnData};
+use headwater::value::key::decode_append;
+use headwater::value::{DataType, Interval, Value};
+use headwater_sql::definition::ViewDef;
+use headwater_sql::source::CatalogSnapshot;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+const DAY: i64 = 86_400_000_000;
+
+/// A view as shard groups see it.
+#[derive(Debug)]
+pub struct ViewShape {
+    /// The view.
+    pub id: ViewId,
+    /// The plan version whose partials are taken.
+    pub version: PlanVersion,
+    /// Its states.
+    pub specs: Vec<AggregateSpec>,
+    /// Types of its key columns.
+    pub key_types: Vec<DataType>,
+    /// The key column that tells when a group's events arrived, where there is one.
+    pub bucket: Option<Bucket>,
+    /// When rows expire.
+    pub ttl: Option<Ttl>,
+}
+
+/// A time bucket made from `arrival_timestamp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Which key column.
+    pub column: usize,
+    /// The widest a bucket can be, microseconds.
+    pub width: i64,
+}
+
+/// Rows whose time is older than this are removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ttl {
+    /// Which key column holds the time (`timestamptz` or `date`).
+    pub column: usize,
+    /// Their age, microseconds.
+    pub age: i64,
+}
+
+impl ViewShape {
+    /// The shape of `def`, or `None` when this build cannot hold its states.
+    pub fn new(def: &ViewDef, arrival_column: Option<u16>) -> Option<Self> {
+        let specs = def.specs();
+        headwater::group::GroupTable::try_new(&specs)?;
+        Some(Self {
+            id: def.id,
+            version: def.plan.version,
+            specs,
+            key_types: def.keys.iter().map(|k| k.1.clone()).collect(),
+            bucket: arrival_column.and_then(|column| find_bucket(&def.plan, column)),
+            ttl: find_ttl(def),
+        })
+    }
+
+    /// Scratch for [`ViewShape::check_key`].
+    pub fn key_columns(&self) -> Vec<Column> {
+        self.key_types.iter().map(Column::new).collect()
+    }
+
+    /// Refuses bytes that are no key of this view; returns the time of its bucket, if it has one.
+    pub fn check_key(&self, key: &[u8], scratch: &mut [Column]) -> Result<Option<Micros>, DecodeError> {
+        if key == OTHER_KEY {
+            return Ok(None);
+        }
+        let mut reader = Reader::new(key);
+        for (data_type, column) in self.key_types.iter().zip(scratch.iter_mut()) {
+            column.clear();
+            decode_append(&mut reader, data_type, column)?;
+        }
+        reader.finish()?;
+        Ok(self.bucket.and_then(|b| time_of(scratch.get(b.column)?, &self.key_types[b.column])))
+    }
+
+    /// The time in a key's TTL column.
+    pub fn ttl_time(&self, key: &[u8], scratch: &mut [Column]) -> Option<Micros> {
+        let ttl = self.ttl?;
+        if key == OTHER_KEY {
+            return None;
+        }
+        self.check_key(key, scratch).ok()?;
+        time_of(scratch.get(ttl.column)?, &self.key_types[ttl.column])
+    }
+}
+
+fn time_of(column: &Column, data_type: &DataType) -> Option<Micros> {
+    match &column.data {
+        ColumnData::Int(values) if column.is_valid(0) => {
+            let value = *values.first()?;
+            Some(Micros(if *data_type == DataType::Date { value.saturating_mul(DAY) } else { value }))
+        }
+        _ => None,
+    }
+}
+
+/// All views of one catalog version.
+#[derive(Debug, Default)]
+pub struct Views {
+    /// The catalog they are from.
+    pub version: CatalogVersion,
+    by_id: HashMap<ViewId, Arc<ViewShape>>,
+    existing: HashSet<ViewId>,
+}
+
+impl Views {
+    /// The views of a catalog. Shapes of views that `previous` knows are shared.
+    pub fn new(catalog: &CatalogSnapshot, previous: &Views) -> Self {
+        let shape = |def: &Arc<ViewDef>| {
+            let known = previous.by_id.get(&def.id).filter(|s| s.version == def.plan.version);
+            let arrival = || {
+                let stream = catalog.streams.iter().find(|s| s.schema.id == def.plan.stream)?;
+                u16::try_from(stream.schema.fields.len()).ok()
+            };
+            let shape = known.cloned().or_else(|| ViewShape::new(def, arrival()).map(Arc::new));
+            if shape.is_none() {
+                tracing::warn!(view = %def.name, "this build cannot hold the states of a view; its batches are dropped");
+            }
+            shape.map(|s| (def.id, s))
+        };
+        let existing = catalog.views.iter().map(|v| v.id).collect();
+        Self { version: catalog.version, by_id: catalog.views.iter().filter_map(shape).collect(), existing }
+    }
+
+    /// True for views of the catalog, also those whose states this build cannot hold.
+    pub fn exists(&self, view: ViewId) -> bool {
+        self.existing.contains(&view)
+    }
+
+    /// A view, unless it was dropped, never existed, or has states that this build cannot hold.
+    pub fn get(&self, view: ViewId) -> Option<&Arc<ViewShape>> {
+        self.by_id.get(&view)
+    }
+
+    /// All views.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<ViewShape>> {
+        self.by_id.values()
+    }
+}
+
+/// The first key that is a time bucket of `arrival_timestamp`, or that timestamp itself.
+fn find_bucket(plan: &Plan, arrival: u16) -> Option<Bucket> {
+    let node = |id: &headwater::plan::ExprId| plan.nodes.get(usize::from(id.0));
+    let is_arrival = |n: &Node| n.op == Op::Column(arrival);
+    plan.keys.iter().enumerate().find_map(|(column, key)| {
+        let key = node(key)?;
+        let width = match &key.op {
+            Op::Column(_) if is_arrival(key) => 0,
+            Op::Call(Function::DateTrunc | Function::TimeBucket, args) => {
+                let [unit, time] = args.as_slice() else { return None };
+                if !is_arrival(node(time)?) {
+                    return None;
+                }
+                literal_width(node(unit)?)?
+            }
+            _ => return None,
+        };
+        Some(Bucket { column, width })
+    })
+}
+
+/// The widest bucket of a `date_trunc` field or a `time_bucket` interval.
+fn literal_width(node: &Node) -> Option<i64> {
+    let Op::Literal(value) = &node.op else { return None };
+    match value {
+        Value::Interval(interval) => Some(interval_max(*interval)),
+        Value::Text(field) => Some(match field.to_ascii_lowercase().as_str() {
+            "microseconds" | "microsecond" => 1,
+            "milliseconds" | "millisecond" => 1_000,
+            "second" => 1_000_000,
+            "minute" => 60_000_000,
+            "hour" => 3_600_000_000,
+            "day" => DAY,
+            "week" => 7 * DAY,
+            "month" => 31 * DAY,
+            "quarter" => 92 * DAY,
+            "year" => 366 * DAY,
+            _ => return None,
+        }),
+        _ => None,
+    }
+}
+
+fn interval_max(interval: Interval) -> i64 {
+    let days = i64::from(interval.months) * 31 + i64::from(interval.days);
+    days.saturating_mul(DAY).saturating_add(interval.micros)
+}
+
+/// The options `ttl` and `ttl_column`; without the latter the first time column of the key. Views whose
+/// options make no sense were refused by SQL; here they just never expire.
+fn find_ttl(def: &ViewDef) -> Option<Ttl> {
+    let option = |name: &str| def.options.iter().find(|o| o.0 == name).map(|o| o.1.as_str());
+    let age = parse_age(option("ttl")?)?;
+    let is_time = |t: &DataType| matches!(t, DataType::Timestamp | DataType::Date);
+    let column = match option("ttl_column") {
+        Some(name) => def.keys.iter().position(|k| k.0.eq_ignore_ascii_case(name))?,
+        None => def.keys.iter().position(|k| is_time(&k.1))?,
+    };
+    is_time(&def.keys[column].1).then_some(Ttl { column, age })
+}
+
+/// `30 days`, `12 hours`, `1 month 2 days`; a month counts 30 days.
+fn parse_age(text: &str) -> Option<i64> {
+    let mut words = text.split_whitespace();
+    let mut total = 0i64;
+    let mut any = false;
+    while let Some(number) = words.next() {
+        let number: i64 = number.parse().ok()?;
+        let unit = words.next()?.to_ascii_lowercase();
+        let unit = match unit.trim_end_matches('s') {
+            "second" | "sec" => 1_000_000,
+            "minute" | "min" => 60_000_000,
+            "hour" => 3_600_000_000,
+            "day" => DAY,
+            "week" => 7 * DAY,
+            "month" | "mon" => 30 * DAY,
+            "year" => 365 * DAY,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(unit)?)?;
+        any = true;
+    }
+    (any && total > 0).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::testing::view_def;
+    use headwater::plan::ExprId;
+
+    fn bucketed() -> ViewDef {
+        let mut def = view_def("v", 1);
+        let text = |s: &str| Node { op: Op::Literal(Value::Text(s.into())), data_type: DataType::Text };
+        let time = DataType::Timestamp;
+        def.plan.nodes = vec![
+            Node { op: Op::Column(0), data_type: DataType::Text },
+            Node { op: Op::Column(1), data_type: DataType::Int64 },
+            text("minute"),
+            Node { op: Op::Column(2), data_type: time.clone() },
+            Node { op: Op::Call(Function::DateTrunc, vec![ExprId(2), ExprId(3)]), data_type: time.clone() },
+        ];
+        def.plan.keys = vec![ExprId(0), ExprId(4)];
+        def.keys = vec![("k".into(), DataType::Text), ("minute".into(), time)];
+        def
+    }
+
+    #[test]
+    fn buckets_of_the_arrival_time_are_found() {
+        let def = bucketed();
+        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 1, width: 60_000_000 }));
+        assert_eq!(find_bucket(&def.plan, 3), None, "another column is the user's own time");
+    }
+
+    #[test]
+    fn ttl_needs_a_time_column_of_the_key() {
+        let mut def = bucketed();
+        assert_eq!(find_ttl(&def), None);
+        def.options = vec![("ttl".into(), "30 days".into())];
+        assert_eq!(find_ttl(&def), Some(Ttl { column: 1, age: 30 * DAY }));
+        def.options.push(("ttl_column".into(), "k".into()));
+        assert_eq!(find_ttl(&def), None);
+        assert_eq!(parse_age("1 month 2 days"), Some(32 * DAY));
+        assert_eq!(parse_age("soon"), None);
+        assert_eq!(parse_age("0 days"), None);
+    }
+}

@@ -1,0 +1,588 @@
+//! The writer: the one thread that owns the data file's write transactions and all shard groups' cores.
+//!
+//! It gathers batches (group commit), stores their records in one durable transaction, merges them into the
+//! overlay once they are committed, and only then acknowledges them: what is acknowledged is readable. Folds,
+//! expiries and the removal of dead rows run here too, between commits or riding on one.
+
+use super::core::{CoreOptions, Fold, HubId, Incoming, Verdict};
+use super::fold::{StatsByView, fold_layers};
+use super::janitor::Janitor;
+use super::ledger::Ledger;
+use super::open::{Group, OpenOptions, load, next_boot, stored_session};
+use super::options::ShardOptions;
+use super::overlay::Layer;
+use super::shared::{Admitted, Message, Shared};
+use super::status::{ShardGroupStatus, ViewStatus};
+use super::views::Views;
+use super::{Clock, Outcome, refused};
+use crate::catalog::Catalog;
+use crate::store::tables::{group_key, log_key, session_birth_key, session_key};
+use crate::store::{Snapshot, Store, StoreError, Table, Transaction};
+use headwater::ids::{Dot, Lsn, Pid, ViewId};
+use headwater::wire::{Ack, AckLevel, Refused, RefusedCode, Resume, Resumed};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Groups that one fold transaction takes: bounds how long batches wait behind it.
+const FOLD_GROUPS_MAX: usize = 65_536;
+/// A fold of at most this many groups rides on a durable commit instead of costing fsyncs of its own.
+const RIDING_GROUPS_MAX: usize = 4_096;
+/// While batches come in, the writer waits this long for the next before it commits.
+const GATHER: Duration = Duration::from_micros(500);
+/// How often the writer looks around when nothing happens.
+const TICK: Duration = Duration::from_millis(250);
+/// How often old producers are forgotten.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+/// How long the snapshot for session look-ups is kept: it pins pages.
+const SESSIONS_AGE_MAX: Duration = Duration::from_secs(1);
+/// Committed log between two measurements of the overlay's memory.
+const MEASURE_BYTES: u64 = 1 << 20;
+
+/// A record that is not committed yet, and who waits for it.
+struct Pending {
+    group: usize,
+    lsn: Lsn,
+    bytes: Vec<u8>,
+    /// `None` for expiries.
+    batch: Option<Box<Admitted>>,
+    log_bytes: u64,
+}
+
+/// A known batch that is not as safe yet as its producer wants.
+struct Waiting {
+    group: usize,
+    lsn: Lsn,
+    dot: Dot,
+    last: AckLevel,
+    reply: mpsc::UnboundedSender<Outcome>,
+}
+
+pub(super) struct Writer {
+    /// Weak while idle, so that the last handle's drop ends the thread.
+    shared: Weak<Shared>,
+    open: OpenOptions,
+    groups: Vec<Group>,
+    /// Appended, not stored.
+    pending: Vec<Pending>,
+    pending_bytes: usize,
+    pending_since: Option<Instant>,
+    /// Stored, not committed: waits for replicas.
+    uncommitted: VecDeque<Pending>,
+    waiting: Vec<Waiting>,
+    sessions: Option<(Instant, Arc<dyn Snapshot>)>,
+    last_fold: Instant,
+    /// How long the last fold took.
+    fold_cost: Duration,
+    unmeasured_bytes: u64,
+    next_expiry: Instant,
+    janitor: Janitor,
+    failed: Option<StoreError>,
+    next_retry: Instant,
+}
+
+/// Opens the shard groups of `store` and starts their writer.
+pub(super) fn start(
+    store: Arc<dyn Store>,
+    options: ShardOptions,
+    catalog: Catalog,
+    clock: Clock,
+) -> Result<Arc<Shared>, StoreError> {
+    let settings = catalog.settings();
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    let open = OpenOptions {
+        cluster: settings.cluster,
+        hub: HubId(settings.hub),
+        shard_groups: settings.shard_groups.max(1),
+        core: CoreOptions {
+            pid_lifetime_ms: millis(options.pid_lifetime),
+            future_skew_ms: millis(options.future_skew),
+        },
+    };
+    let boot = next_boot(&*store, &open)?;
+    let views = Views::new(&catalog.snapshot(), &Views::default());
+    let admit = super::admit::AdmitOptions {
+        limits: options.limits,
+        future_skew: options.future_skew,
+        late_max: options.late_max,
+    };
+    let (groups, overlays) = load(&*store, &open, boot, &views, &admit)?.into_iter().unzip();
+    let (shared, inbox) = Shared::new(store, options, catalog, clock, boot, overlays);
+    let writer = Writer::new(&shared, open, groups);
+    writer.publish(&shared);
+    let thread = std::thread::Builder::new().name("headwater-writer".into());
+    thread.spawn(move || writer.run(&inbox)).map_err(|e| StoreError::from_io(&e))?;
+    Ok(shared)
+}
+
+impl Writer {
+    fn new(shared: &Arc<Shared>, open: OpenOptions, groups: Vec<Group>) -> Self {
+        let now = Instant::now();
+        Self {
+            shared: Arc::downgrade(shared),
+            open,
+            groups,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            pending_since: None,
+            uncommitted: VecDeque::new(),
+            waiting: Vec::new(),
+            sessions: None,
+            last_fold: now,
+            fold_cost: Duration::ZERO,
+            unmeasured_bytes: 0,
+            next_expiry: now,
+            janitor: Janitor::default(),
+            failed: None,
+            next_retry: now,
+        }
+    }
+
+    fn run(mut self, inbox: &Receiver<Message>) {
+        loop {
+            let message = match inbox.recv_timeout(self.patience()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // All handles are gone: nobody waits for an answer, and what is acknowledged is in the log.
+            let Some(shared) = self.shared.upgrade() else { return };
+            if let Some(Message::Shutdown(reply)) = self.cycle(&shared, message, inbox) {
+                self.shut_down(&shared, reply);
+                return;
+            }
+        }
+    }
+
+    /// How long to wait for the next message.
+    fn patience(&self) -> Duration {
+        if self.pending_since.is_some() { GATHER } else { TICK }
+    }
+
+    /// Handles what is waiting, then commits if it is time. Returns the shutdown message, once it comes.
+    fn cycle(
+        &mut self,
+        shared: &Shared,
+        first: Option<Message>,
+        inbox: &Receiver<Message>,
+    ) -> Option<Message> {
+        let idle = first.is_none();
+        let mut next = first;
+        while let Some(message) = next {
+            match message {
+                Message::Shutdown(_) => return Some(message),
+                Message::Batch(batch) => self.handle_batch(shared, batch),
+                Message::Resume(resume, reply) => {
+                    let _ = reply.send(self.handle_resume(shared, resume));
+                }
+            }
+            next = if self.is_full(&shared.options) { None } else { inbox.try_recv().ok() };
+        }
+        if idle || self.is_full(&shared.options) {
+            self.commit(shared);
+        }
+        self.background(shared);
+        None
+    }
+
+    /// True when what is pending must not wait any longer.
+    fn is_full(&self, options: &ShardOptions) -> bool {
+        self.pending_bytes >= options.commit_bytes
+            || self.pending_since.is_some_and(|since| since.elapsed() >= options.commit_delay)
+    }
+
+    fn handle_batch(&mut self, shared: &Shared, batch: Box<Admitted>) {
+        let dot = Dot { pid: batch.frame.pid, seq: batch.frame.seq };
+        let refuse = |code, message: &str| {
+            shared.noted().fresh.refuse(code);
+            let _ = batch.reply.send(Outcome::Refused(refused(dot.pid, dot.seq, code, message)));
+        };
+        if let Some(error) = &self.failed {
+            return refuse(RefusedCode::Unavailable, &error.to_string());
+        }
+        let at = usize::from(batch.group.0);
+        let incoming = Incoming {
+            dot,
+            low_water: batch.frame.low_water,
+            route: batch.frame.route,
+            payload_hash: batch.hash,
+            payload: &batch.frame.payload,
+        };
+        let sessions = &mut self.sessions;
+        let group = &mut self.groups[at];
+        let id = group.id;
+        let stored = |pid: &Pid| stored_session(&*session_snapshot(sessions, shared)?, id, pid);
+        match group.core.handle_batch(&incoming, batch.time, stored) {
+            Ok(Verdict::Append(appended)) => {
+                acknowledge(&batch.reply, dot, AckLevel::Received, group);
+                self.pending_bytes += appended.bytes.len();
+                self.pending_since.get_or_insert_with(Instant::now);
+                let log_bytes = appended.bytes.len() as u64;
+                let (lsn, bytes) = (appended.lsn, appended.bytes);
+                self.pending.push(Pending { group: at, lsn, bytes, batch: Some(batch), log_bytes });
+            }
+            Ok(Verdict::Duplicate(lsn)) => {
+                shared.noted().fresh.duplicates += 1;
+                let last = batch.frame.level.max(AckLevel::Durable);
+                self.waiting.push(Waiting { group: at, lsn, dot, last, reply: batch.reply });
+                self.answer_waiting();
+            }
+            Ok(Verdict::Refused(code, message)) => refuse(code, message),
+            Err(error) => refuse(RefusedCode::Unavailable, &error.to_string()),
+        }
+    }
+
+    fn handle_resume(&mut self, shared: &Shared, resume: Resume) -> Result<Resumed, Refused> {
+        let settings = shared.catalog.settings();
+        let id = super::route::route(&settings.routing_key, &resume.pid, settings.shard_groups);
+        let sessions = &mut self.sessions;
+        let stored = |pid: &Pid| stored_session(&*session_snapshot(sessions, shared)?, id, pid);
+        let answer = self.groups[usize::from(id.0)].core.resume(resume.pid, shared.now(), stored);
+        answer.map_err(|error: StoreError| {
+            refused(resume.pid, resume.low_water, RefusedCode::Unavailable, &error.to_string())
+        })
+    }
+
+    /// Acknowledges known batches that have become safe enough.
+    fn answer_waiting(&mut self) {
+        let groups = &self.groups;
+        self.waiting.retain(|w| {
+            let group = &groups[w.group];
+            let level = group.core.level(w.lsn);
+            if level < w.last {
+                return true;
+            }
+            for level in [AckLevel::Durable, AckLevel::Replicated] {
+                if level <= w.last {
+                    acknowledge(&w.reply, w.dot, level, group);
+                }
+            }
+            false
+        });
+    }
+
+    /// Makes everything pending durable; a small fold that is due rides along.
+    fn commit(&mut self, shared: &Shared) {
+        if self.failed.is_some() || self.pending.is_empty() {
+            return;
+        }
+        let ride = self.fold_is_due(shared) && self.overlay_groups(shared) <= RIDING_GROUPS_MAX;
+        self.transact(shared, ride);
+    }
+
+    fn overlay_groups(&self, shared: &Shared) -> usize {
+        shared.overlays.iter().map(|o| o.groups()).sum()
+    }
+
+    /// One durable transaction: pending records, and a fold if asked for. `false` when storage failed.
+    fn transact(&mut self, shared: &Shared, fold: bool) -> bool {
+        let views = shared.views();
+        let mut folds = if fold { self.plan_folds(shared) } else { Vec::new() };
+        let (pending, groups, limit) = (&self.pending, &self.groups, shared.options.view_groups_max);
+        let result = shared.store.write(&mut |txn| {
+            for record in pending {
+                txn.put(Table::Log, &log_key(groups[record.group].id, record.lsn), &record.bytes)?;
+            }
+            folds.iter_mut().try_for_each(|f| f.write(txn, &groups[f.group], &views, limit))
+        });
+        if let Err(error) = result {
+            self.fail(shared, error);
+            return false;
+        }
+        self.pending_bytes = 0;
+        self.pending_since = None;
+        for mut record in self.pending.drain(..) {
+            record.bytes = Vec::new();
+            self.groups[record.group].core.handle_synced(record.lsn);
+            self.uncommitted.push_back(record);
+        }
+        self.finish_folds(shared, folds);
+        self.finish_commits(shared);
+        self.publish(shared);
+        true
+    }
+
+    /// Makes committed batches readable, then acknowledges them.
+    fn finish_commits(&mut self, shared: &Shared) {
+        while let Some(record) = self.uncommitted.pop_front() {
+            let group = &mut self.groups[record.group];
+            if record.lsn > group.core.commit() {
+                self.uncommitted.push_front(record);
+                break;
+            }
+            group.log_bytes += record.log_bytes;
+            self.unmeasured_bytes += record.log_bytes;
+            let overlay = &shared.overlays[record.group];
+            let Some(batch) = record.batch else {
+                overlay.skip(record.lsn);
+                continue;
+            };
+            let Admitted { frame, partials, reply, .. } = *batch;
+            group.total.merge(&partials.ledger);
+            overlay.merge(record.lsn, partials);
+            let dot = Dot { pid: frame.pid, seq: frame.seq };
+            acknowledge(&reply, dot, AckLevel::Durable, group);
+            if frame.level >= AckLevel::Replicated {
+                acknowledge(&reply, dot, AckLevel::Replicated, group);
+            }
+        }
+        self.answer_waiting();
+    }
+
+    fn background(&mut self, shared: &Shared) {
+        shared.leases.end_old();
+        if self.failed.is_some() {
+            return self.retry(shared);
+        }
+        if self.fold_is_due(shared) && self.pending.is_empty() {
+            self.fold(shared);
+        }
+        if Instant::now() >= self.next_expiry {
+            self.expire(shared);
+        }
+        if self.pending.is_empty() && self.failed.is_none() {
+            let done = self.janitor.work(shared, &mut self.groups);
+            if let Err(error) = done {
+                self.fail(shared, error);
+            }
+        }
+    }
+
+    /// Time since the last fold, log or memory say so. Folds take at most about a third of the writer's time,
+    /// unless log or memory press.
+    fn fold_is_due(&mut self, shared: &Shared) -> bool {
+        let options = &shared.options;
+        let log_bytes: u64 = self.groups.iter().map(|g| g.log_bytes).sum();
+        if log_bytes == 0 && self.groups.iter().all(|g| g.core.commit() == g.core.image().folded) {
+            return false;
+        }
+        let rest = options.fold_interval.max(2 * self.fold_cost);
+        if self.last_fold.elapsed() >= rest || log_bytes >= options.fold_log_bytes {
+            return true;
+        }
+        if self.unmeasured_bytes < MEASURE_BYTES {
+            return false;
+        }
+        self.unmeasured_bytes = 0;
+        shared.overlays.iter().map(|o| o.size().1).sum::<usize>() >= options.fold_bytes
+    }
+
+    /// A fold in a transaction of its own (or with what happens to be pending).
+    fn fold(&mut self, shared: &Shared) {
+        let started = Instant::now();
+        self.transact(shared, true);
+        self.fold_cost = started.elapsed();
+        self.last_fold = Instant::now();
+    }
+
+    fn plan_folds(&mut self, shared: &Shared) -> Vec<PlannedFold> {
+        self.last_fold = Instant::now();
+        let mut plans = Vec::new();
+        for (at, group) in self.groups.iter().enumerate() {
+            let layers = shared.overlays[at].freeze(FOLD_GROUPS_MAX);
+            let Some(upto) = layers.last().map(|l| l.upto) else { continue };
+            let Some(fold) = group.core.plan_fold(upto) else { continue };
+            assert_eq!(fold.image.folded, upto, "a layer holds only what is committed");
+            let mut ledger = group.folded.clone();
+            layers.iter().for_each(|l| ledger.merge(&l.ledger));
+            if at == 0 {
+                ledger.merge(&shared.noted().begin_fold());
+            }
+            plans.push(PlannedFold { group: at, layers, fold, stats: group.stats.clone(), ledger });
+        }
+        plans
+    }
+
+    fn finish_folds(&mut self, shared: &Shared, folds: Vec<PlannedFold>) {
+        for plan in folds {
+            let group = &mut self.groups[plan.group];
+            let other = |stats: &StatsByView| stats.values().map(|s| s.other).sum::<u64>();
+            group.total.other_groups += other(&plan.stats) - other(&group.stats);
+            if plan.group == 0 {
+                group.total.merge(&shared.noted().folding);
+            }
+            let folded = plan.fold.image.folded;
+            group.core.handle_folded(plan.fold);
+            group.stats = plan.stats;
+            group.folded = plan.ledger;
+            group.log_bytes = if folded == group.core.commit() { 0 } else { group.log_bytes / 2 };
+            shared.overlays[plan.group].remove_folded(folded);
+            self.sessions = None;
+        }
+    }
+
+    fn expire(&mut self, shared: &Shared) {
+        self.next_expiry = Instant::now() + EXPIRY_INTERVAL;
+        let now = shared.now();
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            if let Some(appended) = group.core.expire(now) {
+                let (lsn, bytes) = (appended.lsn, appended.bytes);
+                let log_bytes = bytes.len() as u64;
+                self.pending.push(Pending { group: at, lsn, bytes, batch: None, log_bytes });
+                self.pending_since.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    /// Storage failed: nothing pending is acknowledged, and writes stop until the store opens again.
+    fn fail(&mut self, shared: &Shared, error: StoreError) {
+        tracing::error!(%error, code = error.code(), "storage failed: writes are stopped, reads go on");
+        let stopped = self.pending.drain(..).chain(self.uncommitted.drain(..));
+        for batch in stopped.filter_map(|record| record.batch) {
+            shared.noted().fresh.refuse(RefusedCode::Unavailable);
+            let refusal =
+                refused(batch.frame.pid, batch.frame.seq, RefusedCode::Unavailable, &error.to_string());
+            let _ = batch.reply.send(Outcome::Refused(refusal));
+        }
+        for waiting in self.waiting.drain(..) {
+            let refusal =
+                refused(waiting.dot.pid, waiting.dot.seq, RefusedCode::Unavailable, &error.to_string());
+            let _ = waiting.reply.send(Outcome::Refused(refusal));
+        }
+        self.pending_bytes = 0;
+        self.pending_since = None;
+        self.sessions = None;
+        self.failed = Some(error);
+        self.next_retry = Instant::now() + shared.options.retry_interval;
+        self.publish(shared);
+    }
+
+    /// Opens the store again and starts from what is on disk, as after a crash: a commit that failed may
+    /// have become durable.
+    fn retry(&mut self, shared: &Shared) {
+        if Instant::now() < self.next_retry {
+            return;
+        }
+        self.next_retry = Instant::now() + shared.options.retry_interval;
+        let reopened = shared.store.reopen().and_then(|()| {
+            load(&*shared.store, &self.open, shared.boot, &shared.views(), &shared.admit_options())
+        });
+        match reopened {
+            Ok(loaded) => {
+                let (groups, overlays): (Vec<_>, Vec<_>) = loaded.into_iter().unzip();
+                self.groups = groups;
+                for (mine, fresh) in shared.overlays.iter().zip(overlays) {
+                    mine.replace(fresh);
+                }
+                self.failed = None;
+                self.sessions = None;
+                self.publish(shared);
+                tracing::info!("storage works again: writes are taken");
+            }
+            Err(error) => tracing::warn!(%error, "storage still fails"),
+        }
+    }
+
+    fn shut_down(&mut self, shared: &Shared, reply: oneshot::Sender<Result<(), StoreError>>) {
+        shared.closed.store(true, Ordering::Release);
+        self.commit(shared);
+        while self.failed.is_none() && self.fold_is_left() {
+            self.fold(shared);
+        }
+        self.publish(shared);
+        let _ = reply.send(self.failed.clone().map_or(Ok(()), Err));
+    }
+
+    fn fold_is_left(&self) -> bool {
+        self.groups.iter().any(|g| g.core.commit() > g.core.image().folded)
+    }
+
+    fn publish(&self, shared: &Shared) {
+        let mut ledger = Ledger::default();
+        let mut views: BTreeMap<ViewId, ViewStatus> = BTreeMap::new();
+        for group in &self.groups {
+            ledger.merge(&group.total);
+            for (view, stats) in &group.stats {
+                let row = views.entry(*view).or_insert(ViewStatus { view: *view, groups: 0, other: 0 });
+                row.groups += stats.groups;
+                row.other += stats.other;
+            }
+        }
+        let mut published = shared.published();
+        published.storage_error.clone_from(&self.failed);
+        published.ledger = ledger;
+        published.views = views.into_values().collect();
+        published.shards = self.groups.iter().map(shard_status).collect();
+        // Under the same lock: a reader of the status sees each count in one of the two places.
+        shared.noted().end_fold(self.failed.is_none());
+    }
+}
+
+fn shard_status(group: &Group) -> ShardGroupStatus {
+    ShardGroupStatus {
+        group: group.id,
+        epoch: group.core.epoch(),
+        last: group.core.last(),
+        durable: group.core.durable(),
+        commit: group.core.commit(),
+        folded: group.core.image().folded,
+        min_birth: group.core.min_birth(),
+        sessions: group.core.sessions() as u64,
+        overlay_groups: 0,
+        overlay_bytes: 0,
+    }
+}
+
+fn acknowledge(reply: &mpsc::UnboundedSender<Outcome>, dot: Dot, level: AckLevel, group: &Group) {
+    let Dot { pid, seq } = dot;
+    // A caller that went away has nobody to tell.
+    let _ = reply.send(Outcome::Ack(Ack { pid, seq, level, epoch: group.core.epoch() }));
+}
+
+/// A snapshot for session look-ups, renewed after every fold and once a second.
+fn session_snapshot(
+    slot: &mut Option<(Instant, Arc<dyn Snapshot>)>,
+    shared: &Shared,
+) -> Result<Arc<dyn Snapshot>, StoreError> {
+    if slot.as_ref().is_none_or(|(since, _)| since.elapsed() > SESSIONS_AGE_MAX) {
+        *slot = None;
+        *slot = Some((Instant::now(), shared.store.snapshot()?));
+    }
+    slot.as_ref().map(|(_, snapshot)| snapshot.clone()).ok_or(StoreError::Closed)
+}
+
+struct PlannedFold {
+    group: usize,
+    layers: Vec<Arc<Layer>>,
+    fold: Fold,
+    stats: StatsByView,
+    ledger: Ledger,
+}
+
+impl PlannedFold {
+    /// Base, sessions, ledger, image and the folded log records' removal, all in one transaction (P7, P9).
+    fn write(
+        &mut self,
+        txn: &mut dyn Transaction,
+        group: &Group,
+        views: &Views,
+        groups_max: u64,
+    ) -> Result<(), StoreError> {
+        let id = group.id;
+        let before: u64 = self.stats.values().map(|s| s.other).sum();
+        fold_layers(txn, id, &self.layers, views, groups_max, &mut self.stats)?;
+        self.ledger.other_groups += self.stats.values().map(|s| s.other).sum::<u64>() - before;
+        if let Some(birth) = self.fold.forget_below {
+            txn.remove_range(
+                Table::Session,
+                &session_birth_key(id, 0),
+                &session_birth_key(id, birth),
+                u64::MAX,
+            )?;
+        }
+        let mut bytes = Vec::new();
+        for (pid, session) in &self.fold.sessions {
+            bytes.clear();
+            session.encode(&mut bytes);
+            txn.put(Table::Session, &session_key(id, pid), &bytes)?;
+        }
+        txn.put(Table::Ledger, &group_key(id), &self.ledger.encode())?;
+        txn.put(Table::Meta, &group_key(id), &self.fold.image.encode())?;
+        let (first, last) = (group.core.image().folded.next(), self.fold.image.folded);
+        txn.remove_range(Table::Log, &log_key(id, first), &log_key(id, last.next()), u64::MAX)?;
+        Ok(())
+    }
+}
