@@ -124,7 +124,7 @@ fn temporal(function: Function, operands: &[&Node], result: &T) -> bool {
 fn signature(function: Function) -> Option<(&'static str, char)> {
     use Function as F;
     Some(match function {
-        F::Abs | F::Sign => ("n", '='),
+        F::Abs | F::Sign => ("n", '~'),
         F::Floor | F::Ceil => ("r", '~'),
         F::Round | F::Trunc => ("r?i", '~'),
         F::Sqrt | F::Exp | F::Ln | F::Log10 => ("f", 'f'),
@@ -153,7 +153,6 @@ fn matches(args: &str, out: char, operands: &[&Node], result: &T) -> bool {
     enough && operands.iter().zip(letters).all(|(o, c)| letter(c, &o.data_type)) && {
         let first = &operands[0].data_type;
         match out {
-            '=' => result == first,
             '~' => result == first || (is_decimal(result) && is_decimal(first)),
             c => letter(c, result),
         }

@@ -275,6 +275,9 @@ impl Column {
         self.data.truncate(rows);
         if let Some(slots) = &mut self.slots {
             slots.truncate(rows);
+            if slots.iter().all(|s| *s == Slot::Valid) {
+                self.slots = None;
+            }
         }
     }
 
