@@ -101,3 +101,15 @@ pub enum Ddl {
         if_exists: bool,
     },
 }
+
+impl Ddl {
+    /// PostgreSQL's command tag.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Self::CreateStream { .. } => "CREATE STREAM",
+            Self::DropStream { .. } => "DROP STREAM",
+            Self::CreateView { .. } => "CREATE CONTINUOUS VIEW",
+            Self::DropView { .. } => "DROP CONTINUOUS VIEW",
+        }
+    }
+}

@@ -5,6 +5,7 @@
 mod compile;
 mod convert;
 pub mod definition;
+mod engine;
 mod error;
 mod functions;
 mod parse;
@@ -15,6 +16,8 @@ mod types;
 
 pub use compile::{GROUPS_MAX_DEFAULT, ViewOptions, compile};
 pub use convert::{TYPE_KEY, arrow_field, arrow_type, type_of_field};
+pub use datafusion::arrow;
+pub use engine::{Answer, Engine, EngineOptions, ReadOptions, Rows, rows_of};
 pub use error::SqlError;
 pub use parse::*;
 pub use types::type_name;

@@ -8,6 +8,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DataType as ArrowType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, *,
 };
+use headwater::value::column::{Column, ColumnData, Slot};
 use headwater::value::{DataType, Interval, Value};
 use std::sync::Arc;
 
@@ -66,6 +67,32 @@ where
         v => get(v).map(Some).ok_or_else(|| mismatch(data_type)),
     });
     Ok(Arc::new(items.collect::<Result<A, SqlError>>()?))
+}
+
+/// An Arrow array of a column of `data_type`; errors read as NULL. Integers, doubles and text go over whole.
+///
+/// # Errors
+/// `XX000` when the column is not of the type, or holds text that is not UTF-8.
+pub(crate) fn array_from_column(column: &Column, data_type: &DataType) -> Result<ArrayRef, SqlError> {
+    let nulls =
+        column.slots.as_ref().map(|slots| NullBuffer::from_iter(slots.iter().map(|s| *s == Slot::Valid)));
+    Ok(match (&column.data, data_type) {
+        (ColumnData::Int(v), DataType::Int64) => Arc::new(Int64Array::new(v.clone().into(), nulls)),
+        (ColumnData::Int(v), DataType::Timestamp) => {
+            Arc::new(TimestampMicrosecondArray::new(v.clone().into(), nulls).with_timezone(super::UTC))
+        }
+        (ColumnData::Float(v), DataType::Float64) => Arc::new(Float64Array::new(v.clone().into(), nulls)),
+        (ColumnData::Bytes(v), DataType::Text) => {
+            let lengths = v.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
+            let text =
+                StringArray::try_new(OffsetBuffer::from_lengths(lengths), v.data.clone().into(), nulls);
+            Arc::new(text.map_err(|_| mismatch(data_type))?)
+        }
+        _ => {
+            let values: Vec<Value> = (0..column.len()).map(|row| column.value(row, data_type)).collect();
+            return array_from_values(&values, data_type);
+        }
+    })
 }
 
 fn timestamps(values: &[Value], data_type: &DataType) -> Result<ArrayRef, SqlError> {

@@ -8,7 +8,7 @@
 mod array;
 mod scalar;
 
-pub(crate) use array::{array_from_values, value_at};
+pub(crate) use array::{array_from_column, array_from_values, value_at};
 pub(crate) use scalar::{cast_text, cast_value, parse_interval, scalar_of, value_of};
 
 use datafusion::arrow::datatypes::{
@@ -19,6 +19,14 @@ use std::sync::Arc;
 
 /// The metadata key under which an Arrow field names its SQL type, where Arrow's own does not tell.
 pub const TYPE_KEY: &str = "headwater.type";
+
+/// What the `(other)` group shows in its text keys.
+pub(crate) const OTHER_TEXT: &str = "(other)";
+
+/// What the `(other)` group shows in a key of this type; NULL where it is `None`.
+pub(crate) fn scalar_text_other(data_type: &DataType) -> Option<headwater::value::Value> {
+    (*data_type == DataType::Text).then(|| headwater::value::Value::Text(OTHER_TEXT.to_owned()))
+}
 
 /// The time zone of every timestamp.
 pub(crate) const UTC: &str = "+00:00";

@@ -1,0 +1,206 @@
+//! DataFusion's errors as SQL errors: SQLSTATE, position, hint.
+
+use crate::error::SqlError;
+use crate::source::CatalogSnapshot;
+use crate::suggest::did_you_mean;
+use crate::text::Text;
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
+
+/// Translates an error of planning or running `text`.
+pub(super) fn from_datafusion(error: DataFusionError, text: &Text) -> SqlError {
+    match error {
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let at = diagnostic.span.map(|s| Location { line: s.start.line, column: s.start.column });
+            from_datafusion(*inner, text).at(at.and_then(|at| text.position(at)))
+        }
+        DataFusionError::Context(_, inner) => from_datafusion(*inner, text),
+        DataFusionError::Shared(shared) => from_shared(&shared, text),
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => {
+            from_datafusion(errors.swap_remove(0), text)
+        }
+        DataFusionError::External(error) => match error.downcast::<SqlError>() {
+            Ok(error) => *error,
+            Err(error) => SqlError::new("XX000", error.to_string()),
+        },
+        DataFusionError::ArrowError(error, _) => from_arrow(*error),
+        DataFusionError::SchemaError(error, _) => from_schema(&error, text),
+        DataFusionError::NotImplemented(message) => SqlError::new("0A000", tidy(&message)),
+        DataFusionError::ResourcesExhausted(message) => {
+            SqlError::new("53200", format!("query needs more memory than its limit: {}", tidy(&message)))
+        }
+        DataFusionError::Plan(message) => from_plan(&message, text),
+        DataFusionError::SQL(error, _) => SqlError::new("42601", tidy(&error.to_string())),
+        DataFusionError::Execution(message) => from_execution(&message),
+        other => SqlError::new("XX000", tidy(&other.strip_backtrace())),
+    }
+}
+
+/// An error that several streams share cannot be taken apart: the parts that matter are read through it.
+fn from_shared(error: &DataFusionError, text: &Text) -> SqlError {
+    match error.find_root() {
+        DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
+            Some(error) => error.clone(),
+            None => SqlError::new("XX000", inner.to_string()),
+        },
+        DataFusionError::ResourcesExhausted(message) => {
+            from_datafusion(DataFusionError::ResourcesExhausted(message.clone()), text)
+        }
+        DataFusionError::Execution(message) => from_execution(message),
+        DataFusionError::ArrowError(inner, _) => arrow_by_text(&inner.to_string()),
+        other => SqlError::new("XX000", tidy(&other.strip_backtrace())),
+    }
+}
+
+fn from_arrow(error: ArrowError) -> SqlError {
+    match error {
+        ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+            Ok(inner) => from_datafusion(*inner, &Text::new("")),
+            Err(inner) => match inner.downcast::<SqlError>() {
+                Ok(error) => *error,
+                Err(inner) => SqlError::new("XX000", inner.to_string()),
+            },
+        },
+        other => arrow_by_text(&other.to_string()),
+    }
+}
+
+fn arrow_by_text(message: &str) -> SqlError {
+    let lower = message.to_lowercase();
+    if lower.contains("divide by zero") {
+        return SqlError::new("22012", "division by zero");
+    }
+    if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
+        return SqlError::new("22003", tidy(message));
+    }
+    let code = if lower.contains("cast") || lower.contains("pars") { "22P02" } else { "22000" };
+    SqlError::new(code, tidy(message))
+}
+
+fn from_execution(message: &str) -> SqlError {
+    let lower = message.to_lowercase();
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        return SqlError::new("22012", "division by zero");
+    }
+    let code = if lower.contains("overflow") { "22003" } else { "22000" };
+    SqlError::new(code, tidy(message))
+}
+
+fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let name = field.name();
+            let table = field.relation.as_ref().map(|r| r.table().to_owned());
+            let known = |f: &&datafusion::common::Column| {
+                table.as_deref().is_none_or(|t| f.relation.as_ref().is_none_or(|r| r.table() == t))
+            };
+            let names = valid_fields.iter().filter(known).map(|f| f.name()).filter(|n| !n.starts_with('$'));
+            let hint = did_you_mean(name, names);
+            SqlError::new("42703", format!("column \"{name}\" does not exist"))
+                .at(find(text, name))
+                .with_hint_opt(hint)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let message = format!("column reference \"{}\" is ambiguous", field.name());
+            SqlError::new("42702", message).at(find(text, field.name()))
+        }
+        other => SqlError::new("42701", tidy(&other.to_string())),
+    }
+}
+
+fn from_plan(message: &str, text: &Text) -> SqlError {
+    let message = tidy(message);
+    if let Some(table) = between(&message, "table '", "' not found") {
+        let name = table.rsplit('.').next().unwrap_or(table);
+        return SqlError::new("42P01", format!("relation \"{name}\" does not exist")).at(find(text, name));
+    }
+    if let Some(name) = between(&message, "nvalid function '", "'") {
+        let hint = did_you_mean(name, ["combine", "dist_quantile", "ddsketch_quantile", "hll_cardinality"]);
+        let hint = hint
+            .or_else(|| between(&message, "Did you mean '", "'").map(|n| format!("did you mean \"{n}\"?")));
+        return SqlError::new("42883", format!("function {name} does not exist"))
+            .at(find(text, name))
+            .with_hint_opt(hint);
+    }
+    let code = plan_code(&message.to_lowercase());
+    SqlError::new(code, message)
+}
+
+fn plan_code(lower: &str) -> &'static str {
+    let any = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    if any(&["not supported", "not implemented", "unsupported"]) {
+        "0A000"
+    } else if any(&[
+        "must be in group by",
+        "must appear in the group by",
+        "could not be resolved from available columns",
+    ]) {
+        "42803"
+    } else if any(&["coerce", "coercion", "no function matches", "cannot infer common", "failed to find"]) {
+        "42883"
+    } else if any(&["type", "must be boolean", "expected boolean", "should be"]) {
+        "42804"
+    } else {
+        "42000"
+    }
+}
+
+/// `42P01` for a name that is neither stream, view nor system table.
+pub(super) fn unknown_relation(name: &str, catalog: &CatalogSnapshot) -> SqlError {
+    SqlError::new("42P01", format!("relation \"{name}\" does not exist")).with_catalog_hint(catalog)
+}
+
+impl SqlError {
+    /// Adds the nearest view's name to an unknown relation, or says that streams cannot be read.
+    pub(super) fn with_catalog_hint(self, catalog: &CatalogSnapshot) -> Self {
+        let Some(name) =
+            (self.code == "42P01").then(|| between(&self.message, "relation \"", "\"")).flatten()
+        else {
+            return self;
+        };
+        if catalog.stream(name).is_some() {
+            let message = format!("\"{name}\" is a stream: its events are not stored");
+            let hint = "query a continuous view over it, or DESCRIBE it";
+            return Self { code: "42809", message, hint: Some(hint.to_owned()), ..self };
+        }
+        let views = catalog.views.iter().map(|v| v.name.as_str());
+        let hint = did_you_mean(name, views);
+        self.with_hint_opt(hint)
+    }
+}
+
+fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
+    let (_, rest) = message.split_once(before)?;
+    rest.split_once(after).map(|(inner, _)| inner)
+}
+
+/// The place of the first word of the text that folds to `name`.
+pub(super) fn find(text: &Text, name: &str) -> Option<u32> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text.as_str()).tokenize_with_location().ok()?;
+    let is_name = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_some() => word.value == name,
+        Token::Word(word) => word.value.to_lowercase() == name,
+        _ => false,
+    };
+    tokens.iter().find(|t| is_name(&t.token)).and_then(|t| text.of_span(t.span))
+}
+
+/// One line, without DataFusion's prefixes, in lower case.
+fn tidy(message: &str) -> String {
+    let mut line = message.lines().map(str::trim).filter(|l| !l.is_empty()).collect::<Vec<_>>().join(" ");
+    if let Some((head, _)) = line.split_once(" backtrace:") {
+        line = head.to_owned();
+    }
+    for prefix in
+        ["Error during planning: ", "Execution error: ", "Arrow error: ", "This feature is not implemented: "]
+    {
+        while let Some(rest) = line.strip_prefix(prefix) {
+            line = rest.to_owned();
+        }
+    }
+    let mut chars = line.chars();
+    let head = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
+    format!("{head}{}", chars.as_str().trim_end_matches('.'))
+}

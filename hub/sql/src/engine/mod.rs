@@ -1,0 +1,218 @@
+//! Statements in, answers out: planning, limits and the life of one query.
+//!
+//! Owns: the DataFusion session, one query's memory pool and deadline. Must not know: where groups come from
+//! ([`Source`]), how answers cross a wire.
+//! Invariants: a query sees one catalog version; nothing but a [`Source`] is ever read or changed (no files,
+//! no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
+
+mod answer;
+mod combine;
+mod failure;
+mod merge;
+mod range;
+mod scan;
+mod session;
+mod sketch;
+mod system;
+mod tables;
+
+pub use answer::{Answer, Rows, rows_of};
+
+use crate::compile::compile;
+use crate::error::SqlError;
+use crate::parse::{Explain, Statement, StatementKind, parse};
+use crate::source::{CatalogSnapshot, Source};
+use crate::text::Text;
+use datafusion::common::format::ExplainStatementOptions;
+use datafusion::execution::SessionState;
+use datafusion::execution::TaskContext;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
+use datafusion::sql::sqlparser::ast;
+use headwater::wire::ReadLevel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tables::Tables;
+
+/// Limits of one query.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// A query that runs longer ends with `57014`. Default 5 s; a longer one keeps a read transaction open,
+    /// which makes the store's file grow.
+    pub timeout: Duration,
+    /// Bytes a query may hold in operators and scanned groups; more ends it with `53200`. Default 64 MiB; worst
+    /// case that many per concurrent query.
+    pub memory_bytes_max: usize,
+    /// Rows a query may return; more end it with `54000`. Default 1,000,000.
+    pub rows_max: u64,
+    /// Rows per batch. Default 8,192; smaller batches cost time, larger ones memory.
+    pub batch_rows: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            memory_bytes_max: 64 << 20,
+            rows_max: 1_000_000,
+            batch_rows: 8_192,
+        }
+    }
+}
+
+/// What a reader chooses per query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOptions {
+    /// Which states to merge.
+    pub read_level: ReadLevel,
+}
+
+/// Executes SQL against a [`Source`]. Cheap to share; one per hub.
+pub struct Engine {
+    source: Arc<dyn Source>,
+    options: EngineOptions,
+    base: SessionState,
+    tables: Mutex<Option<Arc<Tables>>>,
+}
+
+impl Engine {
+    /// An engine over a hub.
+    pub fn new(source: Arc<dyn Source>, options: EngineOptions) -> Self {
+        let base = session::base_state(options.batch_rows);
+        Self { source, options, base, tables: Mutex::new(None) }
+    }
+
+    /// Executes the statements of a text in order, and answers with the last one's answer. An empty text
+    /// answers with an empty tag.
+    ///
+    /// # Errors
+    /// The first error ends the text; what was executed before it stays.
+    pub async fn execute(&self, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
+        let mut answer = Answer::command("");
+        for statement in parse(sql)? {
+            answer = self.run(&statement, options).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Executes one statement.
+    ///
+    /// # Errors
+    /// Everything `parse`, [`compile`] and queries refuse. Errors that come up while rows are read are in
+    /// the answer's batches.
+    pub async fn run(&self, statement: &Statement, options: ReadOptions) -> Result<Answer, SqlError> {
+        let tables = self.tables();
+        match &statement.kind {
+            StatementKind::Query { query, explain } => {
+                self.query(query, *explain, &statement.text, &tables, options).await
+            }
+            StatementKind::Show(show) => system::show(*show, tables.catalog()),
+            StatementKind::Describe(name) => self.describe(name, &tables).await,
+            _ => self.define(statement, tables.catalog()).await,
+        }
+    }
+
+    /// The tables of the newest catalog; made anew when it changed.
+    fn tables(&self) -> Arc<Tables> {
+        let catalog = self.source.catalog();
+        let mut slot = self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match slot.as_ref() {
+            Some(tables) if Arc::ptr_eq(tables.catalog(), &catalog) => Arc::clone(tables),
+            _ => {
+                let tables = Arc::new(Tables::new(catalog, Arc::clone(&self.source), self.base.clone()));
+                *slot = Some(Arc::clone(&tables));
+                tables
+            }
+        }
+    }
+
+    async fn define(&self, statement: &Statement, catalog: &CatalogSnapshot) -> Result<Answer, SqlError> {
+        let Some(ddl) = compile(statement, catalog)? else {
+            return Err(SqlError::unsupported("this statement"));
+        };
+        if let crate::definition::Ddl::CreateView { def, .. } = &ddl {
+            tables::check_view(def, &self.source, &self.base)
+                .map_err(|e| failure::from_datafusion(e, &statement.text))?;
+        }
+        let tag = ddl.tag();
+        self.source.apply(ddl).await?;
+        Ok(Answer::command(tag))
+    }
+
+    async fn describe(&self, name: &crate::parse::Name, tables: &Tables) -> Result<Answer, SqlError> {
+        let columns = tables.columns(&name.name).map_err(|e| failure::from_datafusion(e, &Text::new("")))?;
+        match columns {
+            Some(columns) => system::describe(&columns),
+            None => Err(failure::unknown_relation(&name.name, tables.catalog()).at(name.position)),
+        }
+    }
+
+    async fn query(
+        &self,
+        query: &ast::Query,
+        explain: Option<Explain>,
+        text: &Text,
+        tables: &Arc<Tables>,
+        options: ReadOptions,
+    ) -> Result<Answer, SqlError> {
+        let deadline = Instant::now() + self.options.timeout;
+        let state = self.state(tables, options);
+        let fail = |error| failure::from_datafusion(error, text).with_catalog_hint(tables.catalog());
+        let statement = df_statement(session::prepare(query, text)?, explain);
+        let plan = state.statement_to_plan(statement).await.map_err(fail)?;
+        read_only().verify_plan(&plan).map_err(fail)?;
+        let plan = combine::rewrite(plan).map_err(fail)?;
+        let rows = !matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+        let physical = state.create_physical_plan(&plan).await.map_err(fail)?;
+        let stream = execute_stream(physical, self.task(&state)).map_err(fail)?;
+        let tag = if rows { "SELECT" } else { "EXPLAIN" };
+        Ok(Answer::rows(
+            tag,
+            stream,
+            text.clone(),
+            answer::Limits { deadline, rows_max: self.options.rows_max },
+        ))
+    }
+
+    /// A session for one query: its clock starts now.
+    fn state(&self, tables: &Arc<Tables>, options: ReadOptions) -> SessionState {
+        let mut state = self.base.clone();
+        state.mark_start_execution();
+        state.register_catalog_list(tables.catalogs());
+        state.config_mut().set_extension(Arc::new(options));
+        state
+    }
+
+    fn task(&self, state: &SessionState) -> Arc<TaskContext> {
+        Arc::new(TaskContext::from(state).with_runtime(self.runtime()))
+    }
+
+    /// Memory of one query: its own pool, and no spilling to disk.
+    fn runtime(&self) -> Arc<RuntimeEnv> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(self.options.memory_bytes_max));
+        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+        let runtime =
+            RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc();
+        runtime.unwrap_or_else(|_| Arc::clone(self.base.runtime_env()))
+    }
+}
+
+fn df_statement(query: ast::Query, explain: Option<Explain>) -> DfStatement {
+    let statement = DfStatement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+    match explain {
+        None => statement,
+        Some(Explain { analyze, verbose }) => {
+            let options = ExplainStatementOptions { analyze, verbose, ..ExplainStatementOptions::default() };
+            DfStatement::Explain(ExplainStatement { options, statement: Box::new(statement) })
+        }
+    }
+}
+
+fn read_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}

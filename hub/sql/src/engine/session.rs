@@ -1,0 +1,87 @@
+//! The DataFusion session behind every query, and the small rewrites that make its SQL PostgreSQL's.
+
+use super::{combine, sketch};
+use crate::error::SqlError;
+use crate::text::{Text, fold};
+use datafusion::config::Dialect;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, VisitMut, VisitorMut};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// The catalog that holds everything; names never need it.
+pub(super) const CATALOG: &str = "headwater";
+/// The schema of views.
+pub(super) const SCHEMA: &str = "public";
+
+/// A session with all functions and no tables.
+pub(super) fn base_state(batch_rows: usize) -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        // Answers are small and many run at once: one thread each, no exchange between partitions.
+        .with_target_partitions(1)
+        .with_batch_size(batch_rows);
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    let mut state = SessionStateBuilder::new_with_default_features().with_config(config).build();
+    register(&mut state);
+    state
+}
+
+fn register(state: &mut SessionState) {
+    use datafusion::execution::FunctionRegistry;
+    let aggregates = [Arc::new(AggregateUDF::from(combine::Combine::default()))];
+    for function in aggregates {
+        // Registration fails only for planners that refuse it; the default one does not.
+        let _ = state.register_udaf(function);
+    }
+    for function in sketch::functions() {
+        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
+    }
+}
+
+/// The query with schema names of functions (`pipelinedb.`, `pg_catalog.`) stripped, parameters refused.
+pub(super) fn prepare(query: &ast::Query, text: &Text) -> Result<ast::Query, SqlError> {
+    let mut query = query.clone();
+    match VisitMut::visit(&mut query, &mut Prepare { text }) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(query),
+    }
+}
+
+struct Prepare<'a> {
+    text: &'a Text,
+}
+
+impl VisitorMut for Prepare<'_> {
+    type Break = SqlError;
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match expr {
+            Expr::Function(function) => strip_schema(&mut function.name),
+            Expr::Value(value) => {
+                if let ast::Value::Placeholder(name) = &value.value {
+                    let error = SqlError::unsupported(format!("parameter {name}"));
+                    return ControlFlow::Break(error.at(self.text.of_span(value.span)));
+                }
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn strip_schema(name: &mut ObjectName) {
+    let known = |part: &ast::ObjectNamePart| {
+        part.as_ident().is_some_and(|i| ["pipelinedb", "pg_catalog"].contains(&fold(i).as_str()))
+    };
+    if name.0.len() == 2 && known(&name.0[0]) {
+        name.0.remove(0);
+    }
+}

@@ -1,0 +1,91 @@
+//! Tables about the catalog, and the answers of SHOW and DESCRIBE.
+
+use super::answer::Answer;
+use crate::error::SqlError;
+use crate::parse::Show;
+use crate::source::{CatalogSnapshot, SystemTable};
+use crate::types::type_name;
+use headwater::schema::Field;
+use headwater::value::{DataType, Value};
+
+/// Tables that are always there.
+pub(super) const NAMES: &[&str] = &["streams", "views"];
+
+/// `headwater.streams`, `headwater.views` and PipelineDB's spellings of them.
+pub(super) fn table(schema: &str, name: &str, catalog: &CatalogSnapshot) -> Option<SystemTable> {
+    match (schema, name) {
+        (_, "streams") => Some(streams(catalog)),
+        (_, "views") => Some(views(catalog)),
+        _ => None,
+    }
+}
+
+fn text(name: &str) -> Field {
+    Field { name: name.to_owned(), data_type: DataType::Text }
+}
+
+fn bigint(name: &str) -> Field {
+    Field { name: name.to_owned(), data_type: DataType::Int64 }
+}
+
+fn streams(catalog: &CatalogSnapshot) -> SystemTable {
+    let row = |s: &std::sync::Arc<crate::definition::StreamDef>| {
+        let schema = &s.schema;
+        let columns = schema.fields.iter().map(|f| format!("{} {}", f.name, type_name(&f.data_type)));
+        let columns = Value::List(columns.map(Value::Text).collect());
+        let views =
+            catalog.views.iter().filter(|v| v.plan.stream == schema.id).map(|v| Value::Text(v.name.clone()));
+        vec![
+            Value::Int(schema.id.0.into()),
+            Value::Text(schema.name.clone()),
+            columns,
+            Value::List(views.collect()),
+        ]
+    };
+    let list =
+        |name: &str| Field { name: name.to_owned(), data_type: DataType::List(Box::new(DataType::Text)) };
+    let columns = vec![bigint("id"), text("name"), list("columns"), list("views")];
+    SystemTable { columns, rows: catalog.streams.iter().map(row).collect() }
+}
+
+fn views(catalog: &CatalogSnapshot) -> SystemTable {
+    let columns = vec![
+        bigint("id"),
+        text("name"),
+        text("stream"),
+        text("definition"),
+        text("options"),
+        bigint("plan_version"),
+        bigint("groups_max"),
+    ];
+    let row = |v: &std::sync::Arc<crate::definition::ViewDef>| {
+        let stream = catalog.streams.iter().find(|s| s.schema.id == v.plan.stream);
+        let options = v.options.iter().map(|(name, value)| format!("{name} = {value}"));
+        vec![
+            Value::Int(v.id.0.into()),
+            Value::Text(v.name.clone()),
+            stream.map_or(Value::Null, |s| Value::Text(s.schema.name.clone())),
+            Value::Text(v.query.clone()),
+            Value::Text(options.collect::<Vec<_>>().join(", ")),
+            Value::Int(v.plan.version.0.into()),
+            Value::Int(v.plan.groups_max.into()),
+        ]
+    };
+    SystemTable { columns, rows: catalog.views.iter().map(row).collect() }
+}
+
+/// The answer of SHOW.
+pub(super) fn show(show: Show, catalog: &CatalogSnapshot) -> Result<Answer, SqlError> {
+    let table = match show {
+        Show::Streams => streams(catalog),
+        Show::Views => views(catalog),
+    };
+    Answer::values("SHOW", table.columns, &table.rows)
+}
+
+/// The answer of DESCRIBE.
+pub(super) fn describe(columns: &[Field]) -> Result<Answer, SqlError> {
+    let row = |f: &Field| vec![Value::Text(f.name.clone()), Value::Text(type_name(&f.data_type))];
+    let rows: Vec<_> = columns.iter().map(row).collect();
+    Answer::values("DESCRIBE", vec![text("column"), text("type")], &rows)
+}

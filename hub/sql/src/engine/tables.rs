@@ -1,0 +1,156 @@
+//! One catalog version as DataFusion sees it: schemas `public` (views), `headwater` and `pipelinedb` (system).
+
+use super::scan::ViewScan;
+use super::session::{CATALOG, SCHEMA};
+use super::{answer, system};
+use crate::convert::type_of_field;
+use crate::definition::ViewDef;
+use crate::source::{CatalogSnapshot, Source};
+use async_trait::async_trait;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
+    TableProvider,
+};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
+use headwater::value::DataType;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The tables of one catalog version; views are planned when they are first named.
+pub(super) struct Tables {
+    inner: Arc<Inner>,
+    catalogs: Arc<dyn CatalogProviderList>,
+}
+
+struct Inner {
+    catalog: Arc<CatalogSnapshot>,
+    source: Arc<dyn Source>,
+    base: SessionState,
+    views: Mutex<HashMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl Tables {
+    pub(super) fn new(catalog: Arc<CatalogSnapshot>, source: Arc<dyn Source>, base: SessionState) -> Self {
+        let inner = Arc::new(Inner { catalog, source, base, views: Mutex::default() });
+        let schemas = MemoryCatalogProvider::new();
+        for (name, system) in
+            [(SCHEMA, None), ("headwater", Some("headwater")), ("pipelinedb", Some("pipelinedb"))]
+        {
+            let schema = Schema { inner: Arc::clone(&inner), system };
+            // Registering into a fresh in-memory catalog cannot fail.
+            let _ = schemas.register_schema(name, Arc::new(schema));
+        }
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(schemas));
+        Self { inner, catalogs: Arc::new(catalogs) }
+    }
+
+    pub(super) fn catalog(&self) -> &Arc<CatalogSnapshot> {
+        &self.inner.catalog
+    }
+
+    pub(super) fn catalogs(&self) -> Arc<dyn CatalogProviderList> {
+        Arc::clone(&self.catalogs)
+    }
+
+    /// The columns of a stream or view; `None` when there is neither.
+    pub(super) fn columns(&self, name: &str) -> Result<Option<Vec<Field>>> {
+        if let Some(stream) = self.inner.catalog.stream(name) {
+            let arrival = Field { name: ARRIVAL_TIMESTAMP.to_owned(), data_type: DataType::Timestamp };
+            return Ok(Some(stream.schema.fields.iter().cloned().chain([arrival]).collect()));
+        }
+        let Some(view) = self.inner.view(name)? else { return Ok(None) };
+        let schema = view.schema();
+        let fields = schema.fields().iter();
+        Ok(Some(fields.map(|f| Field { name: f.name().clone(), data_type: type_of_field(f) }).collect()))
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inner").field("version", &self.catalog.version).finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn view(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let Some(def) = self.catalog.view(name) else { return Ok(None) };
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(view) = views.get(name) {
+            return Ok(Some(Arc::clone(view)));
+        }
+        let plan = view_plan(def, &self.source, &self.base)?;
+        let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(def.query.clone())));
+        views.insert(name.to_owned(), Arc::clone(&view));
+        Ok(Some(view))
+    }
+
+    fn system(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let table = match system::table(schema, name, &self.catalog) {
+            Some(table) => table,
+            None => match self.source.system_table(name).filter(|_| schema == "headwater") {
+                Some(table) => table,
+                None => return Ok(None),
+            },
+        };
+        let external = |e| DataFusionError::External(Box::new(e));
+        let batch = answer::batch_of(&table.columns, &table.rows).map_err(external)?;
+        Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
+    }
+}
+
+/// The select list of a view over the scan of its groups.
+fn view_plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionState) -> Result<LogicalPlan> {
+    let scan: Arc<dyn TableProvider> = Arc::new(ViewScan::new(Arc::clone(def), Arc::clone(source)));
+    let scan = LogicalPlanBuilder::scan(def.name.as_str(), provider_as_source(scan), None)?;
+    let items = def.select.iter().map(|item| {
+        let expr = base.create_logical_expr(&item.expr, scan.schema())?;
+        Ok(expr.alias(&item.name))
+    });
+    let items = items.collect::<Result<Vec<_>>>()?;
+    scan.project(items)?.build()
+}
+
+/// Plans and type-checks a view's select list before the view exists.
+pub(super) fn check_view(def: &ViewDef, source: &Arc<dyn Source>, base: &SessionState) -> Result<()> {
+    let plan = view_plan(&Arc::new(def.clone()), source, base)?;
+    base.analyzer().execute_and_check(plan, base.config_options(), |_, _| {})?;
+    Ok(())
+}
+
+#[derive(Debug)]
+struct Schema {
+    inner: Arc<Inner>,
+    system: Option<&'static str>,
+}
+
+#[async_trait]
+impl SchemaProvider for Schema {
+    fn table_names(&self) -> Vec<String> {
+        match self.system {
+            None => self.inner.catalog.views.iter().map(|v| v.name.clone()).collect(),
+            Some(_) => system::NAMES.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        match self.system {
+            None => self.inner.view(name),
+            Some(schema) => self.inner.system(schema, name),
+        }
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        match self.system {
+            None => self.inner.catalog.view(name).is_some(),
+            Some(schema) => {
+                system::table(schema, name, &self.inner.catalog).is_some()
+                    || self.inner.source.system_table(name).is_some()
+            }
+        }
+    }
+}
