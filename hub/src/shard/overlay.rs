@@ -61,7 +61,7 @@ impl Layer {
             use std::collections::btree_map::Entry;
             match self.views.entry(view) {
                 Entry::Vacant(entry) => drop(entry.insert(table)),
-                Entry::Occupied(mut entry) => entry.get_mut().merge_table(&table),
+                Entry::Occupied(mut entry) => drop(entry.get_mut().merge_table(&table)),
             }
         }
     }

@@ -227,7 +227,8 @@ impl View {
 
 fn merge_range(table: &mut GroupTable, theirs: &GroupTable, range: &KeyRange<'_>) {
     if range.min.is_empty() && range.max.is_none() {
-        return table.merge_table(theirs);
+        table.merge_table(theirs);
+        return;
     }
     for group in 0..theirs.len() as u32 {
         let key = theirs.key(group);
