@@ -176,7 +176,7 @@ fn locks_name_the_public_registries_only() {
             "package-lock.json" => {
                 |l| l.contains("\"resolved\":") && !l.contains("\"https://registry.npmjs.org/")
             }
-            ".npmrc" => |l| l.contains("registry"),
+            ".npmrc" => |l| l.starts_with("registry") || l.contains("://"),
             _ => continue,
         };
         let lines = file.text.lines().filter(|l| foreign(l.trim()));

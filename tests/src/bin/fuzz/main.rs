@@ -3,7 +3,8 @@
 //! A decoder must neither panic nor allocate more than its input justifies, and what it accepts must be the
 //! one encoding of its value. Inputs are mutations of valid ones, so that they get past the first byte.
 //!
-//! `cargo run -p headwater-tests --bin fuzz -- [--seconds N] [--seed N] [TARGET...]`; `--list` names the targets.
+//! `cargo run -p headwater-tests --no-default-features --features sdk --bin fuzz -- [--seconds N] [--seed N]
+//! [TARGET...]`; `--list` names the targets.
 //! An input that breaks something is printed as hex: add it to `tests/vectors/crashers.txt`, which every run
 //! replays first.
 

@@ -65,7 +65,7 @@ fn test() -> Result<Tally, String> {
 }
 
 fn fuzz() -> Result<Tally, String> {
-    run(cargo("run --package headwater-tests --bin fuzz -- --seconds 1"))
+    run(cargo("run --package headwater-tests --no-default-features --features sdk --bin fuzz -- --seconds 1"))
 }
 
 fn doc() -> Result<Tally, String> {
