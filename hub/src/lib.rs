@@ -5,7 +5,11 @@
 
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+pub mod api;
 pub mod catalog;
+pub mod ingress;
 pub mod options;
+pub mod read;
+pub mod server;
 pub mod shard;
 pub mod store;

@@ -214,10 +214,14 @@ options! {
         commit_bytes: u64 = "262144", "commit-bytes", "HEADWATER_COMMIT_BYTES";
         /// Milliseconds between folds of the log into the base. Longer means fewer writes, more memory and a slower restart.
         fold_interval_ms: u64 = "1000", "fold-interval-ms", "HEADWATER_FOLD_INTERVAL_MS";
+        /// Bytes of committed log that start a fold at once: bounds what reopening replays (about 1 s per 100 MiB).
+        fold_log_bytes: u64 = "16777216", "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
         /// Bytes of states waiting in memory that start a fold at once: the worst case of the overlay per shard group.
         fold_bytes: u64 = "67108864", "fold-bytes", "HEADWATER_FOLD_BYTES";
         /// Groups kept per view; the rest is folded into one exact (other) group.
         view_groups_max: u64 = "10000000", "view-groups-max", "HEADWATER_VIEW_GROUPS_MAX";
+        /// Bytes of batches waiting to be written before clients have to wait; decoded states come on top, two to four times as much.
+        inbox_bytes: u64 = "33554432", "inbox-bytes", "HEADWATER_INBOX_BYTES";
         /// Bytes of the store's page cache.
         cache_bytes: u64 = "268435456", "cache-bytes", "HEADWATER_CACHE_BYTES";
     }
@@ -249,10 +253,18 @@ options! {
         batch_groups_max: u32 = "65536", "batch-groups-max", "HEADWATER_BATCH_GROUPS_MAX";
         /// Longest group key, bytes.
         key_bytes_max: u32 = "1024", "key-bytes-max", "HEADWATER_KEY_BYTES_MAX";
+        /// Largest body over HTTP, bytes; the default is that of pages.
+        http_frame_bytes_max: u32 = "262144", "http-frame-bytes-max", "HEADWATER_HTTP_FRAME_BYTES_MAX";
+        /// Most groups in one batch over HTTP.
+        http_batch_groups_max: u32 = "4096", "http-batch-groups-max", "HEADWATER_HTTP_BATCH_GROUPS_MAX";
+        /// Longest group key over HTTP, bytes.
+        http_key_bytes_max: u32 = "256", "http-key-bytes-max", "HEADWATER_HTTP_KEY_BYTES_MAX";
         /// Milliseconds after its birth for which a producer's batches are remembered (and must have arrived).
         pid_lifetime_ms: u64 = "604800000", "pid-lifetime-ms", "HEADWATER_PID_LIFETIME_MS";
         /// Milliseconds a producer's clock may run ahead of the hub's.
         future_skew_ms: u64 = "300000", "future-skew-ms", "HEADWATER_FUTURE_SKEW_MS";
+        /// Milliseconds that an event may be late where its view groups by time; 0 takes any age.
+        late_max_ms: u64 = "604800000", "late-max-ms", "HEADWATER_LATE_MAX_MS";
         /// QUIC connections at a time. Each may hold session_bytes_max and one connection window.
         connections_max: u32 = "1024", "connections-max", "HEADWATER_CONNECTIONS_MAX";
         /// HTTP connections at a time. Each may hold one frame.
@@ -334,6 +346,7 @@ impl Options {
             (!(1..=1024).contains(&self.storage.shard_groups), "shard_groups must be 1 to 1024"),
             (limits.keep_alive_ms >= limits.idle_ms, "keep_alive_ms must be below idle_ms"),
             (limits.frame_bytes_max < 1024, "frame_bytes_max must be at least 1024"),
+            (limits.http_frame_bytes_max < 1024, "http_frame_bytes_max must be at least 1024"),
             (limits.session_bytes_max < limits.frame_bytes_max, "session_bytes_max must hold one frame"),
             (limits.ingress_bytes_max < limits.frame_bytes_max, "ingress_bytes_max must hold one frame"),
             (limits.streams_max == 0, "streams_max must not be 0"),

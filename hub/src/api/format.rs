@@ -1,0 +1,199 @@
+//! Answers over HTTP: JSON, NDJSON, CSV.
+//!
+//! Owns: which format a request wants and how rows look in it. JSON keeps what JavaScript keeps exactly:
+//! integers beyond 2^53 and numerics are strings, timestamps are ISO 8601 with `Z`, bytea is `\x` hex,
+//! doubles that are not numbers are the strings `NaN`, `Infinity`, `-Infinity`.
+
+use super::text;
+use axum::http::{HeaderMap, Uri, header};
+use headwater::schema::Field;
+use headwater::value::{DataType, Value};
+use serde_json::{Map, Value as Json, json};
+
+/// The largest integer below which all are exact in a double.
+const SAFE_INTEGER: u64 = 1 << 53;
+
+/// How an answer is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One object: columns, rows, tag.
+    Json,
+    /// One object per row and line.
+    NdJson,
+    /// RFC 4180 with a header line; NULL is empty, empty text is `""`.
+    Csv,
+    /// An Arrow IPC stream.
+    Arrow,
+}
+
+impl Format {
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::NdJson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Arrow => "application/vnd.apache.arrow.stream",
+        }
+    }
+
+    /// From `?format=`, else from `Accept`; JSON when neither says. `None`: asked for one we do not have.
+    pub fn wanted(uri: &Uri, headers: &HeaderMap) -> Option<Self> {
+        let query = uri.query().unwrap_or_default();
+        if let Some(name) = query.split('&').find_map(|pair| pair.strip_prefix("format=")) {
+            return Self::named(name);
+        }
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+        accept
+            .split(',')
+            .find_map(|part| Self::of_media_type(part.split(';').next().unwrap_or_default().trim()))
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "json" => Some(Self::Json),
+            "ndjson" => Some(Self::NdJson),
+            "csv" => Some(Self::Csv),
+            "arrow" => Some(Self::Arrow),
+            _ => None,
+        }
+    }
+
+    fn of_media_type(media_type: &str) -> Option<Self> {
+        match media_type {
+            "application/json" | "application/*" | "*/*" => Some(Self::Json),
+            "application/x-ndjson" | "application/jsonl" => Some(Self::NdJson),
+            "text/csv" | "text/*" => Some(Self::Csv),
+            "application/vnd.apache.arrow.stream" => Some(Self::Arrow),
+            _ => None,
+        }
+    }
+}
+
+/// `[{"name":...,"type":...}]`
+pub fn columns(fields: &[Field]) -> Json {
+    fields.iter().map(|f| json!({ "name": f.name, "type": headwater_sql::type_name(&f.data_type) })).collect()
+}
+
+/// A row as an array.
+pub fn json_row(row: &[Value], fields: &[Field]) -> Json {
+    row.iter().zip(fields).map(|(value, field)| to_json(value, &field.data_type)).collect()
+}
+
+/// A row as an object.
+pub fn json_object(row: &[Value], fields: &[Field]) -> Json {
+    let pairs = row.iter().zip(fields).map(|(value, f)| (f.name.clone(), to_json(value, &f.data_type)));
+    Json::Object(pairs.collect())
+}
+
+fn to_json(value: &Value, data_type: &DataType) -> Json {
+    match (value, data_type) {
+        (Value::Null, _) => Json::Null,
+        (Value::Bool(b), _) => Json::Bool(*b),
+        (Value::Int(micros), DataType::Timestamp) => {
+            let mut out = String::new();
+            text::timestamp(*micros, "T", "Z", &mut out);
+            Json::String(out)
+        }
+        (Value::Int(n), DataType::Int16 | DataType::Int32 | DataType::Int64)
+            if n.unsigned_abs() <= SAFE_INTEGER =>
+        {
+            Json::from(*n)
+        }
+        (Value::Float(x), DataType::Float32) if x.is_finite() => {
+            // Through the shortest text: 0.1, not 0.10000000149011612.
+            (*x as f32).to_string().parse().map_or(Json::Null, |n: f64| Json::from(n))
+        }
+        (Value::Float(x), _) if x.is_finite() => Json::from(*x),
+        (Value::List(items), DataType::List(item)) => {
+            items.iter().map(|value| to_json(value, item)).collect()
+        }
+        (Value::Struct(values), DataType::Struct(types)) => {
+            let pairs = values.iter().zip(types).map(|(value, (name, t))| (name.clone(), to_json(value, t)));
+            Json::Object(pairs.collect::<Map<_, _>>())
+        }
+        _ => text::text(value, data_type).map_or(Json::Null, Json::String),
+    }
+}
+
+/// The header line.
+pub fn csv_header(fields: &[Field], out: &mut String) {
+    csv_line(fields.iter().map(|f| Some(f.name.clone())), out);
+}
+
+/// A row as a line.
+pub fn csv_row(row: &[Value], fields: &[Field], out: &mut String) {
+    csv_line(row.iter().zip(fields).map(|(value, field)| text::text(value, &field.data_type)), out);
+}
+
+fn csv_line(cells: impl Iterator<Item = Option<String>>, out: &mut String) {
+    for (at, cell) in cells.enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        match cell {
+            None => {}
+            Some(text) if text.is_empty() || text.contains([',', '"', '\n', '\r']) => {
+                out.push('"');
+                out.push_str(&text.replace('"', "\"\""));
+                out.push('"');
+            }
+            Some(text) => out.push_str(&text),
+        }
+    }
+    out.push_str("\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(name: &str, data_type: DataType) -> Field {
+        Field { name: name.into(), data_type }
+    }
+
+    #[test]
+    fn json_keeps_what_javascript_keeps() {
+        let numeric = DataType::Decimal { precision: 38, scale: 1 };
+        for (value, data_type, expected) in [
+            (Value::Int(1 << 53), DataType::Int64, json!(9_007_199_254_740_992_i64)),
+            (Value::Int((1 << 53) + 1), DataType::Int64, json!("9007199254740993")),
+            (Value::Int(i64::MIN), DataType::Int64, json!("-9223372036854775808")),
+            (Value::Decimal(15), numeric, json!("1.5")),
+            (Value::Float(f64::INFINITY), DataType::Float64, json!("Infinity")),
+            (Value::Float(f64::from(0.1f32)), DataType::Float32, json!(0.1)),
+            (Value::Int(0), DataType::Timestamp, json!("1970-01-01T00:00:00Z")),
+            (Value::Int(1), DataType::Date, json!("1970-01-02")),
+            (Value::Bytes(vec![255]), DataType::Bytea, json!("\\xff")),
+            (Value::Null, DataType::Text, Json::Null),
+            (
+                Value::List(vec![Value::Struct(vec![Value::Int(1)])]),
+                DataType::List(Box::new(DataType::Struct(vec![("n".into(), DataType::Int64)]))),
+                json!([{"n": 1}]),
+            ),
+        ] {
+            assert_eq!(to_json(&value, &data_type), expected);
+        }
+    }
+
+    #[test]
+    fn csv_tells_null_from_empty_text_and_quotes() {
+        let fields = [field("a", DataType::Text), field("b,c", DataType::Text)];
+        let mut out = String::new();
+        csv_header(&fields, &mut out);
+        csv_row(&[Value::Null, Value::Text(String::new())], &fields, &mut out);
+        csv_row(&[Value::Text("say \"hi\"".into()), Value::Text("x".into())], &fields, &mut out);
+        assert_eq!(out, "a,\"b,c\"\r\n,\"\"\r\n\"say \"\"hi\"\"\",x\r\n");
+    }
+
+    #[test]
+    fn the_query_goes_before_the_header() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, "text/html, text/csv;q=0.9".parse().expect("value"));
+        let wanted = |uri: &str| Format::wanted(&uri.parse().expect("uri"), &headers);
+        assert_eq!(wanted("/v1/sql"), Some(Format::Csv));
+        assert_eq!(wanted("/v1/sql?format=arrow"), Some(Format::Arrow));
+        assert_eq!(wanted("/v1/sql?format=xml"), None);
+        assert_eq!(Format::wanted(&"/v1/sql".parse().expect("uri"), &HeaderMap::new()), Some(Format::Json));
+    }
+}

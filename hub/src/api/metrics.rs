@@ -1,0 +1,180 @@
+//! What the hub counts about itself, as Prometheus reads it.
+//!
+//! Owns: names, help texts and the registry. Must not know: where counts happen. Counters that rooms keep
+//! themselves (the ledger) are read at scrape time from [`Status`], so that they cannot disagree with it.
+
+use super::status::Status;
+use crate::ingress::session::CloseCode;
+use headwater::wire::RefusedCode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry, Unit};
+use std::fmt;
+use std::sync::Arc;
+
+type Codes = Family<[(&'static str, &'static str); 1], Counter>;
+
+/// Handles to everything that is counted where it happens.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Open QUIC connections.
+    pub quic_connections: Gauge,
+    /// Open HTTP connections.
+    pub http_connections: Gauge,
+    /// QUIC and HTTP connections turned away for lack of a place.
+    pub connections_refused: Counter,
+    /// Open sessions (QUIC control streams).
+    pub sessions: Gauge,
+    /// Batches received, by both doors.
+    pub batches: Counter,
+    /// Bytes of their frames.
+    pub batch_bytes: Counter,
+    /// Statements begun.
+    pub queries: Counter,
+    /// Statements running.
+    pub queries_running: Gauge,
+    /// From a statement's arrival to the end of its answer.
+    pub query_seconds: Histogram,
+    batches_refused: Codes,
+    sessions_ended: Codes,
+    query_errors: Codes,
+    registry: Registry,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Everything at zero.
+    pub fn new() -> Self {
+        let mut r = Registry::with_prefix("headwater");
+        Self {
+            quic_connections: add(&mut r, "quic_connections", "Open QUIC connections"),
+            http_connections: add(&mut r, "http_connections", "Open HTTP connections"),
+            connections_refused: add(
+                &mut r,
+                "connections_refused",
+                "Connections turned away for lack of a place",
+            ),
+            sessions: add(&mut r, "sessions", "Open producer sessions"),
+            batches: add(&mut r, "batches_received", "Batches received, before any check"),
+            batch_bytes: add(&mut r, "batch_received_bytes", "Bytes of the batches received"),
+            queries: add(&mut r, "queries", "SQL statements begun"),
+            queries_running: add(&mut r, "queries_running", "SQL statements running"),
+            query_seconds: histogram(&mut r),
+            batches_refused: add(&mut r, "batches_refused", "Batches not taken, by code"),
+            sessions_ended: add(&mut r, "sessions_ended", "Connections the hub closed for cause, by code"),
+            query_errors: add(&mut r, "query_errors", "SQL statements that failed, by SQLSTATE"),
+            registry: r,
+        }
+    }
+
+    /// Adds what `status` tells to every scrape. Call once, before the metrics are shared.
+    pub fn watch(&mut self, status: Arc<dyn Fn() -> Status + Send + Sync>) {
+        self.registry.register_collector(Box::new(Ledger(status)));
+    }
+
+    /// A batch was not taken.
+    pub fn refused(&self, code: RefusedCode) {
+        self.batches_refused.get_or_create(&[("code", code.code())]).inc();
+    }
+
+    /// The hub closed a connection for cause.
+    pub fn session_ended(&self, code: CloseCode) {
+        self.sessions_ended.get_or_create(&[("code", code.code())]).inc();
+    }
+
+    /// A statement failed.
+    pub fn query_failed(&self, sqlstate: &'static str) {
+        self.query_errors.get_or_create(&[("code", sqlstate)]).inc();
+    }
+
+    /// The exposition: OpenMetrics text, version 1.0.0.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut out = String::new();
+        prometheus_client::encoding::text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn histogram(registry: &mut Registry) -> Histogram {
+    // 0.1 ms to 6.5 s: the time limit of a statement is 5 s by default.
+    let histogram = Histogram::new(exponential_buckets(0.0001, 2.0, 17));
+    registry.register_with_unit(
+        "query",
+        "Time from statement to the end of its answer",
+        Unit::Seconds,
+        histogram.clone(),
+    );
+    histogram
+}
+
+/// Reads the status once per scrape.
+struct Ledger(Arc<dyn Fn() -> Status + Send + Sync>);
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+impl Collector for Ledger {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let status = (self.0)();
+        for (name, help, value) in status.counters() {
+            put(&mut encoder, name, help, &ConstCounter::new(value))?;
+        }
+        for (name, help, value) in status.gauges() {
+            put(&mut encoder, name, help, &ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)))?;
+        }
+        let mut by_view = encoder.encode_descriptor(
+            "view_groups",
+            "Groups in the base of a view",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for view in &status.views {
+            let groups = ConstGauge::new(i64::try_from(view.groups).unwrap_or(i64::MAX));
+            groups.encode(by_view.encode_family(&[("view", view.name.as_str())])?)?;
+        }
+        labelled(
+            &mut encoder,
+            "events_dropped",
+            "Events dropped before a batch, as reported, by reason",
+            "reason",
+            &status.ledger.dropped,
+        )
+    }
+}
+
+fn put<M: EncodeMetric>(encoder: &mut DescriptorEncoder, name: &str, help: &str, metric: &M) -> fmt::Result {
+    metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+}
+
+fn labelled(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: &std::collections::BTreeMap<String, u64>,
+) -> fmt::Result {
+    let mut family =
+        encoder.encode_descriptor(name, help, None, prometheus_client::metrics::MetricType::Counter)?;
+    for (value, count) in values {
+        ConstCounter::new(*count).encode(family.encode_family(&[(label, value.as_str())])?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The hub's HTTP API beside the frames: SQL, health, metrics, status.
+//!
+//! Owns: the routes, formats and status codes. Must not know: how statements run or what is counted.
+
+pub mod format;
+pub mod metrics;
+pub mod sql;
+pub mod status;
+pub mod text;
+
+use crate::ingress::http::{Door, router};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use status::Status;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+/// How long browsers may remember what CORS allows.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// What the API needs besides the door.
+pub(crate) struct Api {
+    pub door: Arc<Door>,
+    pub status: Arc<dyn Fn() -> Status + Send + Sync>,
+    /// What `/v1/hub` tells anybody: where to connect and what to pin.
+    pub hub: serde_json::Value,
+}
+
+/// All routes of the HTTP face. `origins`: what CORS allows; `None` = any.
+pub(crate) fn routes(api: Arc<Api>, origins: Option<&[String]>) -> Router {
+    let guarded = Router::new()
+        .route("/v1/status", get(full_status))
+        .route("/metrics", get(metrics_text))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&api), authorize));
+    Router::new()
+        .route("/v1/sql", post(sql::run))
+        .route("/v1/hub", get(about))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .merge(guarded)
+        .with_state(Arc::clone(&api))
+        .merge(router(Arc::clone(&api.door)))
+        .layer(cors(origins))
+        .layer(middleware::map_response(no_sniff))
+}
+
+fn cors(origins: Option<&[String]>) -> CorsLayer {
+    let origin = match origins {
+        None => AllowOrigin::from(Any),
+        Some(list) if list.iter().any(|o| o == "*") => AllowOrigin::from(Any),
+        Some(list) => AllowOrigin::list(list.iter().filter_map(|o| HeaderValue::from_str(o).ok())),
+    };
+    let layer =
+        CorsLayer::new().allow_origin(origin).allow_methods(Any).allow_headers(Any).max_age(PREFLIGHT_AGE);
+    // A page from the internet may reach a development hub on loopback.
+    if origins.is_none() { layer.allow_private_network(true) } else { layer }
+}
+
+async fn no_sniff(mut response: Response) -> Response {
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Status and metrics tell names of views: they are for holders of a token.
+async fn authorize(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let token = crate::ingress::http::token(request.headers(), request.uri());
+    match api.door.policy.check(token.as_deref()) {
+        Ok(()) => next.run(request).await,
+        Err(close) => sql::error(StatusCode::UNAUTHORIZED, "28000", &close.message),
+    }
+}
+
+async fn about(State(api): State<Arc<Api>>) -> Response {
+    axum::Json(api.hub.clone()).into_response()
+}
+
+/// 200 while the hub takes writes and is not shutting down.
+async fn ready(State(api): State<Arc<Api>>) -> Response {
+    if api.door.shutdown.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
+    }
+    match (api.status)().storage.is_ok {
+        true => "ready\n".into_response(),
+        false => {
+            (StatusCode::SERVICE_UNAVAILABLE, "storage stopped writes after a failure\n").into_response()
+        }
+    }
+}
+
+async fn full_status(State(api): State<Arc<Api>>) -> Response {
+    axum::Json(json!((api.status)())).into_response()
+}
+
+async fn metrics_text(State(api): State<Arc<Api>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match api.door.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

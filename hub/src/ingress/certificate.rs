@@ -1,0 +1,162 @@
+//! The hub's identity: a certificate from files, or a development certificate kept in the data directory.
+//!
+//! Owns: reading and making certificates, the fingerprint that clients pin, the TLS settings of both doors.
+//! Must not know: connections. Invariant: a private key is readable by its owner only, and never logged.
+
+use crate::options::ListenOptions;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The development certificate's file in the data directory.
+pub const DEV_CERT_FILE: &str = "dev-cert.pem";
+/// The development certificate's private key in the data directory.
+pub const DEV_KEY_FILE: &str = "dev-key.pem";
+
+/// Why the hub has no certificate.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// A PEM file cannot be read or holds something else.
+    #[error("cannot use {path}: {message}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A development certificate cannot be made: a name in `dev_names` is not one.
+    #[error("cannot make a development certificate: {0}")]
+    Generate(#[from] rcgen::Error),
+    /// The certificate and the key do not belong together, or TLS cannot use them.
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// SHA-256 of a certificate's DER bytes: what clients of a development hub pin.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A certificate chain with its key.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    /// False for a certificate from files: clients trust it by their roots.
+    pub is_development: bool,
+}
+
+impl Identity {
+    /// From the files of the options, or the development certificate of `data_dir`, made when missing.
+    pub fn load(listen: &ListenOptions, data_dir: &Path) -> Result<Self, CertificateError> {
+        if let (Some(cert), Some(key)) = (&listen.tls_cert.0, &listen.tls_key.0) {
+            return Self::read(cert, key, false);
+        }
+        let (cert, key) = (data_dir.join(DEV_CERT_FILE), data_dir.join(DEV_KEY_FILE));
+        if !(cert.exists() && key.exists()) {
+            make(&listen.dev_names.0, &cert, &key)?;
+        }
+        Self::read(&cert, &key, true)
+    }
+
+    fn read(cert: &Path, key: &Path, is_development: bool) -> Result<Self, CertificateError> {
+        let chain: Result<Vec<_>, _> =
+            CertificateDer::pem_file_iter(cert).map_err(|e| unusable(cert, &e))?.collect();
+        let chain = chain.map_err(|e| unusable(cert, &e))?;
+        if chain.is_empty() {
+            return Err(unusable(cert, &"it holds no certificate"));
+        }
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|e| unusable(key, &e))?;
+        Ok(Self { chain, key, is_development })
+    }
+
+    /// Of the first certificate.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, &self.chain[0]).as_ref());
+        Fingerprint(bytes)
+    }
+
+    /// TLS settings offering these protocols (ALPN). TLS 1.3 without early data where QUIC asks for it.
+    pub fn tls(&self, protocols: &[&[u8]]) -> Result<rustls::ServerConfig, CertificateError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+        config.max_early_data_size = 0;
+        Ok(config)
+    }
+}
+
+fn unusable(path: &Path, error: &dyn fmt::Display) -> CertificateError {
+    CertificateError::File { path: path.into(), message: error.to_string() }
+}
+
+fn make(names: &[String], cert_path: &Path, key_path: &Path) -> Result<(), CertificateError> {
+    let made = rcgen::generate_simple_self_signed(names.to_vec())?;
+    // The key first: a certificate without its key would never be completed.
+    write_private(key_path, &made.signing_key.serialize_pem())?;
+    std::fs::write(cert_path, made.cert.pem()).map_err(|e| unusable(cert_path, &e))?;
+    Ok(())
+}
+
+fn write_private(path: &Path, text: &str) -> Result<(), CertificateError> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(|e| unusable(path, &e))?;
+    file.write_all(text.as_bytes()).map_err(|e| unusable(path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_development_certificate_is_made_once_and_kept() {
+        let dir = tempfile::tempdir().expect("dir");
+        let listen = ListenOptions::default();
+        let first = Identity::load(&listen, dir.path()).expect("made");
+        let second = Identity::load(&listen, dir.path()).expect("read");
+        assert!(first.is_development && first.fingerprint() == second.fingerprint());
+        assert_eq!(first.fingerprint().to_string().len(), 64);
+        assert!(first.tls(&[b"headwater/1"]).is_ok());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(dir.path().join(DEV_KEY_FILE)).expect("key").permissions().mode();
+            assert_eq!(mode & 0o077, 0, "the key is private");
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_certificates_are_named() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("cert.pem");
+        std::fs::write(&path, "hello").expect("write");
+        let some = |p: &Path| crate::options::Maybe(Some(p.to_path_buf()));
+        let listen =
+            ListenOptions { tls_cert: some(&path), tls_key: some(&path), ..ListenOptions::default() };
+        let error = Identity::load(&listen, dir.path()).expect_err("refused").to_string();
+        assert!(error.contains("cert.pem") && error.contains("no certificate"), "{error}");
+    }
+}

@@ -1,0 +1,196 @@
+//! The routes that carry frames.
+
+use crate::api::metrics::Metrics;
+use crate::ingress::budget::{Budget, Taken};
+use crate::ingress::session::{Close, CloseCode, Policy, Session};
+use crate::ingress::{Backend, Outcome};
+use crate::server::now;
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures::StreamExt;
+use headwater::codec::Reader;
+use headwater::ids::CatalogVersion;
+use headwater::wire::{self, Frame, Hello, encode_frame};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// How long a watch waits for news before it answers 204; below the usual 30 s of proxies.
+const WATCH: Duration = Duration::from_secs(25);
+
+/// What every request shares.
+pub(crate) struct Door {
+    pub backend: Arc<dyn Backend>,
+    pub policy: Arc<Policy>,
+    pub budget: Budget,
+    pub metrics: Arc<Metrics>,
+    pub shutdown: CancellationToken,
+    /// A body must be complete within this.
+    pub body_within: Duration,
+}
+
+/// The routes.
+pub(crate) fn router(door: Arc<Door>) -> Router {
+    Router::new()
+        .route("/v1/session", post(session))
+        .route("/v1/batch", post(batch))
+        .route("/v1/resume", post(resume))
+        .route("/v1/watch", post(watch))
+        .with_state(door)
+}
+
+/// An answer made of one frame.
+struct Reply<T>(T);
+
+impl<T: wire::Body> IntoResponse for Reply<T> {
+    fn into_response(self) -> Response {
+        framed(StatusCode::OK, encode_frame(&self.0))
+    }
+}
+
+fn framed(status: StatusCode, frame: Vec<u8>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "application/octet-stream"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, frame).into_response()
+}
+
+impl IntoResponse for Close {
+    fn into_response(self) -> Response {
+        let status = match self.code {
+            CloseCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            CloseCode::Unauthorized => StatusCode::UNAUTHORIZED,
+            CloseCode::Slow => StatusCode::REQUEST_TIMEOUT,
+            CloseCode::Busy | CloseCode::Done => StatusCode::SERVICE_UNAVAILABLE,
+            CloseCode::Malformed | CloseCode::Protocol | CloseCode::Version => StatusCode::BAD_REQUEST,
+        };
+        framed(status, encode_frame(&self.failure()))
+    }
+}
+
+async fn session(State(door): State<Arc<Door>>, request: Request) -> Result<impl IntoResponse, Close> {
+    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let hello: Hello = door.frame(&bytes)?.decode()?;
+    let catalog = Arc::clone(&door.backend.catalog().borrow());
+    let welcome = Session::new(Arc::clone(&door.policy)).handle_hello(hello, now(), &catalog)?;
+    Ok(Reply(welcome))
+}
+
+/// Answers with the strongest ack the batch asked for, or the refusal.
+async fn batch(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
+    let token = token(request.headers(), request.uri());
+    door.policy.check(token.as_deref())?;
+    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let frame = door.frame(&bytes)?.decode()?;
+    door.metrics.batches.inc();
+    door.metrics.batch_bytes.inc_by(bytes.len() as u64);
+    let mut outcomes = door.backend.submit(frame).await;
+    let mut last = None;
+    while let Some(outcome) = outcomes.next().await {
+        last = Some(outcome);
+    }
+    match last {
+        Some(Outcome::Ack(ack)) => Ok(Reply(ack).into_response()),
+        Some(Outcome::Refused(refused)) => {
+            door.metrics.refused(refused.code);
+            Ok(Reply(refused).into_response())
+        }
+        None => Err(Close::new(CloseCode::Done, "the hub is going away")),
+    }
+}
+
+async fn resume(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
+    let token = token(request.headers(), request.uri());
+    door.policy.check(token.as_deref())?;
+    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let resume = door.frame(&bytes)?.decode()?;
+    match door.backend.resume(resume).await {
+        Ok(resumed) => Ok(Reply(resumed).into_response()),
+        Err(refused) => {
+            door.metrics.refused(refused.code);
+            Ok(Reply(refused).into_response())
+        }
+    }
+}
+
+/// Long poll: a Hello frame, then the catalog version the client knows as a varint. Answers `Plans` as soon
+/// as the catalog is newer, 204 when it is not within 25 s (or the hub goes away).
+async fn watch(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
+    let (bytes, held) = body(&door, request.into_body()).await?;
+    let (hello, known) = door.watch_request(&bytes)?;
+    drop((bytes, held));
+    let mut catalog = door.backend.catalog();
+    let mut session = Session::new(Arc::clone(&door.policy));
+    let snapshot = Arc::clone(&catalog.borrow());
+    session.handle_hello(hello, now(), &snapshot)?;
+    tokio::select! {
+        biased;
+        () = door.shutdown.cancelled() => Ok(StatusCode::NO_CONTENT.into_response()),
+        newer = tokio::time::timeout(WATCH, catalog.wait_for(|c| c.version > known)) => match newer {
+            Ok(Ok(newest)) => Ok(Reply(session.plans(&newest)).into_response()),
+            _ => Ok(StatusCode::NO_CONTENT.into_response()),
+        },
+    }
+}
+
+impl Door {
+    fn bytes_max(&self) -> usize {
+        self.policy.limits.frame_bytes_max as usize
+    }
+
+    fn frame<'a>(&self, bytes: &'a [u8]) -> Result<Frame<'a>, Close> {
+        Ok(Frame::read_only(bytes, self.bytes_max())?)
+    }
+
+    fn watch_request(&self, bytes: &[u8]) -> Result<(Hello, CatalogVersion), Close> {
+        let truncated = || Close::new(CloseCode::Malformed, "truncated");
+        let (frame, length) = Frame::read(bytes, self.bytes_max())?.ok_or_else(truncated)?;
+        let mut rest = Reader::new(bytes.get(length..).unwrap_or_default());
+        let known = CatalogVersion(rest.varint()?);
+        rest.finish()?;
+        Ok((frame.decode()?, known))
+    }
+}
+
+/// A request's whole body, bounded in bytes and in time, with its share of the budget.
+pub(crate) async fn body(door: &Door, body: Body) -> Result<(Vec<u8>, Taken), Close> {
+    // A frame's header comes on top of its body.
+    let bytes_max = door.bytes_max() + wire::FRAME_HEADER_BYTES_MAX + 10;
+    let too_large = || Close::new(CloseCode::TooLarge, format!("the body is above {bytes_max} bytes"));
+    let hint = HttpBody::size_hint(&body);
+    let claim = usize::try_from(hint.upper().unwrap_or(bytes_max as u64)).unwrap_or(usize::MAX);
+    if claim > bytes_max {
+        return Err(too_large());
+    }
+    let claim = u32::try_from(claim.max(1)).unwrap_or(u32::MAX);
+    let taken =
+        door.budget.take(claim).await.ok_or_else(|| Close::new(CloseCode::Done, "the hub is going away"))?;
+    let whole = async {
+        let mut bytes = Vec::new();
+        let mut chunks = body.into_data_stream();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| Close::new(CloseCode::Malformed, "the body was cut short"))?;
+            if bytes.len() + chunk.len() > bytes_max {
+                return Err(too_large());
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    match tokio::time::timeout(door.body_within, whole).await {
+        Ok(result) => result.map(|bytes| (bytes, taken)),
+        Err(_) => Err(Close::new(CloseCode::Slow, "the body was not complete in time")),
+    }
+}
+
+/// `Authorization: Bearer ...`, or `?token=...` for beacons, which cannot set headers.
+pub(crate) fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+        return Some(token.trim().into());
+    }
+    let query = uri.query()?;
+    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(String::from)
+}

@@ -1,0 +1,42 @@
+//! The doors of the hub: QUIC and HTTP, one pure session machine behind both.
+//!
+//! Owns: connections, frames in and out, admission (tokens, limits, plans of a session). Must not know:
+//! what is inside a batch, how it is kept, what SQL means: that is behind [`Backend`].
+//! Invariants: a peer's bytes are bounded before they are buffered; a bad peer loses its own session only.
+
+pub mod answer;
+pub mod budget;
+pub mod certificate;
+pub mod frames;
+pub mod http;
+pub mod quic;
+pub mod session;
+
+pub use crate::shard::Outcome;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use headwater::ids::BootId;
+use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed};
+use headwater_sql::source::CatalogSnapshot;
+use headwater_sql::{Answer, SqlError};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The rooms behind the doors. One implementation in [`crate::server`]; tests bring their own.
+pub trait Backend: Send + Sync + 'static {
+    /// The newest catalog, and news of it.
+    fn catalog(&self) -> watch::Receiver<Arc<CatalogSnapshot>>;
+
+    /// This start of the hub.
+    fn boot(&self) -> BootId;
+
+    /// Hands a batch over; waits for a place (back-pressure), then yields its outcomes in order.
+    fn submit(&self, batch: BatchFrame) -> BoxFuture<'static, BoxStream<'static, Outcome>>;
+
+    /// What the hub holds of a producer.
+    fn resume(&self, resume: Resume) -> BoxFuture<'static, Result<Resumed, Refused>>;
+
+    /// Runs one statement.
+    fn query(&self, query: Query) -> BoxFuture<'static, Result<Answer, SqlError>>;
+}

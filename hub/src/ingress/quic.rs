@@ -1,0 +1,169 @@
+//! The QUIC door: drives the session machine with quinn.
+//!
+//! Owns: the endpoint, connections, which stream is whose. Must not know: what frames lead to.
+//! Invariants: at most `connections_max` connections, each with a bounded number of streams and bytes; a
+//! stream's trouble ends its own connection only; on shutdown what is in flight is answered first.
+
+mod connection;
+mod stream;
+
+use super::Backend;
+use super::budget::Budget;
+use super::certificate::{CertificateError, Identity};
+use super::frames::FrameLimits;
+use super::session::{CloseCode, Policy};
+use crate::api::metrics::Metrics;
+use crate::options::LimitOptions;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// The protocol's name in TLS.
+pub const ALPN: &[u8] = b"headwater/1";
+
+/// Bytes of headers that may come on top of a frame that fills a connection's budget.
+const HEADER_ROOM: u32 = 1024;
+
+/// Bytes of packets kept for connections that wait to be accepted.
+const INCOMING_BYTES_MAX: u64 = 4 << 20;
+
+/// Why the door does not open.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum QuicError {
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The TLS settings lack what QUIC needs.
+    #[error("tls cannot carry quic: {0}")]
+    Tls(#[from] quinn::crypto::rustls::NoInitialCipherSuite),
+    /// The socket cannot be used.
+    #[error("udp: {0}")]
+    Socket(#[from] std::io::Error),
+}
+
+/// What every connection shares.
+pub(crate) struct Shared {
+    pub backend: Arc<dyn Backend>,
+    pub policy: Arc<Policy>,
+    pub limits: LimitOptions,
+    pub budget: Budget,
+    pub metrics: Arc<Metrics>,
+    pub shutdown: CancellationToken,
+}
+
+impl Shared {
+    /// Limits of one connection's frames.
+    pub fn frames(&self) -> FrameLimits {
+        FrameLimits {
+            body_bytes_max: self.limits.frame_bytes_max as usize,
+            complete_within: Duration::from_millis(self.limits.frame_ms),
+            budget: self.budget.connection(self.limits.session_bytes_max.saturating_add(HEADER_ROOM)),
+        }
+    }
+}
+
+/// The door, open until its token is cancelled.
+pub struct QuicDoor {
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+}
+
+impl QuicDoor {
+    /// Opens it on a bound socket.
+    pub(crate) fn open(socket: UdpSocket, identity: &Identity, shared: Shared) -> Result<Self, QuicError> {
+        let crypto = QuicServerConfig::try_from(identity.tls(&[ALPN])?)?;
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(transport(&shared.limits)));
+        config.max_incoming(shared.limits.connections_max as usize);
+        config.incoming_buffer_size_total(INCOMING_BYTES_MAX);
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let endpoint = Endpoint::new(quinn::EndpointConfig::default(), Some(config), socket, runtime)?;
+        Ok(Self { endpoint, shared: Arc::new(shared) })
+    }
+
+    /// Serves until shutdown, then until what is in flight is answered or `drain_ms` are over.
+    pub async fn run(self) {
+        let places = Arc::new(Semaphore::new(self.shared.limits.connections_max as usize));
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shared.shutdown.cancelled() => break,
+                Some(ended) = connections.join_next() => report(ended),
+                incoming = self.endpoint.accept() => match incoming {
+                    Some(incoming) => self.admit(incoming, &places, &mut connections),
+                    None => break,
+                },
+            }
+        }
+        // Nobody new; those who are here get their answers.
+        self.endpoint.set_server_config(None);
+        let drain = Duration::from_millis(self.shared.limits.drain_ms);
+        let all = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+        };
+        let _ = tokio::time::timeout(drain, all).await;
+        self.endpoint.close(VarInt::from_u32(CloseCode::Done as u32), b"shutdown");
+        let _ = tokio::time::timeout(drain, self.endpoint.wait_idle()).await;
+    }
+
+    fn admit(&self, incoming: Incoming, places: &Arc<Semaphore>, connections: &mut JoinSet<()>) {
+        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+            self.shared.metrics.connections_refused.inc();
+            incoming.refuse();
+            return;
+        };
+        // Above half of the places, an address has to prove itself before it costs a handshake.
+        let is_busy = places.available_permits() < self.shared.limits.connections_max as usize / 2;
+        if is_busy && !incoming.remote_address_validated() && incoming.may_retry() {
+            let _ = incoming.retry();
+            return;
+        }
+        connections.spawn(serve(incoming, Arc::clone(&self.shared), place));
+    }
+}
+
+async fn serve(incoming: Incoming, shared: Arc<Shared>, place: OwnedSemaphorePermit) {
+    let peer = incoming.remote_address();
+    let metrics = Arc::clone(&shared.metrics);
+    match incoming.await {
+        Ok(connection) => {
+            metrics.quic_connections.inc();
+            connection::serve(connection, shared).await;
+            metrics.quic_connections.dec();
+        }
+        Err(error) => tracing::debug!(%peer, %error, "handshake failed"),
+    }
+    drop(place);
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}
+
+fn transport(limits: &LimitOptions) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams_max))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(limits.stream_window_bytes))
+        .receive_window(VarInt::from_u32(limits.connection_window_bytes))
+        .send_window(u64::from(limits.connection_window_bytes))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(IdleTimeout::try_from(Duration::from_millis(limits.idle_ms)).ok())
+        .keep_alive_interval(Some(Duration::from_millis(limits.keep_alive_ms)));
+    config
+}

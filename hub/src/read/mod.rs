@@ -1,0 +1,51 @@
+//! Reads: the hub as SQL sees it.
+//!
+//! Owns: the glue between SQL's [`Source`] and the catalog and shard groups, and the hub's system tables.
+//! Must not know: how groups are stored, how queries run.
+
+pub mod system;
+
+use crate::catalog::Catalog;
+use crate::server::StatusSource;
+use crate::shard::Shards;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use headwater::group::GroupTable;
+use headwater_sql::SqlError;
+use headwater_sql::definition::Ddl;
+use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source, SystemTable};
+use std::sync::Arc;
+
+/// The catalog and the shard groups of this hub.
+pub struct HubSource {
+    catalog: Catalog,
+    shards: Shards,
+    status: StatusSource,
+}
+
+impl HubSource {
+    /// Over open rooms.
+    pub fn new(catalog: Catalog, shards: Shards, status: StatusSource) -> Self {
+        Self { catalog, shards, status }
+    }
+}
+
+impl Source for HubSource {
+    fn catalog(&self) -> Arc<CatalogSnapshot> {
+        self.catalog.snapshot()
+    }
+
+    fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>> {
+        self.shards.scan(request)
+    }
+
+    fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>> {
+        let catalog = self.catalog.clone();
+        async move { catalog.apply(ddl).await }.boxed()
+    }
+
+    fn system_table(&self, name: &str) -> Option<SystemTable> {
+        system::table(name, || (self.status)())
+    }
+}

@@ -1,0 +1,89 @@
+//! Tables of the hub about itself: `headwater.status`, `headwater.ledger`, `headwater.view_sizes`,
+//! `headwater.shard_groups`.
+
+use crate::api::status::Status;
+use headwater::schema::Field;
+use headwater::value::{DataType, Value};
+use headwater_sql::source::SystemTable;
+
+/// The names of all tables of this file.
+pub const TABLES: [&str; 4] = ["status", "ledger", "view_sizes", "shard_groups"];
+
+/// The table of this name; the status is read only when there is one.
+pub fn table(name: &str, status: impl FnOnce() -> Status) -> Option<SystemTable> {
+    match name {
+        "status" => Some(figures(&status())),
+        "ledger" => Some(ledger(&status())),
+        "view_sizes" => Some(view_sizes(&status())),
+        "shard_groups" => Some(shard_groups(&status())),
+        _ => None,
+    }
+}
+
+fn text(name: &str) -> Field {
+    Field { name: name.into(), data_type: DataType::Text }
+}
+
+fn bigint(name: &str) -> Field {
+    Field { name: name.into(), data_type: DataType::Int64 }
+}
+
+fn int(value: u64) -> Value {
+    Value::Int(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// One row per figure, as in `/metrics`.
+fn figures(status: &Status) -> SystemTable {
+    let columns = vec![text("name"), text("value")];
+    let row = |name: &str, value: String| vec![Value::Text(name.into()), Value::Text(value)];
+    let mut rows = vec![row("version", status.version.clone()), row("boot", status.boot.to_string())];
+    rows.push(row("catalog", status.catalog.to_string()));
+    rows.extend(status.counters().map(|(name, _, value)| row(name, value.to_string())));
+    rows.extend(status.gauges().map(|(name, _, value)| row(name, value.to_string())));
+    rows.extend(status.storage.error.iter().map(|error| row("storage_error", error.clone())));
+    SystemTable { columns, rows }
+}
+
+/// What became of events and batches, by outcome and reason.
+fn ledger(status: &Status) -> SystemTable {
+    let ledger = &status.ledger;
+    let row = |kind: &str, reason: &str, count: u64| {
+        vec![Value::Text(kind.into()), Value::Text(reason.into()), int(count)]
+    };
+    let mut rows = vec![
+        row("events applied", "", ledger.applied),
+        row("events in doubt", "", ledger.in_doubt),
+        row("batches applied", "", ledger.batches),
+        row("batches duplicate", "", ledger.duplicates),
+    ];
+    rows.extend(ledger.refused.iter().map(|(code, count)| row("batches refused", code, *count)));
+    rows.extend(ledger.dropped.iter().map(|(reason, count)| row("events dropped", reason, *count)));
+    rows.extend(
+        ledger.rejected.iter().map(|(reason, count)| row("events rejected by views", reason, *count)),
+    );
+    SystemTable { columns: vec![text("outcome"), text("reason"), bigint("count")], rows }
+}
+
+fn view_sizes(status: &Status) -> SystemTable {
+    let columns = vec![text("view"), text("stream"), bigint("groups"), bigint("other")];
+    let row = |view: &crate::api::status::ViewStatus| {
+        vec![
+            Value::Text(view.name.clone()),
+            Value::Text(view.stream.clone()),
+            int(view.groups),
+            int(view.other),
+        ]
+    };
+    SystemTable { columns, rows: status.views.iter().map(row).collect() }
+}
+
+fn shard_groups(status: &Status) -> SystemTable {
+    let names =
+        ["shard_group", "epoch", "last", "durable", "committed", "folded", "sessions", "overlay_groups"];
+    let columns = names.into_iter().chain(["overlay_bytes"]).map(bigint).collect();
+    let row = |g: &crate::api::status::ShardGroup| {
+        let figures = [u64::from(g.id), g.epoch, g.last, g.durable, g.committed, g.folded];
+        figures.into_iter().chain([g.sessions, g.overlay_groups, g.overlay_bytes]).map(int).collect()
+    };
+    SystemTable { columns, rows: status.shard_groups.iter().map(row).collect() }
+}

@@ -1,0 +1,191 @@
+//! The rooms behind the doors, as one [`Backend`].
+
+use super::StatusSource;
+use crate::api::metrics::Metrics;
+use crate::api::status::{Ledger, ShardGroup, Status, Storage, ViewStatus};
+use crate::catalog::Catalog;
+use crate::ingress::{Backend, Outcome};
+use crate::options::SqlLimitOptions;
+use crate::shard::{self, ShardStatus, Shards};
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use headwater::ids::BootId;
+use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed};
+use headwater_sql::source::CatalogSnapshot;
+use headwater_sql::{Answer, Engine, ReadOptions, SqlError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+/// Catalog, shard groups and SQL of one hub.
+pub(super) struct Rooms {
+    catalog: Catalog,
+    shards: Shards,
+    engine: Arc<Engine>,
+    /// One place per statement that may run at a time.
+    places: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+impl Rooms {
+    pub(super) fn new(
+        catalog: Catalog,
+        shards: Shards,
+        engine: Engine,
+        limits: &SqlLimitOptions,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(limits.concurrent_max as usize));
+        Self { catalog, shards, engine: Arc::new(engine), places, metrics }
+    }
+}
+
+impl Backend for Rooms {
+    fn catalog(&self) -> watch::Receiver<Arc<CatalogSnapshot>> {
+        self.catalog.watch()
+    }
+
+    fn boot(&self) -> BootId {
+        self.shards.boot()
+    }
+
+    fn submit(&self, batch: BatchFrame) -> BoxFuture<'static, BoxStream<'static, Outcome>> {
+        let shards = self.shards.clone();
+        async move {
+            let submission = shards.submit(batch).await;
+            let outcomes = stream::unfold(submission, |mut submission| async move {
+                Some((submission.next().await?, submission))
+            });
+            outcomes.boxed()
+        }
+        .boxed()
+    }
+
+    fn resume(&self, resume: Resume) -> BoxFuture<'static, Result<Resumed, Refused>> {
+        let shards = self.shards.clone();
+        async move { shards.resume(resume).await }.boxed()
+    }
+
+    fn query(&self, query: Query) -> BoxFuture<'static, Result<Answer, SqlError>> {
+        let (engine, places, metrics) =
+            (Arc::clone(&self.engine), Arc::clone(&self.places), Arc::clone(&self.metrics));
+        async move {
+            metrics.queries.inc();
+            let place = places.acquire_owned().await.ok();
+            let running = Running::new(metrics, place);
+            let options = ReadOptions { read_level: query.read_level };
+            match engine.execute(&query.sql, options).await {
+                Ok(answer) => Ok(running.until_the_end_of(answer)),
+                Err(error) => {
+                    running.metrics.query_failed(error.code);
+                    Err(error)
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A statement in its place; dropped when the answer was read or given up.
+struct Running {
+    metrics: Arc<Metrics>,
+    since: Instant,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Running {
+    fn new(metrics: Arc<Metrics>, place: Option<OwnedSemaphorePermit>) -> Self {
+        metrics.queries_running.inc();
+        Self { metrics, since: Instant::now(), _place: place }
+    }
+
+    fn until_the_end_of(self, answer: Answer) -> Answer {
+        let batches = answer.batches.inspect(move |batch| {
+            if let Err(error) = batch {
+                self.metrics.query_failed(error.code);
+            }
+        });
+        Answer { batches: batches.boxed(), ..answer }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.metrics.queries_running.dec();
+        self.metrics.query_seconds.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+/// Reads the status of these rooms.
+pub(super) fn status_source(catalog: Catalog, shards: Shards) -> StatusSource {
+    let since = Instant::now();
+    Arc::new(move || {
+        let mut status = gather(&catalog.snapshot(), &shards.status());
+        status.uptime_seconds = since.elapsed().as_secs();
+        status
+    })
+}
+
+fn gather(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Status {
+    Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        boot: shards.boot.0,
+        uptime_seconds: 0,
+        catalog: catalog.version.0,
+        streams: catalog.streams.len() as u64,
+        views: views(catalog, shards),
+        ledger: ledger(&shards.ledger),
+        storage: Storage {
+            is_ok: shards.storage_ok,
+            error: shards.storage_error.as_ref().map(ToString::to_string),
+            file_bytes: shards.file_bytes,
+        },
+        shard_groups: shards.shards.iter().map(shard_group).collect(),
+    }
+}
+
+fn views(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Vec<ViewStatus> {
+    let one = |view: &Arc<headwater_sql::definition::ViewDef>| {
+        let stream = catalog.streams.iter().find(|s| s.schema.id == view.plan.stream);
+        let size = shards.views.iter().find(|v| v.view == view.id);
+        ViewStatus {
+            name: view.name.clone(),
+            stream: stream.map(|s| s.schema.name.clone()).unwrap_or_default(),
+            groups: size.map_or(0, |v| v.groups),
+            other: size.map_or(0, |v| v.other),
+        }
+    };
+    catalog.views.iter().map(one).collect()
+}
+
+fn ledger(ledger: &shard::Ledger) -> Ledger {
+    Ledger {
+        applied: ledger.events,
+        batches: ledger.batches,
+        duplicates: ledger.duplicates,
+        refused: counts(ledger.refused().map(|(code, n)| (code.code(), n))),
+        dropped: counts(ledger.dropped.iter().map(|(reason, n)| (reason.code(), n))),
+        rejected: counts(ledger.rejected.iter().map(|(reason, n)| (reason.code(), n))),
+        in_doubt: ledger.in_doubt_events,
+    }
+}
+
+fn counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<String, u64> {
+    counts.filter(|(_, n)| *n > 0).map(|(name, n)| (name.into(), n)).collect()
+}
+
+fn shard_group(group: &shard::ShardGroupStatus) -> ShardGroup {
+    ShardGroup {
+        id: group.group.0,
+        epoch: group.epoch.0,
+        last: group.last.0,
+        durable: group.durable.0,
+        committed: group.commit.0,
+        folded: group.folded.0,
+        sessions: group.sessions,
+        overlay_groups: group.overlay_groups,
+        overlay_bytes: group.overlay_bytes,
+    }
+}

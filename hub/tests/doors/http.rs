@@ -1,0 +1,193 @@
+//! The HTTP door, byte by byte.
+
+use super::{House, batch, hello};
+use headwater::codec::Writer;
+use headwater::ids::{CatalogVersion, Pid, Seq};
+use headwater::wire::{
+    Ack, AckLevel, Body, Failure, Frame, Plans, Refused, RefusedCode, Resume, Resumed, Welcome, encode_frame,
+};
+use headwater_hub::options::Secrets;
+use headwater_sql::arrow::ipc::reader::StreamReader;
+use serde_json::json;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn frame<T: Body>(&self) -> T {
+        Frame::read_only(&self.body, 1 << 20).expect("frame").decode().expect("body")
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).expect("json")
+    }
+}
+
+/// One request on a connection of its own; chunked bodies are put together.
+pub async fn request(to: SocketAddr, head: &str, body: &[u8]) -> Reply {
+    let mut stream = TcpStream::connect(to).await.expect("connect");
+    let head = format!("{head} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    // `head` may bring headers of its own after the request line: "POST /x\r\nname: value".
+    let (line, rest) = head.split_once(" HTTP/1.1\r\n").expect("head");
+    let (line, extra) = line.split_once("\r\n").unwrap_or((line, ""));
+    let extra = if extra.is_empty() { String::new() } else { format!("{extra}\r\n") };
+    stream.write_all(format!("{line} HTTP/1.1\r\n{rest}{extra}\r\n").as_bytes()).await.expect("head");
+    let _ = stream.write_all(body).await;
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Reply {
+    let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("headers");
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("status");
+    let body = bytes[end + 4..].to_vec();
+    let body = if head.contains("transfer-encoding: chunked") { unchunk(&body) } else { body };
+    Reply { status, head, body }
+}
+
+fn unchunk(mut rest: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(at) = rest.windows(2).position(|w| w == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&rest[..at]).expect("size"), 16).expect("hex");
+        out.extend_from_slice(&rest[at + 2..at + 2 + size]);
+        rest = &rest[at + 2 + size + 2..];
+    }
+    out
+}
+
+async fn post(house: &House, path: &str, body: &[u8]) -> Reply {
+    request(house.doors.http_address(), &format!("POST {path}"), body).await
+}
+
+async fn get(house: &House, path: &str) -> Reply {
+    request(house.doors.http_address(), &format!("GET {path}"), b"").await
+}
+
+#[tokio::test]
+async fn frames_travel_in_bodies() {
+    let house = House::open(|_| {});
+    house.fake.create_stream("clicks");
+    let welcome: Welcome = post(&house, "/v1/session", &encode_frame(&hello(&["clicks", "no"]))).await.frame();
+    assert_eq!((welcome.streams.len(), welcome.unknown_streams.len()), (1, 1));
+    assert_eq!(welcome.limits.frame_bytes_max, 262_144, "pages get the limits of pages");
+
+    let reply = post(&house, "/v1/batch", &encode_frame(&batch(9))).await;
+    let ack: Ack = reply.frame();
+    assert_eq!((reply.status, ack.seq, ack.level), (200, Seq(9), AckLevel::Durable));
+    assert_eq!(house.fake.batches.lock().expect("lock").as_slice(), [batch(9)]);
+
+    let refused = headwater::wire::BatchFrame { payload: vec![0xad], ..batch(10) };
+    let reply = post(&house, "/v1/batch", &encode_frame(&refused)).await;
+    assert_eq!((reply.status, reply.frame::<Refused>().code), (200, RefusedCode::Malformed));
+
+    let resume = Resume { pid: Pid::new(1, [7; 10]), low_water: Seq(1) };
+    assert_eq!(post(&house, "/v1/resume", &encode_frame(&resume)).await.frame::<Resumed>().floor, Seq(3));
+}
+
+#[tokio::test]
+async fn a_watch_answers_when_the_catalog_is_newer() {
+    let house = House::open(|_| {});
+    let mut body = encode_frame(&hello(&["later"]));
+    body.put_varint(0);
+    let address = house.doors.http_address();
+    let waiting = tokio::spawn(async move { request(address, "POST /v1/watch", &body).await });
+    house.fake.create_stream("later");
+    let plans: Plans = waiting.await.expect("watch").frame();
+    assert_eq!((plans.catalog, plans.streams.len()), (CatalogVersion(1), 1));
+}
+
+#[tokio::test]
+async fn requests_that_are_wrong_are_refused_with_a_failure() {
+    let house = House::open(|options| options.limits.http_frame_bytes_max = 2048);
+    for (path, body, status, code) in [
+        ("/v1/session", vec![1, 2, 3], 400, "malformed"),
+        ("/v1/session", encode_frame(&batch(1)), 400, "malformed"),
+        ("/v1/batch", vec![0; 5000], 413, "too_large"),
+        ("/v1/watch", encode_frame(&hello(&[])), 400, "malformed"),
+    ] {
+        let reply = post(&house, path, &body).await;
+        let failure: Failure = reply.frame();
+        assert_eq!((reply.status, failure.code.as_str()), (status, code), "{path}");
+    }
+    assert_eq!(get(&house, "/v1/batch").await.status, 405);
+    assert_eq!(get(&house, "/nowhere").await.status, 404);
+}
+
+#[tokio::test]
+async fn tokens_guard_everything_but_health() {
+    let house = House::open(|options| options.auth.tokens = Secrets(vec!["secret".into()]));
+    let frame = encode_frame(&batch(1));
+    assert_eq!(post(&house, "/v1/batch", &frame).await.status, 401);
+    assert_eq!(post(&house, "/v1/batch?token=wrong", &frame).await.status, 401);
+    assert_eq!(post(&house, "/v1/batch?token=secret", &frame).await.status, 200);
+    assert_eq!(post(&house, "/v1/batch\r\nauthorization: Bearer secret", &frame).await.status, 200);
+    assert_eq!(post(&house, "/v1/session", &encode_frame(&hello(&[]))).await.status, 401);
+    assert_eq!(post(&house, "/v1/sql", b"rows").await.status, 401);
+    assert_eq!(get(&house, "/metrics").await.status, 401);
+    assert_eq!(get(&house, "/v1/status?token=secret").await.status, 200);
+    assert_eq!(get(&house, "/healthz").await.status, 200);
+    assert_eq!(get(&house, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn sql_answers_in_every_format() {
+    let house = House::open(|_| {});
+    let reply = post(&house, "/v1/sql", b"rows").await;
+    let expected = json!({
+        "columns": [{"name": "n", "type": "bigint"}, {"name": "name", "type": "text"}],
+        "rows": [[1, "a,b"], ["9223372036854775807", null]],
+        "tag": "SELECT 2",
+    });
+    assert_eq!((reply.status, reply.json()), (200, expected));
+    let reply = post(&house, "/v1/sql?format=ndjson", br#"{"sql":"rows"}"#).await;
+    assert_eq!(
+        String::from_utf8_lossy(&reply.body),
+        "{\"n\":1,\"name\":\"a,b\"}\n{\"n\":\"9223372036854775807\",\"name\":null}\n"
+    );
+    let reply = post(&house, "/v1/sql?format=arrow", b"rows").await;
+    let reader = StreamReader::try_new(reply.body.as_slice(), None).expect("arrow");
+    assert_eq!(reader.map(|batch| batch.expect("batch").num_rows()).sum::<usize>(), 2);
+    let reply = post(&house, "/v1/sql\r\naccept: text/csv", b"rows").await;
+    assert_eq!(String::from_utf8_lossy(&reply.body), "n,name\r\n1,\"a,b\"\r\n9223372036854775807,\r\n");
+    assert_eq!(post(&house, "/v1/sql?format=xml", b"rows").await.status, 406);
+    let reply = post(&house, "/v1/sql", b"wrong").await;
+    let error = json!({"error": {"code": "42601", "message": "no", "position": 3, "hint": "try rows"}});
+    assert_eq!((reply.status, reply.json()), (400, error));
+}
+
+#[tokio::test]
+async fn the_hub_tells_about_itself() {
+    let house = House::open(|_| {});
+    post(&house, "/v1/batch", &encode_frame(&batch(1))).await;
+    let metrics = String::from_utf8(get(&house, "/metrics").await.body).expect("text");
+    for line in [
+        "headwater_batches_received_total 1",
+        "headwater_storage_ok 1",
+        "headwater_events_dropped_total{reason=\"late\"} 3",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+    let about = get(&house, "/v1/hub").await.json();
+    assert_eq!(about["fingerprint"], json!(house.doors.fingerprint().to_string()));
+    assert_eq!(get(&house, "/v1/status").await.json()["version"], json!("test"));
+}
+
+#[tokio::test]
+async fn pages_may_call_a_development_hub() {
+    let house = House::open(|_| {});
+    let head = "OPTIONS /v1/batch\r\norigin: https://page.example\r\naccess-control-request-method: POST";
+    let reply = request(house.doors.http_address(), head, b"").await;
+    assert!(reply.head.contains("access-control-allow-origin: *"), "{}", reply.head);
+    let strict = House::open(|options| options.listen.cors_origins = "https://mine.example".parse().expect("list"));
+    let reply = request(strict.doors.http_address(), head, b"").await;
+    assert!(!reply.head.contains("access-control-allow-origin: https://page.example"), "{}", reply.head);
+}
