@@ -9,11 +9,11 @@ use super::column::{State, StateColumn, read_key, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::sketch::key::Key;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::Column;
 use crate::value::{DataType, key};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use hashbrown::HashSet;
 
@@ -30,19 +30,21 @@ pub(super) struct Params {
 
 /// Distinct keys; `None` when full.
 #[derive(Clone)]
-pub(super) struct Set(Option<HashSet<Box<[u8]>>>);
+pub(super) struct Set(Option<HashSet<Key>>);
 
 impl Set {
     fn insert(&mut self, key: &[u8], cap: u32) {
         let Some(keys) = &mut self.0 else { return };
-        keys.get_or_insert_with(key, |key| key.into());
+        if !keys.contains(key) {
+            keys.insert(key.into());
+        }
         if keys.len() > cap as usize {
             self.0 = None;
         }
     }
 
-    fn sorted(keys: &HashSet<Box<[u8]>>) -> Vec<&[u8]> {
-        let mut sorted: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+    fn sorted(keys: &HashSet<Key>) -> Vec<&[u8]> {
+        let mut sorted: Vec<&[u8]> = keys.iter().map(Key::as_bytes).collect();
         sorted.sort_unstable();
         sorted
     }
@@ -68,7 +70,7 @@ impl State for Set {
     fn merge(&mut self, params: &Params, other: &Self) {
         match &other.0 {
             None => self.0 = None,
-            Some(keys) => keys.iter().for_each(|key| self.insert(key, params.cap)),
+            Some(keys) => keys.iter().for_each(|key| self.insert(key.as_bytes(), params.cap)),
         }
     }
 
@@ -93,7 +95,9 @@ impl State for Set {
     }
 
     fn heap_bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |keys| keys.capacity() * 17 + keys.iter().map(|k| k.len()).sum::<usize>())
+        self.0
+            .as_ref()
+            .map_or(0, |keys| keys.capacity() * 25 + keys.iter().map(Key::heap_bytes).sum::<usize>())
     }
 
     #[cfg(feature = "finish")]

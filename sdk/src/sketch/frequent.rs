@@ -9,14 +9,14 @@
 //! After Agarwal et al., "Mergeable summaries", 2012; the purge of a whole half follows Anderson et al.,
 //! IMC 2017 (as in Apache DataSketches). Bytes: `FORMAT.md`, "States".
 
-use alloc::boxed::Box;
+use super::key::Key;
 use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 /// Counters by key.
 #[derive(Clone, Debug, Default)]
 pub struct Frequent {
-    counts: HashMap<Box<[u8]>, u64>,
+    counts: HashMap<Key, u64>,
     error: u64,
     lost: u64,
 }
@@ -41,7 +41,7 @@ impl Frequent {
 
     /// Merges another state.
     pub fn merge(&mut self, other: &Self, keep: usize) {
-        other.counts.iter().for_each(|(key, &weight)| self.raise(key, weight));
+        other.counts.iter().for_each(|(key, &weight)| self.raise(key.as_bytes(), weight));
         self.error = self.error.saturating_add(other.error);
         self.lost = self.lost.saturating_add(other.lost);
         self.purge(keep);
@@ -65,7 +65,7 @@ impl Frequent {
 
     /// A state from its parts, or `None` when no history of adds and merges gives them: each unit of error
     /// takes more than `keep` of weight.
-    pub fn from_parts(counts: HashMap<Box<[u8]>, u64>, error: u64, lost: u64, keep: usize) -> Option<Self> {
+    pub fn from_parts(counts: HashMap<Key, u64>, error: u64, lost: u64, keep: usize) -> Option<Self> {
         let least = u128::from(error) * (keep as u128 + 1);
         let possible = (lost == u64::MAX || u128::from(lost) >= least)
             && (lost == 0) == (error == 0)
@@ -86,7 +86,7 @@ impl Frequent {
 
     /// Counters, ascending by key.
     pub fn by_key(&self) -> Vec<(&[u8], u64)> {
-        let mut all: Vec<_> = self.counts.iter().map(|(key, &count)| (key.as_ref(), count)).collect();
+        let mut all: Vec<_> = self.counts.iter().map(|(key, &count)| (key.as_bytes(), count)).collect();
         all.sort_unstable();
         all
     }
@@ -101,7 +101,7 @@ impl Frequent {
 
     /// Heap bytes held, roughly.
     pub fn heap_bytes(&self) -> usize {
-        self.counts.capacity() * 25 + self.counts.keys().map(|k| k.len()).sum::<usize>()
+        self.counts.capacity() * 33 + self.counts.keys().map(Key::heap_bytes).sum::<usize>()
     }
 }
 

@@ -10,6 +10,8 @@ pub mod exact;
 #[cfg(feature = "sketches")]
 pub mod frequent;
 pub mod hll;
+#[cfg(feature = "sketches")]
+pub mod key;
 pub(crate) mod math;
 #[cfg(feature = "sketches")]
 pub mod tdigest;
