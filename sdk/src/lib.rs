@@ -8,6 +8,8 @@
 extern crate alloc;
 
 pub mod aggregate;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod clock;
 pub mod codec;
 pub mod emit;

@@ -225,6 +225,24 @@ fn to_text(x: Cell<'_>, from: &DataType, single: bool, out: &mut Vec<u8>) -> Res
     Ok(())
 }
 
+/// A value as a cast to text writes it; `None` for NULL and nested values.
+#[cfg(feature = "client")]
+pub(crate) fn value_text(value: &crate::value::Value, data_type: &DataType) -> Option<alloc::string::String> {
+    use crate::value::Value;
+    let cell = match value {
+        Value::Text(v) => return Some(v.clone()),
+        Value::Bool(v) => Cell::Bool(*v),
+        Value::Int(v) => Cell::Int(*v),
+        Value::Float(v) => Cell::Float(*v),
+        Value::Decimal(v) => Cell::Decimal(*v),
+        Value::Bytes(v) => Cell::Bytes(v),
+        _ => return None,
+    };
+    let mut text = Vec::new();
+    to_text(cell, data_type, *data_type == DataType::Float32, &mut text).ok()?;
+    alloc::string::String::from_utf8(text).ok()
+}
+
 pub(super) fn put_hex(byte: u8, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);

@@ -20,6 +20,8 @@ mod text;
 mod time;
 mod time_text;
 
+#[cfg(feature = "client")]
+pub(crate) use cast::value_text;
 pub(crate) use cast::{cast_is_defined, float_to_int, narrow, parse_uuid};
 pub(crate) use decimal::{parse_decimal, rescale};
 pub(crate) use number::float_to_decimal;

@@ -12,6 +12,8 @@ pub struct OutboxLedger {
     pub frozen_batches: u64,
     /// Their events.
     pub frozen_events: u64,
+    /// Events of batches adopted from a process before; they are in `frozen_events` too.
+    pub adopted_events: u64,
     /// Batches acked at the level they waited for.
     pub acked_batches: u64,
     /// Their events.

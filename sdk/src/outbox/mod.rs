@@ -121,6 +121,7 @@ impl Outbox {
             outbox.bytes += batch.bytes as u64;
             outbox.ledger.frozen_batches += 1;
             outbox.ledger.frozen_events += batch.events;
+            outbox.ledger.adopted_events += batch.events;
         }
         outbox.renew_if_drained(fresh);
         outbox

@@ -25,7 +25,7 @@ impl Backoff {
         let full =
             self.min.saturating_mul(1u32.checked_shl(attempt.min(31)).unwrap_or(u32::MAX)).min(self.max);
         let half = full.as_micros() as u64 / 2;
-        Duration::from_micros(half + (u128::from(half) * u128::from(random) >> 16) as u64)
+        Duration::from_micros(half + ((u128::from(half) * u128::from(random)) >> 16) as u64)
     }
 }
 

@@ -194,6 +194,11 @@ impl ClientSession {
         self.clock.now(now)
     }
 
+    /// What to add to a local time to get the hub's.
+    pub fn clock_offset(&self) -> i64 {
+        self.clock.offset()
+    }
+
     /// True between Welcome and the end of the connection.
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Open | State::Resuming { .. })

@@ -77,6 +77,9 @@ impl Rng {
     }
 }
 
+/// Frames to the hub, frames back.
+type ControlStream = (VecDeque<Vec<u8>>, VecDeque<Vec<u8>>);
+
 struct World {
     rng: Rng,
     now: Micros,
@@ -90,7 +93,7 @@ struct World {
     to_hub: Vec<Vec<u8>>,
     answers: Vec<Vec<u8>>,
     /// The control stream of the present connection, in order.
-    control: Option<(VecDeque<Vec<u8>>, VecDeque<Vec<u8>>)>,
+    control: Option<ControlStream>,
     frozen: BTreeSet<Vec<u8>>,
     /// Frozen, and not in the spool when the process crashed.
     exposed: BTreeSet<Vec<u8>>,
@@ -291,10 +294,10 @@ impl World {
         if self.faults.loss && self.rng.chance(10) {
             self.answers.push(bytes.clone());
         }
-        self.to_client(&bytes);
+        self.answer_client(&bytes);
     }
 
-    fn to_client(&mut self, bytes: &[u8]) {
+    fn answer_client(&mut self, bytes: &[u8]) {
         let frame = Frame::read_only(bytes, 1 << 20).expect("hub frame");
         if frame.kind == FrameKind::Ack {
             let ack: Ack = frame.decode().expect("ack");
@@ -310,7 +313,7 @@ impl World {
         if let Some(bytes) = out.pop_front() {
             back.extend(self.hub.handle(wall, &bytes));
         } else if let Some(bytes) = back.pop_front() {
-            self.to_client(&bytes);
+            self.answer_client(&bytes);
         }
     }
 

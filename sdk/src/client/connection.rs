@@ -1,0 +1,272 @@
+//! One QUIC connection: dialing, its control stream, its batch streams. Moves bytes, decides nothing.
+//!
+//! Owns: quinn. Must not know: the protocol beyond where frames begin and end.
+//! Invariants: every task lives in the connection's own `JoinSet` and ends with it; frames of an earlier
+//! connection are told from later ones by their generation.
+
+use super::error::ConnectError;
+use super::options::ConnectOptions;
+use crate::limits::TransportLimits;
+use crate::outbox::BatchId;
+use crate::wire::{FrameDecoder, FrameKind};
+use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Frames and endings on their way to the driver. Small: the driver is never far behind, and a full queue
+/// makes QUIC's flow control hold the hub back.
+pub(super) const NET_QUEUE: usize = 64;
+/// Control frames on their way to the hub: Hellos, one Resume, clock requests.
+const CONTROL_QUEUE: usize = 64;
+
+/// What a connection tells the driver.
+#[derive(Debug)]
+pub(super) enum Net {
+    /// The handshake is done, or failed.
+    Dialed(Result<Connection, ConnectError>),
+    /// A frame arrived: kind and body.
+    Frame(FrameKind, Vec<u8>),
+    /// No more answers come for a batch.
+    BatchEnded(BatchId),
+    /// The control stream or the connection ended.
+    Closed(ConnectError),
+}
+
+/// Which connection said it.
+pub(super) type Tagged = (u64, Net);
+
+/// Makes connections to the addresses of the options, in turn.
+pub(super) struct Dialer {
+    addresses: Vec<String>,
+    next: usize,
+    config: quinn::ClientConfig,
+    v4: Option<Endpoint>,
+    v6: Option<Endpoint>,
+}
+
+impl Dialer {
+    pub fn new(options: &ConnectOptions) -> Result<Self, ConnectError> {
+        if options.addresses.is_empty() {
+            return Err(ConnectError::Options("no address".into()));
+        }
+        for address in &options.addresses {
+            host_of(address)?;
+        }
+        let mut config = quinn::ClientConfig::new(Arc::new(super::tls::client_crypto(&options.trust)?));
+        config.transport_config(Arc::new(transport(&options.transport)));
+        Ok(Self { addresses: options.addresses.clone(), next: 0, config, v4: None, v6: None })
+    }
+
+    /// Connects to the next address, in a task of its own.
+    pub async fn dial(
+        &mut self,
+    ) -> Result<impl Future<Output = Result<Connection, ConnectError>> + use<>, ConnectError> {
+        let turn = self.next;
+        self.next = self.next.wrapping_add(1);
+        let address = &self.addresses[turn % self.addresses.len()];
+        let host = host_of(address)?.to_owned();
+        let found: Vec<SocketAddr> = match tokio::net::lookup_host(address).await {
+            Ok(found) => found.collect(),
+            Err(error) => return Err(ConnectError::Resolve { host, message: error.to_string() }),
+        };
+        // After each full round the next of a host's addresses has its turn.
+        let Some(target) = found.get(turn / self.addresses.len() % found.len().max(1)).copied() else {
+            return Err(ConnectError::Resolve { host, message: "no address".into() });
+        };
+        let config = self.config.clone();
+        let connecting = self.endpoint(target)?.connect_with(config, target, &host);
+        Ok(async move {
+            let connecting = connecting.map_err(|error| ConnectError::Options(error.to_string()))?;
+            connecting.await.map_err(|error| connect_error(&error))
+        })
+    }
+
+    fn endpoint(&mut self, target: SocketAddr) -> Result<&Endpoint, ConnectError> {
+        let (slot, local): (_, SocketAddr) = match target {
+            SocketAddr::V4(_) => (&mut self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
+            SocketAddr::V6(_) => (&mut self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
+        };
+        if slot.is_none() {
+            *slot = Some(Endpoint::client(local).map_err(|error| ConnectError::Socket(error.to_string()))?);
+        }
+        slot.as_ref().ok_or(ConnectError::Closed)
+    }
+
+    /// Waits until all connections have said goodbye.
+    pub async fn finish(&self) {
+        for endpoint in [&self.v4, &self.v6].into_iter().flatten() {
+            endpoint.wait_idle().await;
+        }
+    }
+}
+
+fn host_of(address: &str) -> Result<&str, ConnectError> {
+    let parts =
+        address.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let (host, _) = parts.ok_or_else(|| ConnectError::Options(format!("{address} is not host:port")))?;
+    Ok(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
+fn transport(limits: &TransportLimits) -> TransportConfig {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(limits.streams_bidi_max))
+        .max_concurrent_uni_streams(VarInt::from_u32(limits.streams_uni_max))
+        .stream_receive_window(VarInt::from_u32(limits.stream_window_bytes))
+        .receive_window(VarInt::from_u32(limits.connection_window_bytes))
+        .send_window(u64::from(limits.connection_window_bytes))
+        .datagram_receive_buffer_size(None)
+        .max_idle_timeout(limits.idle_timeout.try_into().ok())
+        .keep_alive_interval(Some(limits.keep_alive));
+    config
+}
+
+fn connect_error(error: &ConnectionError) -> ConnectError {
+    // TLS alerts 42 to 49 and 113 to 116 say that a certificate was not accepted (RFC 8446, 6.2); QUIC
+    // carries them in codes 0x100 to 0x1ff.
+    let alert = match error {
+        ConnectionError::TransportError(error) => u64::from(error.code),
+        ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
+        ConnectionError::TimedOut => return ConnectError::TimedOut,
+        _ => 0,
+    };
+    match alert {
+        0x12a..=0x131 | 0x171..=0x174 => ConnectError::Untrusted(error.to_string()),
+        _ => ConnectError::Unreachable(error.to_string()),
+    }
+}
+
+/// An established connection and its tasks.
+pub(super) struct Live {
+    pub generation: u64,
+    pub connection: Connection,
+    control: mpsc::Sender<Vec<u8>>,
+    tasks: JoinSet<()>,
+    net: mpsc::Sender<Tagged>,
+    frame_bytes_max: usize,
+}
+
+impl Live {
+    /// Opens the control stream; its frames and its end go to `net`.
+    pub fn start(
+        generation: u64,
+        connection: Connection,
+        net: mpsc::Sender<Tagged>,
+        frame_bytes_max: usize,
+    ) -> Self {
+        let (control, frames) = mpsc::channel(CONTROL_QUEUE);
+        let mut tasks = JoinSet::new();
+        let reports = Reports { generation, net: net.clone() };
+        tasks.spawn(run_control(connection.clone(), frames, reports, frame_bytes_max));
+        Self { generation, connection, control, tasks, net, frame_bytes_max }
+    }
+
+    /// Queues a control frame; `false` when the peer has stopped reading for so long that the queue is full.
+    pub fn send_control(&mut self, frame: Vec<u8>) -> bool {
+        self.control.try_send(frame).is_ok()
+    }
+
+    /// Sends a batch on a stream of its own.
+    pub fn send_batch(&mut self, id: BatchId, frame: Vec<u8>) {
+        // Finished tasks are collected here, so that the set holds no more than what is in flight.
+        while self.tasks.try_join_next().is_some() {}
+        let reports = Reports { generation: self.generation, net: self.net.clone() };
+        self.tasks.spawn(run_batch(self.connection.clone(), id, frame, reports, self.frame_bytes_max));
+    }
+
+    /// Ends the connection and its tasks.
+    pub fn close(mut self) {
+        self.tasks.abort_all();
+        self.connection.close(VarInt::from_u32(0), b"bye");
+    }
+}
+
+/// Where a task reports to.
+struct Reports {
+    generation: u64,
+    net: mpsc::Sender<Tagged>,
+}
+
+impl Reports {
+    /// `false` once the driver is gone.
+    async fn send(&self, net: Net) -> bool {
+        self.net.send((self.generation, net)).await.is_ok()
+    }
+}
+
+async fn run_control(
+    connection: Connection,
+    frames: mpsc::Receiver<Vec<u8>>,
+    reports: Reports,
+    frame_bytes_max: usize,
+) {
+    let error = match connection.open_bi().await {
+        Ok((send, recv)) => {
+            let mut decoder = FrameDecoder::new(frame_bytes_max);
+            tokio::select! {
+                error = write_control(send, frames) => error,
+                error = read_frames(recv, &mut decoder, &reports) => {
+                    // The hub's reason for closing says more than the stream's end.
+                    let reason = connection.close_reason().map(|reason| connect_error(&reason));
+                    reason.unwrap_or(ConnectError::Unreachable(error))
+                }
+            }
+        }
+        Err(error) => connect_error(&error),
+    };
+    reports.send(Net::Closed(error)).await;
+}
+
+async fn write_control(mut send: SendStream, mut frames: mpsc::Receiver<Vec<u8>>) -> ConnectError {
+    while let Some(frame) = frames.recv().await {
+        if let Err(error) = send.write_all(&frame).await {
+            return ConnectError::Unreachable(error.to_string());
+        }
+    }
+    let _ = send.finish();
+    ConnectError::Closed
+}
+
+async fn run_batch(
+    connection: Connection,
+    id: BatchId,
+    frame: Vec<u8>,
+    reports: Reports,
+    frame_bytes_max: usize,
+) {
+    if let Ok((mut send, recv)) = connection.open_bi().await
+        && send.write_all(&frame).await.is_ok()
+        && send.finish().is_ok()
+    {
+        drop(frame);
+        read_frames(recv, &mut FrameDecoder::new(frame_bytes_max), &reports).await;
+    }
+    reports.send(Net::BatchEnded(id)).await;
+}
+
+/// Reports frames until the stream ends; returns why it did.
+async fn read_frames(mut recv: RecvStream, decoder: &mut FrameDecoder, reports: &Reports) -> String {
+    loop {
+        match decoder.next_frame() {
+            Ok(Some(frame)) => {
+                let net = Net::Frame(frame.kind, frame.body.to_vec());
+                if !reports.send(net).await {
+                    return "the client is gone".into();
+                }
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => return error.to_string(),
+        }
+        match recv.read_chunk(READ_BYTES, true).await {
+            Ok(Some(chunk)) => decoder.push(&chunk.bytes),
+            Ok(None) => return "the hub ended the stream".into(),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+/// Bytes taken from a stream at a time.
+pub(super) const READ_BYTES: usize = 64 * 1024;

@@ -1,0 +1,143 @@
+//! What can go wrong, one small enum per operation.
+
+use crate::outbox::SpoolError;
+use crate::session::SessionError;
+use crate::wire::Failure;
+use thiserror::Error;
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The options do not fit together, or name no hub.
+    #[error("invalid options: {0}")]
+    Options(String),
+    /// A host has no address.
+    #[error("cannot resolve {host}: {message}")]
+    Resolve {
+        /// The host.
+        host: String,
+        /// Why.
+        message: String,
+    },
+    /// No socket can be opened here.
+    #[error("cannot open a socket: {0}")]
+    Socket(String),
+    /// The TLS settings cannot be used.
+    #[error("cannot use the tls settings: {0}")]
+    Tls(String),
+    /// The hub's certificate is not trusted.
+    #[error("the hub's certificate is not trusted: {0}")]
+    Untrusted(String),
+    /// The hub could not be reached, or the connection broke.
+    #[error("cannot reach the hub: {0}")]
+    Unreachable(String),
+    /// The hub did not answer in time.
+    #[error("no answer from the hub within the time given")]
+    TimedOut,
+    /// The hub refused the session or broke the protocol.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The disk spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl ConnectError {
+    /// The stable code of this error.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Options(_) => "options",
+            Self::Resolve { .. } => "resolve",
+            Self::Socket(_) => "socket",
+            Self::Tls(_) => "tls",
+            Self::Untrusted(_) => "untrusted",
+            Self::Unreachable(_) => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Session(error) => error.code(),
+            Self::Spool(error) => error.code(),
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Why a flush did not end with everything safe.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum FlushError {
+    /// Something was given up while waiting: dropped, refused or in doubt. The rest is safe.
+    #[error("{dropped} events were dropped and {in_doubt} are in doubt")]
+    Lost {
+        /// Events dropped.
+        dropped: u64,
+        /// Events in doubt.
+        in_doubt: u64,
+    },
+    /// Events wait for streams that the hub does not have.
+    #[error("no such stream: {}", .0.join(", "))]
+    UnknownStreams(Vec<String>),
+    /// The client was closed before it was done.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl FlushError {
+    /// The stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Lost { .. } => "lost",
+            Self::UnknownStreams(_) => "unknown_stream",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// The hub refused or failed the statement.
+    #[error("{} ({})", .0.message, .0.code)]
+    Failed(Failure),
+    /// The answer is larger than the client takes.
+    #[error("answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The hub's answer makes no sense.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
+    /// A row does not fit the type asked for.
+    #[error("row {row}: {message}")]
+    Row {
+        /// Which, from 0.
+        row: usize,
+        /// Why.
+        message: String,
+    },
+    /// There is no connection, or it broke. The statement may have been executed.
+    #[error("no connection to the hub: {0}")]
+    Disconnected(String),
+    /// No answer in time. The statement may have been executed.
+    #[error("no answer within the time given")]
+    TimedOut,
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl QueryError {
+    /// The stable code of this error; SQLSTATE when the hub gave one.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Failed(failure) => &failure.code,
+            Self::TooLarge(_) => "too_large",
+            Self::Malformed(_) => "malformed",
+            Self::Row { .. } => "row",
+            Self::Disconnected(_) => "disconnected",
+            Self::TimedOut => "timed_out",
+            Self::Closed => "closed",
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Flushing: when partials become batches, and who waits for them.
+
+use super::driver::{Driver, after};
+use super::error::FlushError;
+use super::lock;
+use super::producer::Stream;
+use crate::ids::Micros;
+use crate::outbox::BatchId;
+use crate::wire::AckLevel;
+use crate::wire::batch::{DropReason, SectionInput, encode_payloads};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// Somebody waits until everything emitted before is safe.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    level: AckLevel,
+    done: oneshot::Sender<Result<(), FlushError>>,
+    /// The last batch it waits for; `None` until everything before it is frozen.
+    upto: Option<BatchId>,
+    /// Events lost and in doubt when it began.
+    before: Option<(u64, u64)>,
+}
+
+impl Barrier {
+    pub fn new(level: AckLevel, done: oneshot::Sender<Result<(), FlushError>>) -> Self {
+        Self { level, done, upto: None, before: None }
+    }
+
+    pub fn answer(self, result: Result<(), FlushError>) {
+        // Whoever waited may have given up.
+        let _ = self.done.send(result);
+    }
+}
+
+/// Freezes what is due: for a barrier, because it is old or large, or because memory is short.
+pub(super) fn run_due(driver: &mut Driver) {
+    let now = driver.now();
+    let wanted = driver.barriers.iter().any(|barrier| barrier.upto.is_none());
+    let full = driver.shared.gate.full.load(Ordering::Relaxed);
+    let due = driver.flush_due.is_some_and(|due| due <= now) || full;
+    if wanted && driver.session.has_room() && is_ready(driver) {
+        freeze_for_barriers(driver);
+    } else if due && driver.session.is_hungry(now) {
+        let found = collect(driver).found;
+        if !found {
+            driver.shared.gate.clock.stop_ticking();
+        }
+        driver.flush_due = found.then(|| after(now, driver.options.flush.age_max));
+    } else if due {
+        hold(driver, now);
+    }
+}
+
+/// Partials cannot leave now: they go on merging (C1), until a spool should have them or memory runs out.
+fn hold(driver: &mut Driver, now: Micros) {
+    let options = driver.options.flush;
+    if driver.spool_due.is_none() {
+        driver.spool_due = Some(after(now, options.spool_age_max));
+    }
+    if driver.spool_due.is_some_and(|due| due > now) {
+        return;
+    }
+    driver.spool_due = Some(after(now, options.spool_age_max));
+    let bytes: usize = driver.streams.iter().map(|stream| stream.heap_bytes()).sum();
+    let short = bytes > options.rollup_bytes_max;
+    let persistent = driver.options.spool.is_some();
+    if (short || persistent) && driver.session.has_room() {
+        collect(driver);
+    } else {
+        driver.shared.gate.pressed.store(short, Ordering::Relaxed);
+    }
+}
+
+/// True when every stream's events can be rolled up, or the hub has said that it has no such stream.
+fn is_ready(driver: &Driver) -> bool {
+    let is_answered = |stream: &Arc<Stream>| {
+        stream.schema().is_some() || driver.unknown_streams.contains(&stream.name) || stream.held().1 == 0
+    };
+    driver.streams.iter().all(is_answered)
+}
+
+fn freeze_for_barriers(driver: &mut Driver) {
+    let before = collect(driver).before;
+    let last = driver.session.last_id();
+    let unknown: Vec<String> = unknown_streams(driver);
+    for mut barrier in std::mem::take(&mut driver.barriers) {
+        if barrier.upto.is_some() {
+            driver.barriers.push(barrier);
+        } else if unknown.is_empty() {
+            barrier.upto = Some(last);
+            barrier.before = Some(before);
+            driver.session.require(last, barrier.level);
+            driver.barriers.push(barrier);
+        } else {
+            barrier.answer(Err(FlushError::UnknownStreams(unknown.clone())));
+        }
+    }
+}
+
+/// Streams with waiting events that the hub says it does not have.
+fn unknown_streams(driver: &Driver) -> Vec<String> {
+    let is_unknown =
+        |stream: &&Arc<Stream>| driver.unknown_streams.contains(&stream.name) && stream.held().1 > 0;
+    driver.streams.iter().filter(is_unknown).map(|stream| stream.name.clone()).collect()
+}
+
+/// Answers the barriers whose batches are safe or given up.
+pub(super) fn release_barriers(driver: &mut Driver) {
+    if driver.barriers.is_empty() {
+        return;
+    }
+    let ledger = driver.session.ledger();
+    let after = (ledger.dropped.total(), ledger.in_doubt_events);
+    for barrier in std::mem::take(&mut driver.barriers) {
+        let reached = barrier.upto.is_some_and(|upto| driver.session.has_reached(upto, barrier.level));
+        if !reached {
+            driver.barriers.push(barrier);
+            continue;
+        }
+        let (dropped, in_doubt) =
+            barrier.before.map_or((0, 0), |before| (after.0 - before.0, after.1 - before.1));
+        let lost = dropped + in_doubt > 0;
+        barrier.answer(if lost { Err(FlushError::Lost { dropped, in_doubt }) } else { Ok(()) });
+    }
+}
+
+/// What a collection found.
+pub(super) struct Collected {
+    /// False when there was nothing to freeze.
+    pub found: bool,
+    /// Events lost and in doubt so far, those that emitters refused included: the caller of `emit` knows them.
+    pub before: (u64, u64),
+}
+
+/// Takes what all emitters gathered and freezes it.
+pub(super) fn collect(driver: &mut Driver) -> Collected {
+    let now = driver.now();
+    driver.shared.gate.full.store(false, Ordering::Relaxed);
+    driver.shared.gate.pressed.store(false, Ordering::Relaxed);
+    driver.spool_due = None;
+    let drained: Vec<_> = driver.streams.iter().map(|stream| stream.drain()).collect();
+    for drained in &drained {
+        drained.dropped.iter().for_each(|(reason, events)| driver.session.count_dropped(reason, events));
+    }
+    let ledger = driver.session.ledger();
+    let before = (ledger.dropped.total(), ledger.in_doubt_events);
+    let mut report = driver.session.take_delta();
+    report.events = drained.iter().map(|drained| drained.events).sum();
+    let partials = drained.iter().flat_map(|drained| &drained.partials);
+    let sections: Vec<_> = partials
+        .map(|p| SectionInput {
+            view: p.view,
+            version: p.version,
+            events: p.events,
+            rejected: p.rejected.clone(),
+            partials: &p.table,
+        })
+        .collect();
+    sections.iter().for_each(|section| lock(&driver.shared.status).rejected.merge(&section.rejected));
+    let batches = encode_payloads(&report, &sections, &driver.session.batch_limits());
+    driver.session.count_dropped(DropReason::Oversized, batches.oversized_groups);
+    let found = report.events > 0 || !sections.is_empty();
+    for payload in batches.payloads {
+        driver.session.freeze(now, payload.bytes, payload.events);
+    }
+    Collected { found, before }
+}

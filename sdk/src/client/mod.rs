@@ -1,0 +1,371 @@
+//! The native client: events by serde in, states over QUIC out, SQL answers back.
+//!
+//! Owns: sockets, tasks, the clock, the disk spool; it drives the pure [`crate::session`]. Must not know: how
+//! states are made or what batches mean.
+//! Invariants: one task owns the session; handles only talk to it; every task ends with the client.
+//!
+//! ```no_run
+//! use headwater::client::{Client, ConnectOptions};
+//! use headwater::wire::AckLevel;
+//!
+//! #[derive(serde::Serialize)]
+//! struct PageView<'a> {
+//!     url: &'a str,
+//!     latency_ms: f64,
+//! }
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect(ConnectOptions::new("hub.example.com:7400")).await?;
+//! let pageviews = client.stream("pageviews");
+//! pageviews.emit(&PageView { url: "/", latency_ms: 12.5 })?;
+//! client.flush(AckLevel::Durable).await?;
+//! let top: Vec<(String, i64)> = client.query_as("SELECT url, count FROM by_url").await?;
+//! client.close().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod blocking;
+mod coarse;
+mod connection;
+mod driver;
+mod error;
+mod flush;
+mod options;
+mod producer;
+mod query;
+mod spool;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod waiting;
+
+pub use blocking::BlockingClient;
+pub use error::{ConnectError, FlushError, QueryError};
+pub use options::{ConnectOptions, Fingerprint, FingerprintError, Trust};
+pub use producer::{EmitError, Emitter};
+pub use query::Rows;
+pub use spool::DiskSpool;
+pub use stats::Stats;
+pub use tls::{ALPN, fingerprint};
+
+use crate::ids::{Micros, Pid};
+use crate::outbox::{OutboxLedger, Saved, Spool, SpoolError};
+use crate::schema::StreamSchema;
+use crate::session::{ClientSession, SessionOptions};
+use crate::wire::batch::DropCounts;
+use crate::wire::{AckLevel, Query};
+use connection::Dialer;
+use driver::{Driver, SharedSpool};
+use producer::{Gate, Stream};
+use quinn::Connection;
+use serde::de::DeserializeOwned;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Commands on their way to the driver: flushes of as many tasks at once.
+const COMMAND_QUEUE: usize = 64;
+
+/// What handles ask of the driver.
+#[derive(Debug)]
+enum Command {
+    Flush { level: AckLevel, done: oneshot::Sender<Result<(), FlushError>> },
+}
+
+/// Where the client stands with its hub.
+#[derive(Clone, Debug)]
+enum Link {
+    /// No attempt has ended yet.
+    Starting,
+    /// A session is open.
+    Up(Connection),
+    /// None is; why the last attempt or connection failed.
+    Down(ConnectError),
+}
+
+/// What the driver and the handles share.
+#[derive(Debug)]
+struct Shared {
+    gate: Arc<Gate>,
+    streams: Mutex<Vec<Arc<Stream>>>,
+    status: Mutex<Status>,
+    link: watch::Sender<Link>,
+    plans_changed: Notify,
+}
+
+/// What the driver publishes.
+#[derive(Debug, Default)]
+struct Status {
+    outbox: OutboxLedger,
+    pid: Pid,
+    is_connected: bool,
+    rejected: DropCounts,
+    spool_error: Option<SpoolError>,
+}
+
+impl Shared {
+    fn set_connected(&self, connection: Option<Connection>) {
+        self.link.send_if_modified(|link| match (connection, &link) {
+            (Some(connection), _) => {
+                *link = Link::Up(connection);
+                true
+            }
+            (None, Link::Up(_)) => {
+                *link = Link::Down(ConnectError::Unreachable("the connection ended".into()));
+                true
+            }
+            (None, _) => false,
+        });
+    }
+
+    fn set_failed(&self, error: ConnectError) {
+        self.link.send_replace(Link::Down(error));
+    }
+}
+
+/// What all handles of one client hold; dropping the last one ends the driver.
+#[derive(Debug)]
+struct Handle {
+    shared: Arc<Shared>,
+    options: ConnectOptions,
+    commands: mpsc::Sender<Command>,
+    cancel: CancellationToken,
+    driver: Mutex<Option<JoinHandle<CloseReport>>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // The driver still sends what it can within the close timeout, if the runtime lives that long.
+        self.cancel.cancel();
+    }
+}
+
+/// What was left when a client was closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CloseReport {
+    /// Batches not acked.
+    pub left_batches: u64,
+    /// Their events.
+    pub left_events: u64,
+    /// True when those are in the disk spool and the next process sends them; false when they are lost.
+    pub is_spooled: bool,
+    /// Events that never met a plan: their stream does not exist, or no hub was reached.
+    pub lost_events: u64,
+}
+
+/// A connection to a cluster: cheap to clone, safe to share.
+#[derive(Clone, Debug)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+impl Client {
+    /// Connects, inside a tokio runtime. With [`ConnectOptions::lazy`] it returns at once.
+    ///
+    /// # Errors
+    /// The options cannot be used, the spool is in use or damaged, or no session was opened within
+    /// `connect_timeout`: then the reason of the last attempt.
+    pub async fn connect(options: ConnectOptions) -> Result<Self, ConnectError> {
+        let client = Self::start(options).await?;
+        if !client.handle.options.lazy {
+            client.connected().await?;
+        }
+        Ok(client)
+    }
+
+    /// Connects from a plain thread, with a runtime of its own.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_blocking(options: ConnectOptions) -> Result<BlockingClient, ConnectError> {
+        BlockingClient::connect(options)
+    }
+
+    async fn start(options: ConnectOptions) -> Result<Self, ConnectError> {
+        let dialer = Dialer::new(&options)?;
+        let (spool, saved) = open_spool(&options).await?;
+        let start = Instant::now();
+        let wall = wall_clock();
+        let gate = Arc::new(Gate {
+            clock: coarse::CoarseClock::new(start, wall.0),
+            wake: Notify::new(),
+            pressed: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            waiting_bytes_max: options.flush.waiting_bytes_max,
+            groups_max: options.flush.groups_max,
+        });
+        let session =
+            ClientSession::new(session_options(&options), random(), Micros(0), wall, saved.as_ref());
+        let shared = Arc::new(Shared {
+            gate,
+            streams: Mutex::default(),
+            status: Mutex::default(),
+            link: watch::channel(Link::Starting).0,
+            plans_changed: Notify::new(),
+        });
+        let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+        let cancel = CancellationToken::new();
+        let driver = Driver::new(session, shared.clone(), options.clone(), dialer, inbox, spool);
+        let driver = Mutex::new(Some(tokio::spawn(driver.run(cancel.clone()))));
+        Ok(Self { handle: Arc::new(Handle { shared, options, commands, cancel, driver }) })
+    }
+
+    /// Waits for an open session.
+    async fn connected(&self) -> Result<Connection, ConnectError> {
+        let mut link = self.handle.shared.link.subscribe();
+        let wait = async {
+            let up =
+                link.wait_for(|link| matches!(link, Link::Up(_) | Link::Down(ConnectError::Closed))).await;
+            match up.as_deref() {
+                Ok(Link::Up(connection)) => Ok(connection.clone()),
+                _ => Err(ConnectError::Closed),
+            }
+        };
+        match tokio::time::timeout(self.handle.options.connect_timeout, wait).await {
+            Ok(result) => result,
+            Err(_) => Err(match &*self.handle.shared.link.borrow() {
+                Link::Down(error) => error.clone(),
+                _ => ConnectError::TimedOut,
+            }),
+        }
+    }
+
+    /// An emitter for a stream. It may be used at once: events wait, within bounds, until the hub has sent the
+    /// stream's schema and plans.
+    pub fn stream(&self, name: &str) -> Emitter {
+        let shared = &self.handle.shared;
+        let mut streams = lock(&shared.streams);
+        let stream = match streams.iter().find(|stream| stream.name == name) {
+            Some(stream) => stream.clone(),
+            None => {
+                streams.push(Arc::new(Stream::new(name, shared.gate.clone())));
+                shared.gate.wake.notify_one();
+                streams[streams.len() - 1].clone()
+            }
+        };
+        drop(streams);
+        Emitter::new(stream, self.handle.clone())
+    }
+
+    /// Waits until the hub has sent a stream's schema; for column batches, which need it.
+    ///
+    /// # Errors
+    /// Not within `connect_timeout`: the stream does not exist, or there is no hub.
+    pub async fn schema(&self, stream: &str) -> Result<StreamSchema, ConnectError> {
+        let emitter = self.stream(stream);
+        let wait = async {
+            loop {
+                let changed = self.handle.shared.plans_changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if let Some(schema) = emitter.schema() {
+                    return schema;
+                }
+                changed.await;
+            }
+        };
+        let timeout = self.handle.options.connect_timeout;
+        tokio::time::timeout(timeout, wait).await.map_err(|_| ConnectError::TimedOut)
+    }
+
+    /// Waits until everything emitted before the call, by any thread, is safe at `level` (or the strongest level
+    /// the hub gives); a query then sees it. Waits as long as it takes: wrap it in a timeout to give up.
+    ///
+    /// # Errors
+    /// Something was dropped or is in doubt, events wait for a stream that does not exist, or the client was closed.
+    pub async fn flush(&self, level: AckLevel) -> Result<(), FlushError> {
+        let (done, wait) = oneshot::channel();
+        let sent = self.handle.commands.send(Command::Flush { level, done }).await;
+        sent.map_err(|_| FlushError::Closed)?;
+        wait.await.unwrap_or(Err(FlushError::Closed))
+    }
+
+    /// Runs one SQL statement.
+    ///
+    /// # Errors
+    /// The hub refused it (with SQLSTATE and position), or there is no hub within `query_timeout`.
+    pub async fn query(&self, sql: &str) -> Result<Rows, QueryError> {
+        let options = &self.handle.options;
+        let query = Query { sql: sql.into(), read_level: options.read_level, token: options.token.clone() };
+        let run = async {
+            let connection = self.connected().await.map_err(|error| match error {
+                ConnectError::Closed => QueryError::Closed,
+                error => QueryError::Disconnected(error.to_string()),
+            })?;
+            query::run(&connection, &query, options.frame.body_bytes_max, options.answer_bytes_max).await
+        };
+        tokio::time::timeout(options.query_timeout, run).await.unwrap_or(Err(QueryError::TimedOut))
+    }
+
+    /// Runs one SQL statement and reads its rows as `T` ([`Rows::into_typed`]).
+    ///
+    /// # Errors
+    /// As [`Client::query`], or a row does not fit `T`.
+    pub async fn query_as<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, QueryError> {
+        self.query(sql).await?.into_typed()
+    }
+
+    /// The ledger: what became of every event so far.
+    pub fn stats(&self) -> Stats {
+        Stats::gather(&self.handle.shared)
+    }
+
+    /// Flushes, waits for acks up to `close_timeout`, ends the connection, and says what is left. Emitters
+    /// refuse events from now on. Closing again returns an empty report.
+    pub async fn close(&self) -> CloseReport {
+        self.handle.cancel.cancel();
+        let driver = lock(&self.handle.driver).take();
+        match driver {
+            Some(driver) => driver.await.unwrap_or_default(),
+            None => CloseReport::default(),
+        }
+    }
+}
+
+async fn open_spool(options: &ConnectOptions) -> Result<(Option<SharedSpool>, Option<Saved>), ConnectError> {
+    let Some(path) = options.spool.clone() else { return Ok((None, None)) };
+    let open = tokio::task::spawn_blocking(move || {
+        let mut spool = DiskSpool::open(&path)?;
+        let saved = spool.load()?;
+        Ok::<_, SpoolError>((spool, saved))
+    });
+    let (spool, saved) = open.await.map_err(|error| SpoolError::Io(error.to_string()))??;
+    let spool: SharedSpool = Arc::new(Mutex::new(spool));
+    Ok((Some(spool), Some(saved)))
+}
+
+fn session_options(options: &ConnectOptions) -> SessionOptions {
+    SessionOptions {
+        token: options.token.clone(),
+        level: options.level,
+        outbox: options.outbox,
+        batch: options.batch,
+        times: options.times(),
+        persistent: options.spool.is_some(),
+        ..SessionOptions::default()
+    }
+}
+
+/// The operating system's random numbers. Without them identities could collide, so their absence is fatal.
+fn random() -> crate::session::Random {
+    Box::new(|bytes| {
+        let filled = getrandom::fill(bytes);
+        assert!(filled.is_ok(), "the operating system has no random numbers: {filled:?}");
+    })
+}
+
+fn wall_clock() -> Micros {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Data behind these locks is whole at every point where a panic could happen.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

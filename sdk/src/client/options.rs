@@ -1,0 +1,155 @@
+//! How a client is configured: plain structs, every field with its default, unit and cost.
+
+use crate::limits::{BatchLimits, FlushLimits, FrameLimits, OutboxLimits, TimeLimits, TransportLimits};
+use crate::wire::{AckLevel, ReadLevel};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a client connects, whom it trusts, how much it keeps.
+///
+/// ```
+/// use headwater::client::{ConnectOptions, Trust};
+/// let mut options = ConnectOptions::new("hub.example.com:7400");
+/// options.trust = Trust::PlatformRoots;
+/// options.spool = Some("/var/lib/my-service/events.spool".into());
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Hubs as `host:port`, tried in turn; after a failure the next one is taken. Each host may resolve to
+    /// several addresses, which are tried in turn too.
+    pub addresses: Vec<String>,
+    /// Whom to trust. Default: the platform's roots.
+    pub trust: Trust,
+    /// A key or token, when the hub asks for one.
+    pub token: Option<String>,
+    /// The level at which a batch is safe and leaves the outbox. Default durable.
+    pub level: AckLevel,
+    /// A file that keeps the outbox beyond the process, used by one process at a time. Default none: what is
+    /// in the outbox is lost with the process.
+    pub spool: Option<PathBuf>,
+    /// How large a frame may be.
+    pub frame: FrameLimits,
+    /// What a batch may hold; the hub may ask for less.
+    pub batch: BatchLimits,
+    /// How much the outbox holds.
+    pub outbox: OutboxLimits,
+    /// QUIC's windows, streams and timeouts.
+    pub transport: TransportLimits,
+    /// When partials become batches.
+    pub flush: FlushLimits,
+    /// Lives of identities. Default: 7 days with a spool, 24 hours without.
+    pub times: Option<TimeLimits>,
+    /// How long [`Client::connect`](super::Client::connect) waits for the first session, and one attempt for
+    /// its handshake. Default 10 s.
+    pub connect_timeout: Duration,
+    /// True: `connect` returns at once and the first session is made in the background; events wait until then.
+    /// Default false.
+    pub lazy: bool,
+    /// How long [`Client::close`](super::Client::close), and dropping the last handle, go on sending. Default 10 s.
+    pub close_timeout: Duration,
+    /// How long a query may take, connecting included. Default 30 s.
+    pub query_timeout: Duration,
+    /// Most bytes of one answer. Default 64 MiB; a few times that in memory once decoded.
+    pub answer_bytes_max: usize,
+    /// Which states queries read. Default durable: what this client's `flush` waited for is in it.
+    pub read_level: ReadLevel,
+}
+
+impl ConnectOptions {
+    /// Defaults, with one address.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            addresses: vec![address.into()],
+            trust: Trust::PlatformRoots,
+            token: None,
+            level: AckLevel::Durable,
+            spool: None,
+            frame: FrameLimits::NATIVE,
+            batch: BatchLimits::NATIVE,
+            outbox: OutboxLimits::NATIVE,
+            transport: TransportLimits::NATIVE,
+            flush: FlushLimits::default(),
+            times: None,
+            connect_timeout: Duration::from_secs(10),
+            lazy: false,
+            close_timeout: Duration::from_secs(10),
+            query_timeout: Duration::from_secs(30),
+            answer_bytes_max: 64 << 20,
+            read_level: ReadLevel::Durable,
+        }
+    }
+
+    /// Defaults, for a development hub that prints its certificate's fingerprint.
+    pub fn development(address: impl Into<String>, fingerprint: Fingerprint) -> Self {
+        Self { trust: Trust::Fingerprint(fingerprint), ..Self::new(address) }
+    }
+
+    pub(super) fn times(&self) -> TimeLimits {
+        let usual = if self.spool.is_some() { TimeLimits::PERSISTENT } else { TimeLimits::MEMORY_ONLY };
+        self.times.unwrap_or(usual)
+    }
+}
+
+/// Whose certificate is believed. Names are checked except where one certificate is pinned by its fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trust {
+    /// The roots the operating system trusts.
+    PlatformRoots,
+    /// One certificate, DER: the hub's own, or an authority of one's own.
+    Certificate(Vec<u8>),
+    /// The hub that owns the certificate with this fingerprint, under any name: for development.
+    Fingerprint(Fingerprint),
+}
+
+/// SHA-256 of a certificate's DER bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl std::fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A fingerprint that is not 64 hex digits (colons between bytes are allowed).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fingerprint has 64 hex digits")]
+pub struct FingerprintError;
+
+impl std::str::FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits: Option<Vec<u32>> =
+            text.trim().chars().filter(|c| *c != ':').map(|c| c.to_digit(16)).collect();
+        let digits = digits.filter(|digits| digits.len() == 64).ok_or(FingerprintError)?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = (pair[0] << 4 | pair[1]) as u8;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_read_as_printed() {
+        let fingerprint = Fingerprint(std::array::from_fn(|i| i as u8 * 7));
+        assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+        let text = fingerprint.to_string();
+        let colons: Vec<_> = text.as_bytes().chunks(2).map(String::from_utf8_lossy).collect();
+        assert_eq!(colons.join(":").to_uppercase().parse(), Ok(fingerprint));
+        assert_eq!("abc".parse::<Fingerprint>(), Err(FingerprintError));
+        assert_eq!("x".repeat(64).parse::<Fingerprint>(), Err(FingerprintError));
+    }
+}

@@ -1,0 +1,485 @@
+//! The producing half: streams, their plans, and per-thread emitters that roll up on their own.
+//!
+//! Owns: who holds which rollup, events that wait for a plan, counts of what was emitted and refused.
+//! Must not know: sessions, batches, connections.
+//! Invariants: an emitter's lock is its own and is otherwise only taken by a flush; emitting never waits for
+//! the network or the disk; generated = rolled up + waiting + dropped.
+
+use super::coarse::CoarseClock;
+use super::waiting::{Waiting, WaitingEvent, capture};
+use crate::emit::{self, EventBuffer};
+use crate::ids::Micros;
+use crate::rollup::{Rollup, RollupOptions, ViewPartials};
+use crate::schema::{BatchError, StreamSchema};
+use crate::value::Value;
+use crate::value::column::ColumnBatch;
+use crate::wire::StreamPlans;
+use crate::wire::batch::{DropCounts, DropReason};
+use serde::Serialize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
+use tokio::sync::Notify;
+
+/// Rows evaluated at a time: enough to amortise a plan's per-batch work, few enough to stay in cache.
+const BUFFER_ROWS: usize = 1_024;
+
+/// Why an event was not taken. It is counted, and nothing else is lost.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The event does not fit the stream.
+    #[error(transparent)]
+    Event(#[from] emit::EmitError),
+    /// The column batch does not fit the stream.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The event cannot be kept until the stream's schema is known.
+    #[error("event cannot be serialised: {0}")]
+    Serialize(String),
+    /// The stream's schema is not known yet and the buffer for that time is full.
+    #[error("the buffer for events before the first plan is full")]
+    WaitingFull,
+    /// A column batch was given before the stream's schema is known.
+    #[error("the stream's schema is not known yet")]
+    NoSchema,
+    /// The hub is not keeping up, or is away, and memory limits are reached: try later.
+    #[error("rollup and outbox are full; the hub is away or not keeping up")]
+    Backpressure,
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl EmitError {
+    /// The stable code of this error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Event(error) => error.code(),
+            Self::Batch(error) => error.code(),
+            Self::Serialize(_) => "serialize",
+            Self::WaitingFull => "waiting_full",
+            Self::NoSchema => "no_schema",
+            Self::Backpressure => "backpressure",
+            Self::Closed => "closed",
+        }
+    }
+
+    fn reason(&self) -> DropReason {
+        match self {
+            Self::WaitingFull | Self::NoSchema => DropReason::WaitingFull,
+            Self::Backpressure => DropReason::Backpressure,
+            Self::Closed => DropReason::Closed,
+            Self::Event(_) | Self::Batch(_) | Self::Serialize(_) => DropReason::Invalid,
+        }
+    }
+}
+
+/// What all streams of a client share.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub clock: CoarseClock,
+    /// Wakes the driver.
+    pub wake: Notify,
+    /// Memory limits are reached.
+    pub pressed: AtomicBool,
+    pub closed: AtomicBool,
+    /// Some emitter holds more groups than a flush should wait for.
+    pub full: AtomicBool,
+    pub waiting_bytes_max: usize,
+    pub groups_max: usize,
+}
+
+/// What the hub said about a stream.
+#[derive(Clone, Debug)]
+struct Known {
+    plans: StreamPlans,
+    key_bytes_max: usize,
+}
+
+/// One stream of a client.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub name: String,
+    gate: Arc<Gate>,
+    /// Counts changes of `known`; emitters compare it with what they work by.
+    generation: AtomicU64,
+    known: Mutex<Option<Arc<Known>>>,
+    emitters: Mutex<Vec<Arc<Mutex<Local>>>>,
+    /// What emitters that are gone had generated.
+    past: Mutex<Counts>,
+}
+
+/// Counts of one emitter, or of several.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    /// Every event given to `emit`, whatever became of it.
+    pub generated: u64,
+    /// Refused by `emit`, by the error's code.
+    pub refused: Vec<(&'static str, u64)>,
+}
+
+impl Counts {
+    fn refuse(&mut self, code: &'static str, events: u64) {
+        match self.refused.iter_mut().find(|entry| entry.0 == code) {
+            Some(entry) => entry.1 += events,
+            None => self.refused.push((code, events)),
+        }
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.generated += other.generated;
+        other.refused.iter().for_each(|(code, events)| self.refuse(code, *events));
+    }
+}
+
+/// What an emitter works with.
+#[derive(Debug, Default)]
+struct Local {
+    generation: u64,
+    producer: Option<Producer>,
+    waiting: Waiting,
+    counts: Counts,
+    /// Dropped since the last drain.
+    dropped: DropCounts,
+}
+
+#[derive(Debug)]
+struct Producer {
+    buffer: EventBuffer,
+    rollup: Rollup,
+    /// Events in the rollup since the last drain.
+    pending: u64,
+}
+
+/// What a stream's emitters gathered since the last drain.
+#[derive(Debug, Default)]
+pub(super) struct Drained {
+    pub events: u64,
+    pub dropped: DropCounts,
+    pub partials: Vec<ViewPartials>,
+}
+
+impl Stream {
+    pub fn new(name: &str, gate: Arc<Gate>) -> Self {
+        Self {
+            name: name.into(),
+            gate,
+            generation: AtomicU64::new(0),
+            known: Mutex::new(None),
+            emitters: Mutex::default(),
+            past: Mutex::default(),
+        }
+    }
+
+    /// The hub's newest word: `None` when it has no such stream.
+    pub fn set_plans(&self, plans: Option<StreamPlans>, key_bytes_max: usize) {
+        *lock(&self.known) = plans.map(|plans| Arc::new(Known { plans, key_bytes_max }));
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    pub fn schema(&self) -> Option<StreamSchema> {
+        lock(&self.known).as_ref().map(|known| known.plans.schema.clone())
+    }
+
+    fn add_emitter(&self) -> Arc<Mutex<Local>> {
+        let local = Arc::new(Mutex::new(Local::default()));
+        lock(&self.emitters).push(local.clone());
+        local
+    }
+
+    /// Takes what all emitters gathered.
+    pub fn drain(&self) -> Drained {
+        let mut emitters = lock(&self.emitters);
+        let mut all = Drained::default();
+        // Threads roll up the same groups: they meet here.
+        let mut merged: Option<Rollup> = None;
+        for emitter in emitters.iter() {
+            let mut local = lock(emitter);
+            self.refresh(&mut local);
+            all.dropped.merge(&std::mem::take(&mut local.dropped));
+            let Some(producer) = &mut local.producer else { continue };
+            producer.evaluate();
+            all.events += std::mem::take(&mut producer.pending);
+            let partials = producer.rollup.drain();
+            let schema = producer.rollup.schema().clone();
+            drop(local);
+            if all.partials.is_empty() && merged.is_none() {
+                all.partials = partials;
+            } else if !partials.is_empty() {
+                let rollup = merged.get_or_insert_with(|| Rollup::new(schema, RollupOptions::default()));
+                rollup.merge(std::mem::take(&mut all.partials));
+                rollup.merge(partials);
+            }
+        }
+        if let Some(mut rollup) = merged {
+            all.partials = rollup.drain();
+        }
+        self.forget_dead(&mut emitters);
+        all
+    }
+
+    fn forget_dead(&self, emitters: &mut Vec<Arc<Mutex<Local>>>) {
+        emitters.retain(|emitter| {
+            // Only this list holds it, so nobody can emit into it any more.
+            let dead = Arc::strong_count(emitter) == 1;
+            let local = lock(emitter);
+            let done = dead && local.is_empty();
+            if done {
+                lock(&self.past).merge(&local.counts);
+            }
+            !done
+        });
+    }
+
+    /// Events held: rolled up, or waiting for a plan.
+    pub fn held(&self) -> (u64, u64) {
+        lock(&self.emitters).iter().fold((0, 0), |(rolled, waiting), emitter| {
+            let local = lock(emitter);
+            let mine = local.producer.as_ref().map_or(0, |p| p.pending + p.buffer.rows() as u64);
+            (rolled + mine, waiting + local.waiting.len() as u64)
+        })
+    }
+
+    /// Heap bytes of all rollups; walks them.
+    pub fn heap_bytes(&self) -> usize {
+        let bytes = |emitter: &Arc<Mutex<Local>>| {
+            lock(emitter).producer.as_ref().map_or(0, |producer| producer.rollup.heap_bytes())
+        };
+        lock(&self.emitters).iter().map(bytes).sum()
+    }
+
+    /// Events counted as dropped that no flush has taken yet.
+    pub fn dropped(&self) -> DropCounts {
+        let mut dropped = DropCounts::default();
+        lock(&self.emitters).iter().for_each(|emitter| dropped.merge(&lock(emitter).dropped));
+        dropped
+    }
+
+    /// Counts of all emitters, past and present.
+    pub fn counts(&self) -> Counts {
+        let mut counts = lock(&self.past).clone();
+        lock(&self.emitters).iter().for_each(|emitter| counts.merge(&lock(emitter).counts));
+        counts
+    }
+
+    /// Gives up what still waits or is not frozen: the client is closing. Returns the events.
+    pub fn abandon(&self) -> u64 {
+        let emitters = lock(&self.emitters);
+        let waiting = |emitter: &Arc<Mutex<Local>>| lock(emitter).waiting.take().len() as u64;
+        emitters.iter().map(waiting).sum()
+    }
+
+    #[inline]
+    fn refresh(&self, local: &mut Local) {
+        if local.generation != self.generation.load(Ordering::Acquire) {
+            self.adopt(local);
+        }
+    }
+
+    /// Goes over to the newest plans. What was gathered by the old ones stays and is flushed with them.
+    #[cold]
+    fn adopt(&self, local: &mut Local) {
+        let known = lock(&self.known);
+        local.generation = self.generation.load(Ordering::Acquire);
+        // A stream the hub does not have (any more) keeps its last plans, if it ever had any: the hub skips
+        // what it no longer knows, and a stream made again has a schema of its own.
+        let Some(known) = known.clone() else { return };
+        let StreamPlans { schema, plans } = known.plans.clone();
+        let options = RollupOptions { key_bytes_max: known.key_bytes_max };
+        match &mut local.producer {
+            Some(producer) => {
+                producer.evaluate();
+                if *producer.buffer.schema() != schema {
+                    producer.buffer = EventBuffer::new(schema.clone());
+                }
+            }
+            None => {
+                let (buffer, rollup) =
+                    (EventBuffer::new(schema.clone()), Rollup::new(schema.clone(), options));
+                local.producer = Some(Producer { buffer, rollup, pending: 0 });
+            }
+        }
+        let Some(producer) = &mut local.producer else { return };
+        producer.rollup.set_options(options);
+        for (view, error) in producer.rollup.set_plans(schema, plans) {
+            tracing::warn!(stream = self.name, view = view.0, %error, "this build cannot run a view's plan");
+        }
+        for WaitingEvent { values, arrival } in local.waiting.take() {
+            let values: Vec<(&str, Value)> =
+                values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+            if let Err(error) = producer.push(|buffer| buffer.push_values(&values, arrival)) {
+                local.counts.refuse(error.code(), 1);
+                local.dropped.add(DropReason::Invalid, 1);
+            }
+        }
+    }
+}
+
+impl Local {
+    fn is_empty(&self) -> bool {
+        let rolled = self.producer.as_ref().map_or(0, |p| p.pending + p.buffer.rows() as u64);
+        rolled == 0 && self.waiting.len() == 0 && self.dropped.is_empty()
+    }
+}
+
+impl Producer {
+    #[inline]
+    fn push(
+        &mut self,
+        add: impl FnOnce(&mut EventBuffer) -> Result<(), emit::EmitError>,
+    ) -> Result<(), emit::EmitError> {
+        add(&mut self.buffer)?;
+        if self.buffer.rows() >= BUFFER_ROWS {
+            self.evaluate();
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) {
+        if !self.buffer.is_empty() {
+            self.pending += self.buffer.rows() as u64;
+            self.rollup.push(self.buffer.batch());
+            self.buffer.clear();
+        }
+    }
+}
+
+/// Emits events of one stream. Give every thread its own clone: each rolls up on its own, and they merge at
+/// flush. Dropping it loses nothing.
+#[derive(Debug)]
+pub struct Emitter {
+    stream: Arc<Stream>,
+    gate: Arc<Gate>,
+    local: Arc<Mutex<Local>>,
+    /// Keeps the client alive.
+    client: Arc<super::Handle>,
+}
+
+impl Emitter {
+    pub(super) fn new(stream: Arc<Stream>, client: Arc<super::Handle>) -> Self {
+        let (gate, local) = (stream.gate.clone(), stream.add_emitter());
+        Self { stream, gate, local, client }
+    }
+
+    /// The stream's name.
+    pub fn stream(&self) -> &str {
+        &self.stream.name
+    }
+
+    /// The stream's schema, once the hub has said it.
+    pub fn schema(&self) -> Option<StreamSchema> {
+        self.stream.schema()
+    }
+
+    /// Counts an event: a struct or map whose fields are the stream's columns. Never waits, and after the
+    /// first event of a type allocates only when a new group appears.
+    ///
+    /// # Errors
+    /// The event is not taken, and counted by reason: it does not fit the stream, or limits are reached.
+    #[inline]
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &T) -> Result<(), EmitError> {
+        let mut guard = lock(&self.local);
+        let local = &mut *guard;
+        local.counts.generated += 1;
+        let result = self.try_emit(local, event);
+        if let Err(error) = &result {
+            refuse(local, error, 1);
+        }
+        result
+    }
+
+    #[inline]
+    fn try_emit<T: Serialize + ?Sized>(&self, local: &mut Local, event: &T) -> Result<(), EmitError> {
+        self.check()?;
+        self.stream.refresh(local);
+        let arrival = self.gate.clock.now(&self.gate.wake);
+        let Some(producer) = &mut local.producer else { return self.wait(local, event, arrival) };
+        producer.push(|buffer| buffer.push(event, arrival))?;
+        if producer.buffer.is_empty() {
+            self.check_groups(&producer.rollup);
+        }
+        Ok(())
+    }
+
+    /// Counts many events at once. The last column is `arrival_timestamp`; [`Emitter::schema`] makes an empty
+    /// batch of the right shape.
+    ///
+    /// # Errors
+    /// As [`Emitter::emit`], for the whole batch; also while the stream's schema is not known.
+    pub fn emit_columns(&self, batch: &ColumnBatch) -> Result<(), EmitError> {
+        let mut guard = lock(&self.local);
+        let local = &mut *guard;
+        local.counts.generated += batch.rows() as u64;
+        let result = self.try_emit_columns(local, batch);
+        if let Err(error) = &result {
+            refuse(local, error, batch.rows() as u64);
+        }
+        result
+    }
+
+    fn try_emit_columns(&self, local: &mut Local, batch: &ColumnBatch) -> Result<(), EmitError> {
+        self.check()?;
+        self.stream.refresh(local);
+        self.gate.clock.now(&self.gate.wake);
+        let producer = local.producer.as_mut().ok_or(EmitError::NoSchema)?;
+        batch.check(producer.rollup.schema())?;
+        producer.pending += batch.rows() as u64;
+        producer.rollup.push(batch);
+        self.check_groups(&producer.rollup);
+        Ok(())
+    }
+
+    /// The hub's time, as events get it.
+    pub fn now(&self) -> Micros {
+        self.gate.clock.now(&self.gate.wake)
+    }
+
+    #[inline]
+    fn check(&self) -> Result<(), EmitError> {
+        if self.gate.pressed.load(Ordering::Relaxed) {
+            return Err(EmitError::Backpressure);
+        }
+        if self.gate.closed.load(Ordering::Relaxed) { Err(EmitError::Closed) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn wait<T: Serialize + ?Sized>(
+        &self,
+        local: &mut Local,
+        event: &T,
+        arrival: Micros,
+    ) -> Result<(), EmitError> {
+        let values = capture(event).map_err(|error| EmitError::Serialize(error.to_string()))?;
+        let event = WaitingEvent { values, arrival };
+        if local.waiting.push(event, self.gate.waiting_bytes_max) {
+            Ok(())
+        } else {
+            Err(EmitError::WaitingFull)
+        }
+    }
+
+    fn check_groups(&self, rollup: &Rollup) {
+        if rollup.groups() >= self.gate.groups_max && !self.gate.full.swap(true, Ordering::Relaxed) {
+            self.gate.wake.notify_one();
+        }
+    }
+}
+
+impl Clone for Emitter {
+    /// An emitter with a rollup of its own.
+    fn clone(&self) -> Self {
+        Self::new(self.stream.clone(), self.client.clone())
+    }
+}
+
+#[cold]
+fn refuse(local: &mut Local, error: &EmitError, events: u64) {
+    local.counts.refuse(error.code(), events);
+    local.dropped.add(error.reason(), events);
+}
+
+/// A panic in a user's `Serialize` poisons nothing: rows are added whole or not at all.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

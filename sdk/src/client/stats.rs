@@ -1,0 +1,69 @@
+//! The ledger as a program sees it.
+
+use super::{Shared, lock};
+use crate::ids::Pid;
+use crate::outbox::{OutboxLedger, SpoolError};
+use crate::wire::batch::DropCounts;
+
+/// What became of every event: `generated + adopted = acked + in_outbox + rolled_up + waiting + dropped +
+/// in doubt and dropped`, up to what moves while it is read.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Events given to `emit`, whatever became of them.
+    pub generated: u64,
+    /// Events of batches a process before left in the spool.
+    pub adopted: u64,
+    /// Events merged into partials and not frozen yet.
+    pub rolled_up: u64,
+    /// Events that wait for their stream's first plan.
+    pub waiting: u64,
+    /// Events in frozen batches that are not acked.
+    pub in_outbox: u64,
+    /// Events acked at the level asked for.
+    pub acked: u64,
+    /// Events dropped, by reason.
+    pub dropped: DropCounts,
+    /// Events that may or may not have been counted (rule C6).
+    pub in_doubt: u64,
+    /// Events refused by `emit`, by the code of the error; they are in `dropped` too.
+    pub refused: Vec<(&'static str, u64)>,
+    /// Events rejected by a view's expressions, by reason; other views have them.
+    pub rejected: DropCounts,
+    /// The batches behind this.
+    pub outbox: OutboxLedger,
+    /// The identity in use.
+    pub pid: Pid,
+    /// True while a session is open.
+    pub is_connected: bool,
+    /// Why the disk spool stopped, if it did; the outbox then lives in memory only.
+    pub spool_error: Option<SpoolError>,
+}
+
+impl Stats {
+    pub(super) fn gather(shared: &Shared) -> Self {
+        let mut stats = Self::default();
+        let mut counts = super::producer::Counts::default();
+        for stream in lock(&shared.streams).iter() {
+            counts.merge(&stream.counts());
+            let (rolled_up, waiting) = stream.held();
+            stats.rolled_up += rolled_up;
+            stats.waiting += waiting;
+            stats.dropped.merge(&stream.dropped());
+        }
+        let status = lock(&shared.status);
+        stats.generated = counts.generated;
+        stats.refused = counts.refused;
+        stats.dropped.merge(&status.outbox.dropped);
+        stats.adopted = status.outbox.adopted_events;
+        stats.in_outbox = status.outbox.held_events;
+        stats.acked = status.outbox.acked_events;
+        stats.in_doubt = status.outbox.in_doubt_events;
+        stats.rejected = status.rejected.clone();
+        stats.outbox = status.outbox.clone();
+        stats.pid = status.pid;
+        stats.is_connected = status.is_connected;
+        stats.spool_error = status.spool_error.clone();
+        stats
+    }
+}

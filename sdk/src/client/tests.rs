@@ -1,0 +1,378 @@
+//! The whole client against a hub in this process: real sockets, TLS, disk. Tests wait for what they assert,
+//! never for a time to pass; a timeout only ends a test that has failed.
+
+mod hub;
+
+use super::*;
+use crate::limits::{FlushLimits, OutboxLimits, TransportLimits};
+use crate::outbox::SpoolError;
+use crate::value::Value;
+use crate::wire::RefusedCode;
+use crate::wire::batch::DropReason;
+use hub::Hub;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+#[derive(Clone, Copy, Serialize)]
+struct View {
+    url: &'static str,
+    ms: i64,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct ByUrl {
+    url: String,
+    views: i64,
+    ms: i64,
+}
+
+const HOME: View = View { url: "/", ms: 3 };
+
+fn options(hub: &Hub) -> ConnectOptions {
+    let mut options = ConnectOptions::development(hub.address.to_string(), hub.fingerprint());
+    options.close_timeout = Duration::from_secs(5);
+    options
+}
+
+async fn connect(hub: &Hub) -> Client {
+    Client::connect(options(hub)).await.expect("connects")
+}
+
+/// Waits until `done`, for as long as no sane machine needs.
+async fn until(what: &str, done: impl Fn() -> bool) {
+    let wait = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "never: {what}");
+}
+
+/// The invariant of every test: every event is somewhere, once.
+fn balance(stats: &Stats) {
+    let somewhere = stats.acked
+        + stats.in_outbox
+        + stats.rolled_up
+        + stats.waiting
+        + stats.dropped.total()
+        + stats.in_doubt;
+    assert_eq!(stats.generated + stats.adopted, somewhere, "{stats:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_threads_emit_is_counted_once_and_read_back() {
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let emitter = emitter.clone();
+            std::thread::spawn(move || {
+                for i in 0..5_000 {
+                    emitter.emit(&View { url: if i % 5 == 0 { "/a" } else { "/b" }, ms: i }).expect("emits");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("joins"));
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    let rows: Vec<ByUrl> = client.query_as("SELECT * FROM by_url").await.expect("answers");
+    let sum = |keep: fn(i64) -> bool| 3 * (0..5_000).filter(|i| keep(*i)).sum::<i64>();
+    let row = |url: &str, views, ms| ByUrl { url: url.into(), views, ms };
+    assert_eq!(rows, [row("/a", 3_000, sum(|i| i % 5 == 0)), row("/b", 12_000, sum(|i| i % 5 != 0))]);
+    let stats = client.stats();
+    assert_eq!((stats.generated, stats.acked, stats.is_connected), (15_000, 15_000, true));
+    balance(&stats);
+    assert_eq!(client.close().await, CloseReport::default());
+    assert_eq!(emitter.emit(&HOME).expect_err("is closed"), EmitError::Closed);
+    assert_eq!(client.flush(AckLevel::Durable).await, Err(FlushError::Closed));
+    assert_eq!(hub.state().ledger.events, 15_000);
+}
+
+#[tokio::test]
+async fn events_are_sent_without_a_flush() {
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    client.stream("views").emit(&HOME).expect("emits");
+    until("the event arrives by its age", || hub.count() == 1).await;
+    client.stream("views").emit(&HOME).expect("emits");
+    until("and so does one after a pause", || hub.count() == 2).await;
+    balance(&client.stats());
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_still_sends() {
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    client.schema("views").await.expect("exists");
+    drop(client);
+    emitter.emit(&HOME).expect("the emitter keeps the client alive");
+    drop(emitter);
+    until("the event arrives", || hub.count() == 1).await;
+}
+
+#[tokio::test]
+async fn a_bad_event_is_refused_alone() {
+    #[derive(Serialize)]
+    struct Typo {
+        uri: &'static str,
+    }
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    client.schema("views").await.expect("exists");
+    emitter.emit(&HOME).expect("emits");
+    assert_eq!(emitter.emit(&Typo { uri: "/" }).expect_err("typo").code(), "unknown_column");
+    emitter.emit(&HOME).expect("emits");
+    client
+        .flush(AckLevel::Durable)
+        .await
+        .expect("a refused event is the caller's to know, not the barrier's");
+    let stats = client.stats();
+    assert_eq!((stats.acked, stats.refused.as_slice()), (2, &[("unknown_column", 1)][..]));
+    assert_eq!(stats.dropped.get(DropReason::Invalid), 1);
+    balance(&stats);
+    assert_eq!((hub.count(), hub.state().ledger.dropped.get(DropReason::Invalid)), (2, 1));
+}
+
+#[tokio::test]
+async fn events_wait_for_their_stream_within_bounds() {
+    let hub = Hub::start().await;
+    hub.state().exists = false;
+    let flush = FlushLimits { waiting_bytes_max: 2_000, ..FlushLimits::default() };
+    let client = Client::connect(ConnectOptions { flush, ..options(&hub) }).await.expect("connects");
+    let emitter = client.stream("views");
+    let before = hub::now();
+    let taken = (0..100).filter(|_| emitter.emit(&HOME).is_ok()).count() as i64;
+    assert!((2..50).contains(&taken), "{taken}");
+    assert_eq!(emitter.emit(&HOME), Err(EmitError::WaitingFull));
+    until("the hub says that there is no such stream", || hub.state().hellos == 2).await;
+    let unknown = FlushError::UnknownStreams(vec!["views".into()]);
+    until_flush_fails(&client, &unknown).await;
+    hub.change_plan();
+    client.schema("views").await.expect("exists now");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    assert_eq!(hub.count(), taken);
+    assert!(emitter.now() >= before);
+    let stats = client.stats();
+    assert_eq!(stats.dropped.get(DropReason::WaitingFull) as i64, 101 - taken);
+    balance(&stats);
+}
+
+async fn until_flush_fails(client: &Client, error: &FlushError) {
+    let wait = async { while client.flush(AckLevel::Durable).await.as_ref() != Err(error) {} };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("fails");
+}
+
+#[tokio::test]
+async fn new_plans_reach_open_emitters() {
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    emitter.emit(&HOME).expect("emits");
+    client.schema("views").await.expect("exists");
+    hub.change_plan();
+    emitter.emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    assert_eq!(hub.count(), 2);
+}
+
+#[tokio::test]
+async fn a_killed_hub_and_lost_answers_lose_and_double_nothing() {
+    let mut hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    for round in 0..5 {
+        hub.state().lose_answers = 1 + round % 2;
+        for _ in 0..100 {
+            emitter.emit(&HOME).expect("emits");
+        }
+        let flush = tokio::spawn({
+            let client = client.clone();
+            async move { client.flush(AckLevel::Durable).await }
+        });
+        if round % 2 == 1 {
+            hub.stop();
+            emitter.emit(&HOME).expect("emits while the hub is away");
+            hub.resume().await;
+        }
+        flush.await.expect("joins").expect("flushes");
+    }
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    assert_eq!(hub.count(), 502);
+    assert_eq!(client.stats().in_doubt, 0);
+    balance(&client.stats());
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried() {
+    let hub = Hub::start().await;
+    let mut options = options(&hub);
+    options.addresses.insert(0, "127.0.0.1:9".into());
+    options.connect_timeout = Duration::from_secs(20);
+    options.transport =
+        TransportLimits { idle_timeout: Duration::from_millis(300), ..TransportLimits::NATIVE };
+    let client = Client::connect(options).await.expect("connects to the second");
+    client.stream("views").emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    assert_eq!(hub.count(), 1);
+}
+
+async fn fails(options: ConnectOptions) -> ConnectError {
+    Client::connect(options).await.expect_err("does not connect")
+}
+
+#[tokio::test]
+async fn only_the_right_hub_is_trusted() {
+    let hub = Hub::start().await;
+    let quick = |options| ConnectOptions { connect_timeout: Duration::from_millis(700), ..options };
+    let wrong = ConnectOptions::development(hub.address.to_string(), Fingerprint([7; 32]));
+    assert_eq!(fails(quick(wrong)).await.code(), "untrusted");
+    let roots = ConnectOptions::new(hub.address.to_string());
+    assert_eq!(fails(quick(roots)).await.code(), "untrusted");
+    let mut pinned = ConnectOptions::new(format!("localhost:{}", hub.address.port()));
+    pinned.trust = Trust::Certificate(hub.certificate.clone());
+    let client = Client::connect(pinned).await.expect("trusts the certificate");
+    assert!(client.stats().is_connected);
+}
+
+#[tokio::test]
+async fn failures_to_connect_are_typed() {
+    let mut hub = Hub::start().await;
+    let quick = |options| ConnectOptions { connect_timeout: Duration::from_millis(500), ..options };
+    assert_eq!(fails(ConnectOptions::new("nonsense")).await.code(), "options");
+    let token = ConnectOptions { token: Some("wrong".into()), ..options(&hub) };
+    hub.state().token = Some("right".into());
+    assert_eq!(fails(quick(token.clone())).await.code(), "28000");
+    let right = ConnectOptions { token: Some("right".into()), ..token };
+    Client::connect(right).await.expect("connects");
+    hub.stop();
+    assert!(["timed_out", "unreachable"].contains(&fails(quick(options(&hub))).await.code()));
+}
+
+#[tokio::test]
+async fn a_useless_batch_is_reported_and_a_throttled_one_is_not_lost() {
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    client.schema("views").await.expect("exists");
+    hub.state().refuse = Some(RefusedCode::UnknownPlan);
+    emitter.emit(&HOME).expect("emits");
+    let lost = FlushError::Lost { dropped: 1, in_doubt: 0 };
+    assert_eq!(client.flush(AckLevel::Durable).await, Err(lost));
+    hub.state().refuse = Some(RefusedCode::Throttled);
+    emitter.emit(&HOME).expect("emits");
+    let flush = tokio::spawn({
+        let client = client.clone();
+        async move { client.flush(AckLevel::Durable).await }
+    });
+    until("the batch is refused for now", || client.stats().in_outbox == 1).await;
+    hub.state().refuse = None;
+    flush.await.expect("joins").expect("flushes");
+    assert_eq!((hub.count(), hub.state().ledger.dropped.get(DropReason::Refused)), (1, 1));
+    balance(&client.stats());
+}
+
+#[tokio::test]
+async fn a_hub_that_does_not_answer_presses_back() {
+    let hub = Hub::start().await;
+    hub.state().is_mute = true;
+    let mut options = options(&hub);
+    options.outbox = OutboxLimits { memory_bytes_max: 1, ..OutboxLimits::NATIVE };
+    options.flush.rollup_bytes_max = 1;
+    options.flush.spool_age_max = Duration::from_millis(50);
+    options.flush.age_max = Duration::from_millis(10);
+    options.close_timeout = Duration::from_millis(200);
+    let client = Client::connect(options).await.expect("connects");
+    let emitter = client.stream("views");
+    client.schema("views").await.expect("exists");
+    let pressed = || emitter.emit(&HOME) == Err(EmitError::Backpressure);
+    until("emit says so", pressed).await;
+    balance(&client.stats());
+    let report = client.close().await;
+    assert!(report.left_events > 0 && !report.is_spooled, "{report:?}");
+}
+
+#[tokio::test]
+async fn answers_and_failures_of_queries_are_typed() {
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let rows = client.query("SELECT * FROM by_url").await.expect("answers");
+    assert_eq!((rows.len(), rows.tag.as_str(), rows.column("views")), (0, "SELECT 0", Some(1)));
+    let error = client.query("SELEC").await.expect_err("fails");
+    assert_eq!(error.code(), "42601");
+}
+
+#[test]
+fn a_spool_outlives_its_process() {
+    let dir = tempfile::tempdir().expect("dir");
+    let server = tokio::runtime::Runtime::new().expect("runtime");
+    let hub = server.block_on(Hub::start());
+    let spooled = || ConnectOptions { spool: Some(dir.path().join("events.spool")), ..options(&hub) };
+
+    // The first process: its batches arrive, their answers do not; then it is killed.
+    let first = tokio::runtime::Runtime::new().expect("runtime");
+    first.block_on(async {
+        let client = Client::connect(spooled()).await.expect("connects");
+        let second = fails(spooled()).await;
+        assert!(matches!(second, ConnectError::Spool(SpoolError::InUse(_))), "{second}");
+        hub.state().lose_answers = usize::MAX;
+        let emitter = client.stream("views");
+        for _ in 0..10 {
+            emitter.emit(&HOME).expect("emits");
+        }
+        until("the hub has it", || hub.count() == 10).await;
+        std::mem::forget((client, emitter));
+    });
+    first.shutdown_timeout(Duration::from_secs(5));
+
+    // The second one adopts them: same dots, so nothing counts twice.
+    hub.state().lose_answers = 0;
+    let second = tokio::runtime::Runtime::new().expect("runtime");
+    second.block_on(async {
+        let client = Client::connect(spooled()).await.expect("adopts");
+        client.stream("views").emit(&HOME).expect("emits");
+        client.flush(AckLevel::Durable).await.expect("flushes");
+        assert_eq!(hub.count(), 11);
+        let stats = client.stats();
+        assert_eq!((stats.generated, stats.adopted, stats.acked), (1, 10, 11));
+        balance(&stats);
+        assert_eq!(client.close().await, CloseReport { is_spooled: true, ..CloseReport::default() });
+    });
+}
+
+#[tokio::test]
+async fn closing_without_a_hub_leaves_events_in_the_spool() {
+    let dir = tempfile::tempdir().expect("dir");
+    let mut hub = Hub::start().await;
+    let spooled = ConnectOptions {
+        spool: Some(dir.path().join("s")),
+        close_timeout: Duration::from_millis(300),
+        ..options(&hub)
+    };
+    let client = Client::connect(spooled.clone()).await.expect("connects");
+    client.schema("views").await.expect("exists");
+    hub.stop();
+    client.stream("views").emit(&HOME).expect("emits");
+    let report = client.close().await;
+    assert_eq!((report.left_batches, report.left_events, report.is_spooled), (1, 1, true));
+    hub.resume().await;
+    let client = Client::connect(spooled).await.expect("connects");
+    until("the event arrives", || hub.count() == 1).await;
+    balance(&client.stats());
+}
+
+#[test]
+fn threads_without_a_runtime_can_use_it() {
+    let server = tokio::runtime::Runtime::new().expect("runtime");
+    let hub = server.block_on(Hub::start());
+    let client = Client::connect_blocking(options(&hub)).expect("connects");
+    client.stream("views").emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).expect("flushes");
+    let rows = client.query("SELECT * FROM by_url").expect("answers");
+    assert_eq!(rows.rows, [vec![Value::Text("/".into()), Value::Int(1), Value::Decimal(3)]]);
+    let typed: Vec<(String, u8, f64)> = client.query_as("SELECT * FROM by_url").expect("answers");
+    assert_eq!(typed, [("/".into(), 1, 3.0)]);
+    assert_eq!((client.stats().acked, client.close()), (1, CloseReport::default()));
+}
