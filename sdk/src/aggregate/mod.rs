@@ -80,7 +80,7 @@ pub enum AggregateSpec {
         /// The key's type.
         key: DataType,
     },
-    /// HyperLogLog over xxh3-64 of the value's canonical key bytes. `count(DISTINCT x)`, `hll_agg(x, p)`.
+    /// HyperLogLog over [`crate::hash::hash64`] of the value's canonical key bytes. `count(DISTINCT x)`, `hll_agg(x, p)`.
     Hll {
         /// The value's type.
         value: DataType,
@@ -146,7 +146,7 @@ pub trait States: Send + Sync {
     /// The concrete type, for [`States::merge_group`] and finishing.
     fn as_any(&self) -> &dyn core::any::Any;
 
-    /// Turns `group`'s state into a value of [`finish_type`].
+    /// Turns `group`'s state into a value of [`AggregateSpec::finish_type`].
     #[cfg(feature = "finish")]
     fn finish(&self, group: u32, finisher: &Finisher) -> Result<Value, FinishError>;
 }
