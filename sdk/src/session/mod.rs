@@ -299,7 +299,7 @@ impl ClientSession {
             FrameKind::Plans => self.handle_plans(decode(frame)?),
             FrameKind::Resumed => self.handle_resumed(now, &decode(frame)?),
             FrameKind::Ack => self.handle_ack(&decode(frame)?),
-            FrameKind::Refused => self.handle_refused(now, &decode(frame)?),
+            FrameKind::Refused => self.handle_refused(now, &decode(frame)?)?,
             FrameKind::ClockReply => self.handle_clock(now, &decode(frame)?),
             FrameKind::Goodbye => {
                 let Goodbye { reason } = decode(frame)?;
@@ -477,7 +477,10 @@ impl ClientSession {
         }
     }
 
-    fn handle_refused(&mut self, now: Micros, refused: &Refused) {
+    fn handle_refused(&mut self, now: Micros, refused: &Refused) -> Result<(), SessionError> {
+        if matches!(self.state, State::Resuming { .. }) && refused.pid == self.outbox.pid() {
+            return self.handle_resume_refused(now, refused);
+        }
         let wait = match refused.retry_after_ms {
             0 => self.backoff(1),
             ms => Duration::from_millis(u64::from(ms)).min(self.options.backoff.max),
@@ -497,6 +500,19 @@ impl ClientSession {
             }
             RefusedOutcome::Expired => self.expire(now),
         }
+        Ok(())
+    }
+
+    /// The hub cannot say what it holds: either it has forgotten this identity, or another attempt, perhaps at
+    /// another hub, must find out. Nothing transmitted is sent before.
+    fn handle_resume_refused(&mut self, now: Micros, refused: &Refused) -> Result<(), SessionError> {
+        if !matches!(refused.code, RefusedCode::Expired | RefusedCode::BornInFuture) {
+            let (code, message) = (refused.code.code().into(), refused.message.clone());
+            return Err(SessionError::Rejected { code, message });
+        }
+        self.expire(now);
+        self.state = State::Open;
+        Ok(())
     }
 
     fn handle_clock(&mut self, now: Micros, reply: &ClockReply) {

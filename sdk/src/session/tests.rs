@@ -182,3 +182,23 @@ fn an_answer_that_never_comes_is_asked_for_again() {
     session.handle_timeout(Micros(30_000_010));
     assert_eq!(session.poll_transmit(Micros(30_000_010)), Some(first));
 }
+
+/// A hub that cannot answer Resume must not leave the session waiting, nor let it send what may be a duplicate.
+#[test]
+fn a_refused_resume_ends_the_session_or_the_identity() {
+    for (code, ends) in [(RefusedCode::Unavailable, true), (RefusedCode::Expired, false)] {
+        let mut session = opened(SessionOptions::default());
+        session.freeze(Micros(10), vec![1, 1, 0, 0, 0], 1);
+        session.poll_transmit(Micros(10)).expect("batch");
+        session.handle_disconnected(Micros(20));
+        session.handle_connected(Micros(30));
+        deliver(&mut session, 40, &welcome(1_700_000_000_000_035)).expect("welcome");
+        session.poll_transmit(Micros(40)).expect("hello");
+        assert_eq!(session.poll_transmit(Micros(40)).expect("resume").kind, FrameKind::Resume);
+        assert_eq!(session.poll_transmit(Micros(40)), None);
+        let (pid, seq) = (session.pid(), crate::ids::Seq(0));
+        let refused = Refused { pid, seq, code, message: String::new(), retry_after_ms: 0 };
+        assert_eq!(deliver(&mut session, 50, &refused).is_err(), ends);
+        assert_eq!((session.ledger().in_doubt_batches, session.pid() == pid), (u64::from(!ends), ends));
+    }
+}

@@ -147,11 +147,23 @@ fn a_group_that_fits_nowhere_is_counted() {
 
 #[test]
 fn one_event_is_smaller_than_its_line() {
-    // count, and the state that sum and avg share: about what one small integer takes.
-    let partials = Opaque(vec![(b"\x01click\x00\x00".to_vec(), vec![1, 1, 2, 42])]);
-    let batches = encode_payloads(&ledger(1), &[input(1, &partials)], &BatchLimits::NATIVE);
+    use crate::value::column::{Column, ColumnData};
+    let mut table = crate::group::GroupTable::new(&[
+        AggregateSpec::Count { argument: false },
+        // What sum and avg share.
+        AggregateSpec::Sum(DataType::Float64),
+    ]);
+    let key = crate::value::key::encode_key(&[Value::Text("click".into())], &[DataType::Text]).unwrap();
+    let group = table.group(&key);
+    let latency = Column::valid(ColumnData::Float(vec![42.25]));
+    table.states_mut()[0].update(&[0], &[group], &[]);
+    table.states_mut()[1].update(&[0], &[group], &[&latency]);
+    let rejected = DropCounts::default();
+    let section =
+        SectionInput { view: ViewId(1), version: PlanVersion(1), events: 1, rejected, partials: &table };
+    let batches = encode_payloads(&ledger(1), &[section], &BatchLimits::NATIVE);
     let frame = encode_frame(&batch(batches.payloads[0].bytes.clone()));
-    let line = r#"{"name":"click","latency_ms":42,"at":"2024-01-01T00:00:00Z"}"#;
+    let line = r#"{"name":"click","latency_ms":42.25,"at":"2024-01-01T00:00:00Z"}"#;
     assert!(frame.len() <= 55 && frame.len() < line.len(), "{} bytes", frame.len());
 }
 
