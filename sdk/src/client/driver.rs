@@ -233,6 +233,8 @@ impl Driver {
         }
         self.unknown_streams = plans.unknown_streams;
         self.shared.plans_changed.notify_waiters();
+        // Events may have waited for these plans.
+        self.handle_wake();
     }
 
     fn handle_command(&mut self, command: Command) {

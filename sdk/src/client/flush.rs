@@ -43,14 +43,18 @@ pub(super) fn run_due(driver: &mut Driver) {
     if wanted && driver.session.has_room() && is_ready(driver) {
         freeze_for_barriers(driver);
     } else if due && driver.session.is_hungry(now) {
-        let found = collect(driver).found;
-        if !found {
-            driver.shared.gate.clock.stop_ticking();
-        }
-        driver.flush_due = found.then(|| after(now, driver.options.flush.age_max));
+        let goes_on = collect(driver).found || is_still_used(driver);
+        driver.flush_due = goes_on.then(|| after(now, driver.options.flush.age_max));
     } else if due {
         hold(driver, now);
     }
+}
+
+/// Nobody emitted since the last flush: the clock stops, and the next event starts it and wakes the driver.
+/// Whoever emitted while it still ticked holds an emitter's lock until the event is there to be seen.
+fn is_still_used(driver: &Driver) -> bool {
+    driver.shared.gate.clock.stop_ticking();
+    driver.streams.iter().any(|stream| stream.held().0 > 0)
 }
 
 /// Partials cannot leave now: they go on merging (C1), until a spool should have them or memory runs out.

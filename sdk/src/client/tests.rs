@@ -152,6 +152,7 @@ async fn events_wait_for_their_stream_within_bounds() {
     until_flush_fails(&client, &unknown).await;
     hub.change_plan();
     client.schema("views").await.expect("exists now");
+    until("what waited arrives by itself", || hub.count() == taken).await;
     client.flush(AckLevel::Durable).await.expect("flushes");
     assert_eq!(hub.count(), taken);
     assert!(emitter.now() >= before);
