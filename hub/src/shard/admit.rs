@@ -2,16 +2,15 @@
 //!
 //! Owns: decoding, limits, plausibility (rule P1's second half). Must not know: sessions, the log.
 //! The same function reads a record back from the log. It decides by the record's own time, never by a
-//! clock, so that a replay decides as the first reading did.
+//! clock, so that a replay decides as the first reading did. Counts are not held against a section's events:
+//! a flush that was split over several batches apportions its events by groups.
 
 use super::overlay::Partials;
 use super::views::{ViewShape, Views};
-use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::codec::DecodeError;
 use headwater::group::GroupTable;
 use headwater::ids::Micros;
 use headwater::limits::BatchLimits;
-use headwater::value::Value;
 use headwater::wire::RefusedCode;
 use headwater::wire::batch::{Payload, Section};
 use std::sync::Arc;
@@ -115,7 +114,6 @@ fn sift(
         refused.get_or_insert_with(|| GroupTable::new(&shape.specs)).merge_encoded(key, states)?;
     }
     groups.finish()?;
-    check_counts(section.events, &sifted.table, refused.as_ref())?;
     Ok(sifted)
 }
 
@@ -149,31 +147,4 @@ impl Window {
             _ => Place::Inside,
         }
     }
-}
-
-/// An event reaches one group of a view at most: no count state may add up to more than the events.
-fn check_counts(events: u64, table: &GroupTable, refused: Option<&GroupTable>) -> Result<(), NotAdmitted> {
-    for (at, spec) in table.specs().iter().enumerate() {
-        if !matches!(spec, AggregateSpec::Count { .. }) {
-            continue;
-        }
-        let tables = [Some(table), refused].into_iter().flatten();
-        let counts =
-            tables.flat_map(|t| (0..t.len() as u32).map(|g| t.states()[at].finish(g, &Finisher::Value)));
-        let mut total = 0u64;
-        for count in counts {
-            let Ok(Value::Int(count)) = count else {
-                return Err(implausible("a count is out of range"));
-            };
-            total = total.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        }
-        if total > events {
-            return Err(implausible("counts add up to more than the events"));
-        }
-    }
-    Ok(())
-}
-
-fn implausible(message: &str) -> NotAdmitted {
-    NotAdmitted { code: RefusedCode::Malformed, message: message.into() }
 }

@@ -353,8 +353,7 @@ impl ShardCore {
     /// What folding everything up to `upto` changes; never past the commit point (P7). `None` when nothing
     /// would be folded.
     pub fn plan_fold(&self, upto: Lsn) -> Option<Fold> {
-        let limit = if self.plants("fold_before_durable") { self.last() } else { self.commit };
-        let count = usize::try_from(upto.min(limit).0.checked_sub(self.image.folded.0)?).ok()?;
+        let count = usize::try_from(upto.min(self.commit).0.checked_sub(self.image.folded.0)?).ok()?;
         let last = self.tail.get(count.checked_sub(1)?)?;
         let mut image = Image {
             epoch: self.placement.epoch.max(self.image.epoch),

@@ -22,6 +22,13 @@ mod status;
 mod views;
 mod writer;
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use ledger::Ledger;
 pub use options::ShardOptions;
 pub use status::{ShardGroupStatus, ShardStatus, ViewStatus};

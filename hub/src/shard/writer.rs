@@ -300,13 +300,19 @@ impl Writer {
             self.uncommitted.push_back(record);
         }
         self.finish_folds(shared, folds);
-        self.finish_commits(shared);
+        let committed = self.finish_commits(shared);
+        // Whoever is told looks at the status next: it must show the batch.
         self.publish(shared);
+        for (group, batch) in committed {
+            self.acknowledge_committed(group, &batch);
+        }
+        self.answer_waiting();
         true
     }
 
-    /// Makes committed batches readable, then acknowledges them.
-    fn finish_commits(&mut self, shared: &Shared) {
+    /// Makes committed batches readable; returns those to acknowledge.
+    fn finish_commits(&mut self, shared: &Shared) -> Vec<(usize, Box<Admitted>)> {
+        let mut committed = Vec::new();
         while let Some(record) = self.uncommitted.pop_front() {
             let group = &mut self.groups[record.group];
             if record.lsn > group.core.commit() {
@@ -316,20 +322,25 @@ impl Writer {
             group.log_bytes += record.log_bytes;
             self.unmeasured_bytes += record.log_bytes;
             let overlay = &shared.overlays[record.group];
-            let Some(batch) = record.batch else {
+            let Some(mut batch) = record.batch else {
                 overlay.skip(record.lsn);
                 continue;
             };
-            let Admitted { frame, partials, reply, .. } = *batch;
+            let partials = std::mem::take(&mut batch.partials);
             group.total.merge(&partials.ledger);
             overlay.merge(record.lsn, partials);
-            let dot = Dot { pid: frame.pid, seq: frame.seq };
-            acknowledge(&reply, dot, AckLevel::Durable, group);
-            if frame.level >= AckLevel::Replicated {
-                acknowledge(&reply, dot, AckLevel::Replicated, group);
-            }
+            committed.push((record.group, batch));
         }
-        self.answer_waiting();
+        committed
+    }
+
+    fn acknowledge_committed(&self, group: usize, batch: &Admitted) {
+        let dot = Dot { pid: batch.frame.pid, seq: batch.frame.seq };
+        let group = &self.groups[group];
+        acknowledge(&batch.reply, dot, AckLevel::Durable, group);
+        if batch.frame.level >= AckLevel::Replicated {
+            acknowledge(&batch.reply, dot, AckLevel::Replicated, group);
+        }
     }
 
     fn background(&mut self, shared: &Shared) {
@@ -430,24 +441,23 @@ impl Writer {
     /// Storage failed: nothing pending is acknowledged, and writes stop until the store opens again.
     fn fail(&mut self, shared: &Shared, error: StoreError) {
         tracing::error!(%error, code = error.code(), "storage failed: writes are stopped, reads go on");
-        let stopped = self.pending.drain(..).chain(self.uncommitted.drain(..));
-        for batch in stopped.filter_map(|record| record.batch) {
-            shared.noted().fresh.refuse(RefusedCode::Unavailable);
-            let refusal =
-                refused(batch.frame.pid, batch.frame.seq, RefusedCode::Unavailable, &error.to_string());
-            let _ = batch.reply.send(Outcome::Refused(refusal));
-        }
-        for waiting in self.waiting.drain(..) {
-            let refusal =
-                refused(waiting.dot.pid, waiting.dot.seq, RefusedCode::Unavailable, &error.to_string());
-            let _ = waiting.reply.send(Outcome::Refused(refusal));
-        }
         self.pending_bytes = 0;
         self.pending_since = None;
         self.sessions = None;
-        self.failed = Some(error);
         self.next_retry = Instant::now() + shared.options.retry_interval;
+        self.failed = Some(error.clone());
         self.publish(shared);
+        let message = error.to_string();
+        let refuse = |dot: Dot, reply: &mpsc::UnboundedSender<Outcome>| {
+            shared.noted().fresh.refuse(RefusedCode::Unavailable);
+            let _ =
+                reply.send(Outcome::Refused(refused(dot.pid, dot.seq, RefusedCode::Unavailable, &message)));
+        };
+        let stopped = self.pending.drain(..).chain(self.uncommitted.drain(..));
+        for batch in stopped.filter_map(|record| record.batch) {
+            refuse(Dot { pid: batch.frame.pid, seq: batch.frame.seq }, &batch.reply);
+        }
+        self.waiting.drain(..).for_each(|waiting| refuse(waiting.dot, &waiting.reply));
     }
 
     /// Opens the store again and starts from what is on disk, as after a crash: a commit that failed may
@@ -482,8 +492,26 @@ impl Writer {
         while self.failed.is_none() && self.fold_is_left() {
             self.fold(shared);
         }
+        self.write_noted(shared);
         self.publish(shared);
         let _ = reply.send(self.failed.clone().map_or(Ok(()), Err));
+    }
+
+    /// Refusals and duplicates that came after the last fold.
+    fn write_noted(&mut self, shared: &Shared) {
+        let Some(group) = self.groups.first_mut().filter(|_| self.failed.is_none()) else { return };
+        let noted = shared.noted().begin_fold();
+        if noted == Ledger::default() {
+            return;
+        }
+        group.folded.merge(&noted);
+        group.total.merge(&noted);
+        let bytes = group.folded.encode();
+        if let Err(error) =
+            shared.store.write(&mut |txn| txn.put(Table::Ledger, &group_key(group.id), &bytes))
+        {
+            self.fail(shared, error);
+        }
     }
 
     fn fold_is_left(&self) -> bool {

@@ -61,7 +61,8 @@ impl Device {
     }
 }
 
-/// One redb handle's use of a [`Device`].
+/// One redb handle's use of a [`Device`]. After its first failure it writes nothing more, whatever redb makes of
+/// that failure: another handle may already be at work on the same bytes.
 #[derive(Debug)]
 pub(super) struct Attached {
     inner: Arc<dyn StorageBackend>,
@@ -69,6 +70,13 @@ pub(super) struct Attached {
 }
 
 impl Attached {
+    fn may_write(&self) -> io::Result<()> {
+        match self.failed.load(Ordering::Acquire) {
+            true => Err(io::Error::other("an earlier operation failed")),
+            false => Ok(()),
+        }
+    }
+
     fn noting<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.is_err() {
             self.failed.store(true, Ordering::Release);
@@ -87,14 +95,17 @@ impl StorageBackend for Attached {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.may_write()?;
         self.noting(self.inner.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.may_write()?;
         self.noting(self.inner.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.may_write()?;
         self.noting(self.inner.write(offset, data))
     }
 }

@@ -14,6 +14,11 @@ mod memory;
 mod redb;
 pub mod tables;
 
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod suite;
+
 pub use self::redb::{RedbOptions, RedbStore};
 pub use error::StoreError;
 pub use memory::MemoryStore;

@@ -88,10 +88,13 @@ impl RedbStore {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a working handle in place of a failed one.
-    fn replace_handle(&self) -> Result<(), StoreError> {
-        let fresh = open_handle(&self.device, self.cache_bytes)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+    /// Puts a working handle in place of a failed one. A handle that works stays: two that both can write would
+    /// ruin the file.
+    fn replace_failed(&self) -> Result<(), StoreError> {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if current.failed.load(Ordering::Acquire) {
+            *current = open_handle(&self.device, self.cache_bytes)?;
+        }
         Ok(())
     }
 
@@ -122,7 +125,7 @@ impl Store for RedbStore {
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError> {
         let mut handle = self.handle();
         if handle.failed.load(Ordering::Acquire) {
-            self.replace_handle()?;
+            self.replace_failed()?;
             handle = self.handle();
         }
         let txn = handle.db.begin_read()?;
@@ -142,7 +145,7 @@ impl Store for RedbStore {
         let result = self.commit(&handle, body);
         if handle.failed.load(Ordering::Acquire) {
             *stopped = true;
-            if let Err(error) = self.replace_handle() {
+            if let Err(error) = self.replace_failed() {
                 tracing::warn!(%error, "storage cannot be read after its failure; the next read tries again");
             }
         }
@@ -151,7 +154,7 @@ impl Store for RedbStore {
 
     fn reopen(&self) -> Result<(), StoreError> {
         let mut stopped = self.stopped();
-        self.replace_handle()?;
+        self.replace_failed()?;
         *stopped = false;
         Ok(())
     }

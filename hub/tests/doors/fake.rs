@@ -84,7 +84,11 @@ impl Backend for Fake {
         let answer = match query.sql.as_str() {
             "rows" => Ok(answer(stream::iter([(1, Some("a,b")), (i64::MAX, None)]))),
             "endless" => Ok(answer(stream::repeat((1, Some("x"))))),
-            _ => Err(SqlError { position: Some(3), hint: Some("try rows".into()), ..SqlError::new("42601", "no") }),
+            _ => Err(SqlError {
+                position: Some(3),
+                hint: Some("try rows".into()),
+                ..SqlError::new("42601", "no")
+            }),
         };
         async move { answer }.boxed()
     }
@@ -93,13 +97,16 @@ impl Backend for Fake {
 /// An answer with columns `n bigint, name text`, one batch per row.
 fn answer(rows: impl futures::Stream<Item = (i64, Option<&'static str>)> + Send + 'static) -> Answer {
     let types = [("n", DataType::Int64), ("name", DataType::Text)];
-    let fields = types.iter().map(|(name, t)| Field { name: String::from(*name), data_type: t.clone() }).collect();
+    let fields =
+        types.iter().map(|(name, t)| Field { name: String::from(*name), data_type: t.clone() }).collect();
     let arrow_fields: Vec<_> = types.iter().map(|(name, t)| arrow_field(name, t)).collect();
     let schema = Arc::new(Schema::new(arrow_fields));
     let of_schema = Arc::clone(&schema);
     let batches = rows.map(move |(n, name)| {
-        let columns: [ArrayRef; 2] = [Arc::new(Int64Array::from(vec![n])), Arc::new(StringArray::from(vec![name]))];
-        let typed = columns.iter().zip(of_schema.fields()).map(|(c, f)| cast(c, f.data_type()).expect("cast"));
+        let columns: [ArrayRef; 2] =
+            [Arc::new(Int64Array::from(vec![n])), Arc::new(StringArray::from(vec![name]))];
+        let typed =
+            columns.iter().zip(of_schema.fields()).map(|(c, f)| cast(c, f.data_type()).expect("cast"));
         Ok(RecordBatch::try_new(Arc::clone(&of_schema), typed.collect()).expect("batch"))
     });
     Answer { tag: "SELECT".into(), fields, schema, batches: batches.boxed() }

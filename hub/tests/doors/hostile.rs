@@ -75,7 +75,10 @@ async fn connections_above_the_limit_are_refused_and_places_come_back() {
 #[tokio::test]
 async fn a_client_that_trickles_its_request_is_cut_off() {
     let house = House::open(|_| {});
-    for begun in ["GET /healthz HTTP/1.1\r\nhost: h", "POST /v1/batch HTTP/1.1\r\nhost: h\r\ncontent-length: 50\r\n\r\nx"] {
+    for begun in [
+        "GET /healthz HTTP/1.1\r\nhost: h",
+        "POST /v1/batch HTTP/1.1\r\nhost: h\r\ncontent-length: 50\r\n\r\nx",
+    ] {
         let mut stream = TcpStream::connect(house.doors.http_address()).await.expect("connect");
         stream.write_all(begun.as_bytes()).await.expect("write");
         let mut bytes = Vec::new();

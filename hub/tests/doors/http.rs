@@ -32,7 +32,8 @@ impl Reply {
 /// One request on a connection of its own; chunked bodies are put together.
 pub async fn request(to: SocketAddr, head: &str, body: &[u8]) -> Reply {
     let mut stream = TcpStream::connect(to).await.expect("connect");
-    let head = format!("{head} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let head =
+        format!("{head} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     // `head` may bring headers of its own after the request line: "POST /x\r\nname: value".
     let (line, rest) = head.split_once(" HTTP/1.1\r\n").expect("head");
     let (line, extra) = line.split_once("\r\n").unwrap_or((line, ""));
@@ -75,7 +76,8 @@ async fn get(house: &House, path: &str) -> Reply {
 async fn frames_travel_in_bodies() {
     let house = House::open(|_| {});
     house.fake.create_stream("clicks");
-    let welcome: Welcome = post(&house, "/v1/session", &encode_frame(&hello(&["clicks", "no"]))).await.frame();
+    let welcome: Welcome =
+        post(&house, "/v1/session", &encode_frame(&hello(&["clicks", "no"]))).await.frame();
     assert_eq!((welcome.streams.len(), welcome.unknown_streams.len()), (1, 1));
     assert_eq!(welcome.limits.frame_bytes_max, 262_144, "pages get the limits of pages");
 
@@ -187,7 +189,8 @@ async fn pages_may_call_a_development_hub() {
     let head = "OPTIONS /v1/batch\r\norigin: https://page.example\r\naccess-control-request-method: POST";
     let reply = request(house.doors.http_address(), head, b"").await;
     assert!(reply.head.contains("access-control-allow-origin: *"), "{}", reply.head);
-    let strict = House::open(|options| options.listen.cors_origins = "https://mine.example".parse().expect("list"));
+    let strict =
+        House::open(|options| options.listen.cors_origins = "https://mine.example".parse().expect("list"));
     let reply = request(strict.doors.http_address(), head, b"").await;
     assert!(!reply.head.contains("access-control-allow-origin: https://page.example"), "{}", reply.head);
 }

@@ -46,7 +46,11 @@ impl House {
 }
 
 fn hello(streams: &[&str]) -> Hello {
-    Hello { versions: vec![1], streams: streams.iter().map(|s| String::from(*s)).collect(), ..Hello::default() }
+    Hello {
+        versions: vec![1],
+        streams: streams.iter().map(|s| String::from(*s)).collect(),
+        ..Hello::default()
+    }
 }
 
 fn batch(seq: u64) -> BatchFrame {

@@ -3,8 +3,8 @@
 use super::{House, batch, hello};
 use headwater::ids::{CatalogVersion, Micros, Pid, Seq};
 use headwater::wire::{
-    Ack, Body, ClockReply, ClockRequest, Failure, Frame, FrameDecoder, FrameKind, Goodbye, Plans, Query, Resume,
-    Resumed, RowsEnd, Welcome, encode_frame,
+    Ack, Body, ClockReply, ClockRequest, Failure, Frame, FrameDecoder, FrameKind, Goodbye, Plans, Query,
+    Resume, Resumed, RowsEnd, Welcome, encode_frame,
 };
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -35,7 +35,12 @@ impl ServerCertVerifier for Trusting {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -44,7 +49,12 @@ impl ServerCertVerifier for Trusting {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -118,7 +128,11 @@ async fn a_session_gets_its_plans_and_news_of_them() {
     house.fake.create_stream("other");
     house.fake.create_stream("later");
     let plans: Plans = control.expect().await;
-    assert_eq!((plans.catalog, plans.streams.len()), (CatalogVersion(2), 1), "news of other streams are not told");
+    assert_eq!(
+        (plans.catalog, plans.streams.len()),
+        (CatalogVersion(2), 1),
+        "news of other streams are not told"
+    );
     control.put(&ClockRequest { sent: Micros(7) }).await;
     assert_eq!(control.expect::<ClockReply>().await.sent, Micros(7));
     control.put(&Resume { pid: Pid::new(1, [7; 10]), low_water: Seq(1) }).await;

@@ -1,0 +1,295 @@
+//! Shard groups end to end, over memory and over a file.
+
+use super::testing::{Fixture, START, batch, catalog, eager, key, lazy, payload, payload_of, pid, totals};
+use super::{Outcome, ShardOptions};
+use crate::catalog::testing::{create_view, drop_view};
+use crate::store::tables::HUB_TABLES;
+use crate::store::{MemoryStore, RedbOptions, RedbStore, Store, StoreError, Table};
+use headwater::ids::{Pid, PlanVersion, Seq};
+use headwater::wire::{AckLevel, BatchFrame, RefusedCode, Resume};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+fn memory() -> (MemoryStore, Arc<dyn Store>) {
+    let store = MemoryStore::new();
+    (store.clone(), Arc::new(store))
+}
+
+fn rows(store: &dyn Store, table: Table) -> usize {
+    let mut count = 0;
+    let snapshot = store.snapshot().expect("snapshot");
+    snapshot
+        .scan(table, &[], None, &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })
+        .expect("scan");
+    count
+}
+
+/// Until the writer thread is gone: it holds the store.
+async fn stop(fixture: Fixture) {
+    fixture.shards.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test]
+async fn a_batch_is_acknowledged_level_by_level_and_readable_at_once() {
+    let fixture = Fixture::open(memory().1, &catalog(1, 1).await, lazy());
+    let mut submission = fixture.shards.submit(batch(pid(1), 1, 1, &[("a", 5), ("b", 7), ("a", 1)])).await;
+    let mut levels = Vec::new();
+    while let Some(outcome) = submission.next().await {
+        let Outcome::Ack(ack) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((ack.pid, ack.seq, ack.epoch.0), (pid(1), Seq(1), 1));
+        levels.push(ack.level);
+    }
+    assert_eq!(levels, [AckLevel::Received, AckLevel::Durable, AckLevel::Replicated]);
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 2, 6), ("b", 1, 7)]));
+    let status = fixture.shards.status();
+    assert!(status.storage_ok);
+    assert_eq!((status.ledger.batches, status.ledger.events, status.ledger.groups), (1, 3, 2));
+    assert_eq!(status.shards[0].overlay_groups, 2);
+}
+
+#[tokio::test]
+async fn replayed_frames_count_once_and_forged_ones_are_refused() {
+    let (memory, store) = memory();
+    let catalog = catalog(1, 1).await;
+    for (start, options) in [lazy(), eager()].into_iter().enumerate() {
+        let fixture = Fixture::open(store.clone(), &catalog, options);
+        let seq = start as u64 * 2 + 1;
+        for _ in 0..5 {
+            assert_eq!(fixture.send(batch(pid(1), seq, 1, &[("a", 1)])).await, Ok(AckLevel::Replicated));
+            assert_eq!(fixture.send(batch(pid(1), seq + 1, 1, &[("a", 1)])).await, Ok(AckLevel::Replicated));
+        }
+        let forged = fixture.send(batch(pid(1), seq, 1, &[("a", 2)])).await;
+        assert_eq!(forged, Err(RefusedCode::DotConflict));
+        let n = seq as i64 + 1;
+        assert_eq!(fixture.read("v1").await, totals(&[("a", n, n.into())]));
+        stop(fixture).await;
+    }
+    // The counts of refusals and duplicates are written with a fold.
+    let fixture = Fixture::open(store, &catalog, eager());
+    let ledger = fixture.shards.status().ledger;
+    assert_eq!((ledger.batches, ledger.duplicates), (4, 16));
+    let conflicts = ledger.refused().find(|r| r.0 == RefusedCode::DotConflict).expect("code");
+    assert_eq!(conflicts.1, 2);
+    assert_eq!(rows(&memory, Table::Session), 1);
+}
+
+#[tokio::test]
+async fn what_is_impossible_is_refused_by_its_code_and_leaves_no_trace() {
+    let fixture = Fixture::open(memory().1, &catalog(1, 1).await, eager());
+    let good = batch(pid(1), 1, 1, &[("a", 1)]);
+    let with = |change: &dyn Fn(&mut BatchFrame)| {
+        let mut frame = good.clone();
+        change(&mut frame);
+        frame
+    };
+    let future = Pid::new(START as u64 / 1_000 + 300_001, [0; 10]);
+    let cases = [
+        (with(&|f| f.payload.truncate(f.payload.len() - 1)), RefusedCode::Malformed),
+        (with(&|f| f.payload.clear()), RefusedCode::Malformed),
+        (with(&|f| f.payload.push(0)), RefusedCode::Malformed),
+        (with(&|f| f.payload = vec![0xff; 5 << 20]), RefusedCode::TooLarge),
+        (with(&|f| f.pid = future), RefusedCode::BornInFuture),
+        (with(&|f| f.seq = Seq(0)), RefusedCode::Malformed),
+        (with(&|f| f.low_water = Seq(2)), RefusedCode::Malformed),
+        (with(&|f| f.seq = Seq(65)), RefusedCode::WindowExceeded),
+    ];
+    for (frame, code) in cases {
+        assert_eq!(fixture.send(frame).await, Err(code));
+    }
+    assert_eq!(fixture.read("v1").await, totals(&[]));
+    assert_eq!(fixture.shards.status().ledger.batches, 0);
+    assert_eq!(fixture.send(good).await, Ok(AckLevel::Replicated));
+}
+
+#[tokio::test]
+async fn unknown_plan_versions_are_refused_and_dropped_views_only_counted() {
+    let fixture = Fixture::open(memory().1, &catalog(1, 1).await, eager());
+    let mut frame = batch(pid(1), 1, 1, &[]);
+    frame.payload = payload(&[1, 99], &[("a", 3)]);
+    assert_eq!(fixture.send(frame).await, Ok(AckLevel::Replicated));
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 1, 3)]));
+    let ledger = fixture.shards.status().ledger;
+    assert_eq!((ledger.view_dropped_sections, ledger.view_dropped_events, ledger.events), (1, 1, 1));
+    let mut stale = batch(pid(1), 2, 1, &[]);
+    stale.payload = payload_of(&[1], PlanVersion(2), &[("a", 3)]);
+    assert_eq!(fixture.send(stale).await, Err(RefusedCode::UnknownPlan));
+}
+
+#[tokio::test]
+async fn reopening_replays_the_log_and_folding_changes_no_answer() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("hub.redb");
+    let catalog = catalog(1, 2).await;
+    let open = || RedbStore::open(&path, HUB_TABLES, RedbOptions::default()).expect("open");
+    let mut expected = std::collections::BTreeMap::new();
+    for round in 0..6u64 {
+        let options = if round % 2 == 0 { lazy() } else { eager() };
+        let store: Arc<dyn Store> = Arc::new(open());
+        let fixture = Fixture::open(store.clone(), &catalog, options);
+        assert_eq!(fixture.read("v1").await, expected, "round {round}");
+        for i in 0..20u64 {
+            let key = format!("k{}", i % 7);
+            let row = expected.entry(key.clone()).or_insert((0, 0));
+            *row = (row.0 + 1, row.1 + i128::from(i));
+            let mut frame = batch(pid(round as u8), i + 1, i + 1, &[]);
+            frame.payload = payload(&[1, 2], &[(&key, i as i64)]);
+            assert_eq!(fixture.send(frame).await, Ok(AckLevel::Replicated));
+        }
+        assert_eq!(fixture.read("v1").await, expected, "round {round}");
+        assert_eq!(fixture.read("v2").await, expected);
+        let resumed = fixture.shards.resume(Resume { pid: pid(round as u8), low_water: Seq(1) }).await;
+        let resumed = resumed.expect("resume");
+        assert_eq!((resumed.floor, resumed.bitmap, resumed.expired), (Seq(20), 0, false));
+        if round % 3 == 0 {
+            stop(fixture).await;
+            assert_eq!(rows(&*store, Table::Log), 0, "a clean stop folds everything");
+        } else {
+            drop(fixture);
+        }
+        release(store);
+    }
+}
+
+/// Waits until the writer thread has let go of the store.
+fn release(store: Arc<dyn Store>) {
+    let mut store = Some(store);
+    while let Some(held) = store.take() {
+        store = Arc::try_unwrap_or(held);
+        std::thread::yield_now();
+    }
+}
+
+/// `Arc<dyn Store>` cannot be unwrapped; dropping the last reference is enough.
+trait TryUnwrap {
+    fn try_unwrap_or(held: Self) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+impl TryUnwrap for Arc<dyn Store> {
+    fn try_unwrap_or(held: Self) -> Option<Self> {
+        (Arc::strong_count(&held) > 1).then_some(held)
+    }
+}
+
+#[tokio::test]
+async fn no_space_stops_writes_and_not_reads_until_there_is_space_again() {
+    let (memory, store) = memory();
+    let fixture = Fixture::open(
+        store,
+        &catalog(1, 1).await,
+        ShardOptions { retry_interval: std::time::Duration::from_millis(300), ..lazy() },
+    );
+    assert_eq!(fixture.send(batch(pid(1), 1, 1, &[("a", 1)])).await, Ok(AckLevel::Replicated));
+    memory.fail_next_write(StoreError::NoSpace);
+    assert_eq!(fixture.send(batch(pid(1), 2, 1, &[("a", 1)])).await, Err(RefusedCode::Unavailable));
+    let status = fixture.shards.status();
+    assert_eq!((status.storage_ok, status.storage_error), (false, Some(StoreError::NoSpace)));
+    assert_eq!(fixture.send(batch(pid(1), 3, 1, &[("a", 1)])).await, Err(RefusedCode::Unavailable));
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 1, 1)]));
+    // The same batches, sent again until they are taken.
+    for seq in [2, 3] {
+        while let Err(code) = fixture.send(batch(pid(1), seq, 1, &[("a", 1)])).await {
+            assert_eq!(code, RefusedCode::Unavailable);
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+    assert!(fixture.shards.status().storage_ok);
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 3, 3)]));
+}
+
+#[tokio::test]
+async fn a_full_view_keeps_exact_totals_in_other() {
+    let fixture =
+        Fixture::open(memory().1, &catalog(1, 1).await, ShardOptions { view_groups_max: 3, ..eager() });
+    for i in 0..20u64 {
+        let name = format!("k{:02}", i % 10);
+        let sent = fixture.send(batch(pid(1), i + 1, i + 1, &[(&name, 10)])).await;
+        assert_eq!(sent, Ok(AckLevel::Replicated));
+    }
+    fixture.shards.shutdown().await.expect("shutdown");
+    let read = fixture.read("v1").await;
+    assert_eq!(read.len(), 4);
+    assert_eq!(read.values().map(|v| v.0).sum::<i64>(), 20);
+    assert_eq!(read["(other)"].1, 10 * i128::from(read["(other)"].0));
+    let status = fixture.shards.status();
+    assert_eq!((status.views[0].groups, status.views[0].other), (3, 14));
+    assert_eq!(status.ledger.other_groups, 14);
+}
+
+#[tokio::test]
+async fn scans_keep_to_their_range_and_merge_equal_keys_of_all_shard_groups() {
+    for shard_groups in [1, 3] {
+        let fixture = Fixture::open(memory().1, &catalog(shard_groups, 1).await, eager());
+        for producer in 0..12 {
+            let names: Vec<String> = (0..100).map(|i| format!("k{i:03}")).collect();
+            let events: Vec<(&str, i64)> = names.iter().map(|n| (n.as_str(), 2)).collect();
+            assert!(fixture.send(batch(pid(producer), 1, 1, &events)).await.is_ok());
+        }
+        let all = fixture.read("v1").await;
+        assert_eq!(all.len(), 100);
+        assert!(all.values().all(|v| *v == (12, 24)));
+        let some = fixture.read_range("v1", key("k010"), Some(key("k020"))).await;
+        assert_eq!(some.keys().next().map(String::as_str), Some("k010"));
+        assert_eq!(some.len(), 10);
+        assert!(fixture.read_range("v1", key("z"), Some(key("a"))).await.is_empty());
+        stop(fixture).await;
+    }
+}
+
+#[tokio::test]
+async fn dropped_views_lose_their_rows_and_a_namesake_starts_empty() {
+    let (memory, store) = memory();
+    let catalog = catalog(1, 1).await;
+    let fixture = Fixture::open(store, &catalog, eager());
+    let names: Vec<String> = (0..9_000).map(|i| format!("k{i:05}")).collect();
+    let events: Vec<(&str, i64)> = names.iter().map(|n| (n.as_str(), 1)).collect();
+    assert!(fixture.send(batch(pid(1), 1, 1, &events)).await.is_ok());
+    catalog.apply(drop_view("v1")).await.expect("drop");
+    catalog.apply(create_view("v1", 1)).await.expect("create");
+    assert!(fixture.read("v1").await.is_empty());
+    // Every message turns the writer's wheel once: three pages of rows, then the view's own row.
+    for seq in 2..40 {
+        let mut frame = batch(pid(1), seq, seq, &[]);
+        frame.payload = payload(&[1], &[("late", 1)]);
+        assert!(fixture.send(frame).await.is_ok());
+    }
+    stop(fixture).await;
+    assert_eq!((rows(&memory, Table::Base), rows(&memory, Table::View)), (0, 0));
+}
+
+#[tokio::test]
+async fn old_producers_are_forgotten_and_refused_after_their_lifetime() {
+    let (memory, store) = memory();
+    let catalog = catalog(1, 1).await;
+    let fixture = Fixture::open(store.clone(), &catalog, eager());
+    assert!(fixture.send(batch(pid(1), 1, 1, &[("a", 1)])).await.is_ok());
+    stop(fixture).await;
+    assert_eq!(rows(&memory, Table::Session), 1);
+    let week = 7 * 24 * 3600 * 1_000_000;
+    let fixture = Fixture::open(store, &catalog, eager());
+    fixture.clock.store(START + week + 1_000_000, Ordering::Relaxed);
+    let resumed = fixture.shards.resume(Resume { pid: pid(1), low_water: Seq(1) }).await.expect("resume");
+    assert!(resumed.expired);
+    let young = Pid::new((START + week) as u64 / 1_000, [9; 10]);
+    // The first message may come before the writer's first look at the clock, the later ones do not.
+    for seq in 1..=5 {
+        assert!(fixture.send(batch(young, seq, seq, &[("b", 1)])).await.is_ok());
+    }
+    stop(fixture).await;
+    assert_eq!(rows(&memory, Table::Session), 1, "only the young producer is remembered");
+}
+
+#[tokio::test]
+async fn shutting_down_refuses_what_comes_later() {
+    let fixture = Fixture::open(memory().1, &catalog(1, 1).await, lazy());
+    fixture.shards.shutdown().await.expect("shutdown");
+    let refused = fixture.send(batch(pid(1), 1, 1, &[("a", 1)])).await;
+    assert_eq!(refused, Err(RefusedCode::Unavailable));
+    assert!(fixture.shards.resume(Resume { pid: pid(1), low_water: Seq(1) }).await.is_err());
+    fixture.shards.shutdown().await.expect("twice is fine");
+}
