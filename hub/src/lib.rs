@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod catalog;
+pub mod cli;
 pub mod ingress;
 pub mod options;
 pub mod read;

@@ -1,3 +1,5 @@
 //! The `headwater` command line.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    headwater_hub::cli::main()
+}

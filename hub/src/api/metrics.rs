@@ -104,6 +104,24 @@ impl Metrics {
     }
 }
 
+/// One more of something for as long as this lives: tasks that are cut off count themselves out too.
+#[derive(Debug)]
+pub struct Present(Gauge);
+
+impl Present {
+    /// Counts one in.
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
     let metric = M::default();
     registry.register(name, help, metric.clone());

@@ -12,7 +12,7 @@ use super::budget::Budget;
 use super::certificate::{CertificateError, Identity};
 use super::frames::FrameLimits;
 use super::session::{CloseCode, Policy};
-use crate::api::metrics::Metrics;
+use crate::api::metrics::{Metrics, Present};
 use crate::options::LimitOptions;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
@@ -137,9 +137,8 @@ async fn serve(incoming: Incoming, shared: Arc<Shared>, place: OwnedSemaphorePer
     let metrics = Arc::clone(&shared.metrics);
     match incoming.await {
         Ok(connection) => {
-            metrics.quic_connections.inc();
+            let _present = Present::new(&metrics.quic_connections);
             connection::serve(connection, shared).await;
-            metrics.quic_connections.dec();
         }
         Err(error) => tracing::debug!(%peer, %error, "handshake failed"),
     }

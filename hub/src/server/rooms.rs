@@ -1,7 +1,7 @@
 //! The rooms behind the doors, as one [`Backend`].
 
 use super::StatusSource;
-use crate::api::metrics::Metrics;
+use crate::api::metrics::{Metrics, Present};
 use crate::api::status::{Ledger, ShardGroup, Status, Storage, ViewStatus};
 use crate::catalog::Catalog;
 use crate::ingress::{Backend, Outcome};
@@ -90,15 +90,16 @@ impl Backend for Rooms {
 
 /// A statement in its place; dropped when the answer was read or given up.
 struct Running {
-    metrics: Arc<Metrics>,
     since: Instant,
+    _present: Present,
     _place: Option<OwnedSemaphorePermit>,
+    metrics: Arc<Metrics>,
 }
 
 impl Running {
     fn new(metrics: Arc<Metrics>, place: Option<OwnedSemaphorePermit>) -> Self {
-        metrics.queries_running.inc();
-        Self { metrics, since: Instant::now(), _place: place }
+        let present = Present::new(&metrics.queries_running);
+        Self { since: Instant::now(), _present: present, _place: place, metrics }
     }
 
     fn until_the_end_of(self, answer: Answer) -> Answer {
@@ -113,7 +114,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.metrics.queries_running.dec();
         self.metrics.query_seconds.observe(self.since.elapsed().as_secs_f64());
     }
 }

@@ -1,6 +1,6 @@
 //! The listener and its connections.
 
-use crate::api::metrics::Metrics;
+use crate::api::metrics::{Metrics, Present};
 use crate::ingress::session::CloseCode;
 use crate::options::LimitOptions;
 use axum::Router;
@@ -97,7 +97,7 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>) {
-        self.metrics.http_connections.inc();
+        let _present = Present::new(&self.metrics.http_connections);
         match tls {
             None => self.drive(stream).await,
             Some(config) => {
@@ -108,7 +108,6 @@ impl Connection {
                 }
             }
         }
-        self.metrics.http_connections.dec();
     }
 
     async fn drive(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {

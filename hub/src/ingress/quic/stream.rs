@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::connection::flush;
+use crate::api::metrics::Present;
 use crate::ingress::frames::{FrameLimits, Received, read_frame};
 use crate::ingress::session::{Close, CloseCode, Control, Request, Session};
 use crate::ingress::{Outcome, answer};
@@ -116,10 +117,8 @@ async fn control(send: &mut SendStream, recv: RecvStream, peer: &Peer, first: Re
     let newest = snapshot(&mut catalog);
     control_frame(send, &mut session, peer, first, &newest).await?;
     peer.is_welcomed.store(true, Ordering::Release);
-    peer.shared.metrics.sessions.inc();
-    let result = control_loop(send, recv, peer, &mut session, catalog).await;
-    peer.shared.metrics.sessions.dec();
-    result
+    let _present = Present::new(&peer.shared.metrics.sessions);
+    control_loop(send, recv, peer, &mut session, catalog).await
 }
 
 async fn control_loop(

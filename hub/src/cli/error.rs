@@ -1,0 +1,113 @@
+//! What ends a command, as people and scripts see it.
+
+use crate::options::OptionsError;
+use crate::server::HubError;
+use crate::store::StoreError;
+use headwater::client::{ConnectError, FlushError, QueryError};
+use thiserror::Error;
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The options cannot be used.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// The hub does not start.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The storage failed while the hub ran.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// There is no hub.
+    #[error("{0}")]
+    Connect(#[from] ConnectError),
+    /// A statement failed.
+    #[error("{0}")]
+    Query(#[from] QueryError),
+    /// Events did not become safe.
+    #[error("{0}")]
+    Flush(#[from] FlushError),
+    /// A file cannot be read or does not fit.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        message: String,
+    },
+    /// Wrong use of the command.
+    #[error("{0}")]
+    Usage(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl CliError {
+    /// A file's error.
+    pub(super) fn file(path: &std::path::Path, message: impl std::fmt::Display) -> Self {
+        Self::File { path: path.display().to_string(), message: message.to_string() }
+    }
+
+    /// The process's exit code; listed in `headwater --help`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Options(_) | Self::Usage(_) => 2,
+            Self::Connect(_) | Self::Query(QueryError::Disconnected(_) | QueryError::TimedOut) => 3,
+            Self::Query(QueryError::Failed(_)) => 4,
+            Self::Store(error) | Self::Hub(HubError::Store(error)) => storage(error),
+            _ => 1,
+        }
+    }
+
+    /// What to try.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Query(QueryError::Failed(failure)) => failure.hint.clone(),
+            Self::Connect(ConnectError::Untrusted(_)) => Some(
+                "a development hub prints its fingerprint when it starts: pass it as --fingerprint".into(),
+            ),
+            Self::Connect(ConnectError::Unreachable(_) | ConnectError::TimedOut) => {
+                Some("is a hub running there? start one with: headwater serve".into())
+            }
+            Self::Store(StoreError::InUse(_)) | Self::Hub(HubError::Store(StoreError::InUse(_))) => {
+                Some("stop the other hub, or choose another directory with --data-dir".into())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn storage(error: &StoreError) -> u8 {
+    match error {
+        StoreError::InUse(_) => 10,
+        StoreError::ReadOnly(_) => 11,
+        StoreError::NotADataDirectory { .. } => 12,
+        StoreError::Corrupted(_) => 13,
+        StoreError::FormatTooNew { .. } => 14,
+        StoreError::FormatTooOld { .. } => 15,
+        StoreError::NoSpace => 16,
+        _ => 17,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn storage_failures_have_codes_of_their_own() {
+        let codes: Vec<u8> = [
+            StoreError::InUse("d".into()),
+            StoreError::ReadOnly("d".into()),
+            StoreError::Corrupted("x".into()),
+            StoreError::FormatTooNew { found: 9, known: 1 },
+            StoreError::NoSpace,
+        ]
+        .into_iter()
+        .map(|error| CliError::from(HubError::from(error)).exit_code())
+        .collect();
+        assert_eq!(codes, [10, 11, 13, 14, 16]);
+    }
+}

@@ -1,0 +1,93 @@
+//! The `headwater` command line.
+//!
+//! Owns: arguments, terminal output, exit codes. Must not know: how anything it asks for is done; it is a
+//! client like any other, except for `serve`.
+
+mod connect;
+mod error;
+mod serve;
+mod sql;
+mod status;
+mod table;
+
+pub use error::CliError;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  1  failed
+  2  wrong usage or options
+  3  no connection to the hub
+  4  the hub refused a statement
+  10 data directory in use       11 data directory is read-only
+  12 not a data directory        13 data is corrupted
+  14 data has a newer format     15 data has an older format
+  16 no space left               17 other storage failure";
+
+/// Counts at the source: continuous views over events that producers aggregate themselves.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a hub
+    Serve(Box<serve::ServeArgs>),
+    /// Run SQL: interactively, or with -c or -f
+    Sql(sql::SqlArgs),
+    /// Show what a hub holds and what became of its events
+    Status(status::StatusArgs),
+    /// Print an options file with every option, its default and its documentation
+    Config,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("headwater: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Serve(args) => serve::run(*args),
+        Command::Sql(args) => sql::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Config => {
+            print!("{}", crate::options::template());
+            Ok(())
+        }
+    }
+}
+
+/// A runtime for a command that waits for a hub.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::Other(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,210 @@
+//! `headwater sql`: statements from the command line, a file, or a person.
+//!
+//! Owns: the session's settings, meta commands, what is printed where. Must not know: SQL beyond where a
+//! statement ends.
+
+mod meta;
+mod split;
+
+use super::connect::ConnectArgs;
+use super::table::{Format, render};
+use super::{CliError, runtime};
+use headwater::client::{Client, QueryError};
+use meta::{Meta, parse};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+use split::{is_blank, split};
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+use tokio::runtime::Runtime;
+
+/// Flags of `sql`.
+#[derive(Debug, clap::Args)]
+pub(super) struct SqlArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Run these statements and exit; may be given several times
+    #[arg(short = 'c', long = "command", value_name = "SQL")]
+    commands: Vec<String>,
+    /// Run the statements of this file and exit; - is standard input
+    #[arg(short = 'f', long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How to print answers
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+pub(super) fn run(args: &SqlArgs) -> Result<(), CliError> {
+    let runtime = runtime()?;
+    let client = runtime.block_on(args.connect.connect())?;
+    let mut shell = Shell { runtime, client, format: args.format, is_expanded: false, is_timed: false };
+    let result = shell.start(args);
+    shell.runtime.block_on(shell.client.close());
+    result
+}
+
+struct Shell {
+    runtime: Runtime,
+    client: Client,
+    format: Format,
+    is_expanded: bool,
+    is_timed: bool,
+}
+
+impl Shell {
+    fn start(&mut self, args: &SqlArgs) -> Result<(), CliError> {
+        for command in &args.commands {
+            self.script(command)?;
+        }
+        match &args.file {
+            Some(path) => self.script(&read(path)?),
+            None if !args.commands.is_empty() => Ok(()),
+            None if std::io::stdin().is_terminal() => self.interactive(),
+            None => self.script(&read("-".as_ref())?),
+        }
+    }
+
+    /// Runs every statement; the last one needs no semicolon. The first failure ends it.
+    fn script(&mut self, text: &str) -> Result<(), CliError> {
+        if let Some(meta) = parse(text.trim()) {
+            return self.meta(&meta);
+        }
+        let (statements, rest) = split(text);
+        for statement in statements.into_iter().chain((!is_blank(rest)).then_some(rest.trim())) {
+            self.statement(statement)?;
+        }
+        Ok(())
+    }
+
+    fn statement(&self, sql: &str) -> Result<(), CliError> {
+        let begun = Instant::now();
+        let rows = match self.runtime.block_on(self.client.query(sql)) {
+            Ok(rows) => rows,
+            Err(error) => {
+                point_at(sql, &error);
+                return Err(error.into());
+            }
+        };
+        let mut out = std::io::stdout().lock();
+        // A closed pipe (`| head`) is the reader's choice.
+        let _ = out.write_all(render(&rows, self.format, self.is_expanded).as_bytes());
+        if self.is_timed {
+            let _ = writeln!(out, "Time: {:.3} ms", begun.elapsed().as_secs_f64() * 1000.0);
+        }
+        Ok(())
+    }
+
+    fn meta(&mut self, meta: &Meta) -> Result<(), CliError> {
+        match meta {
+            Meta::Help => println!("{}", meta::HELP),
+            Meta::Timing => {
+                self.is_timed = !self.is_timed;
+                println!("Timing is {}.", on(self.is_timed));
+            }
+            Meta::Expanded => {
+                self.is_expanded = !self.is_expanded;
+                println!("Expanded display is {}.", on(self.is_expanded));
+            }
+            Meta::Query(statements) => return statements.iter().try_for_each(|sql| self.statement(sql)),
+            Meta::Unknown(name) => return Err(CliError::Usage(format!("unknown command \\{name}; try \\?"))),
+            Meta::Quit => {}
+        }
+        Ok(())
+    }
+
+    fn interactive(&mut self) -> Result<(), CliError> {
+        let mut editor = DefaultEditor::new().map_err(|e| CliError::Other(e.to_string()))?;
+        let history = history_file();
+        if let Some(path) = &history {
+            let _ = editor.load_history(path);
+        }
+        println!("headwater {} - \\? for help, \\q to leave", env!("CARGO_PKG_VERSION"));
+        let mut typed = String::new();
+        loop {
+            let prompt = if is_blank(&typed) { "headwater=> " } else { "headwater-> " };
+            match editor.readline(prompt) {
+                Ok(line) => {
+                    if !line.trim().is_empty() {
+                        let _ = editor.add_history_entry(&line);
+                    }
+                    if self.line(&mut typed, &line) {
+                        break;
+                    }
+                }
+                // Ctrl-C gives up what was typed; Ctrl-D leaves.
+                Err(ReadlineError::Interrupted) => typed.clear(),
+                Err(ReadlineError::Eof) => break,
+                Err(error) => return Err(CliError::Other(error.to_string())),
+            }
+        }
+        if let Some(path) = &history {
+            let _ = editor.save_history(path);
+        }
+        Ok(())
+    }
+
+    /// One line of a person; true when they want to leave. Failures are told and the session goes on.
+    fn line(&mut self, typed: &mut String, line: &str) -> bool {
+        if is_blank(typed)
+            && let Some(meta) = parse(line.trim())
+        {
+            if meta == Meta::Quit {
+                return true;
+            }
+            tell(self.meta(&meta));
+            return false;
+        }
+        typed.push_str(line);
+        typed.push('\n');
+        let whole = std::mem::take(typed);
+        let (statements, rest) = split(&whole);
+        for statement in statements {
+            tell(self.statement(statement));
+        }
+        *typed = rest.into();
+        false
+    }
+}
+
+fn on(is_on: bool) -> &'static str {
+    if is_on { "on" } else { "off" }
+}
+
+fn tell(result: Result<(), CliError>) {
+    if let Err(error) = result {
+        eprintln!("ERROR: {error}");
+        if let Some(hint) = error.hint() {
+            eprintln!("HINT: {hint}");
+        }
+    }
+}
+
+/// Shows the line of the statement that an error's position is in.
+fn point_at(sql: &str, error: &QueryError) {
+    let QueryError::Failed(failure) = error else { return };
+    let Some(position) = failure.position.and_then(|p| usize::try_from(p).ok()).filter(|p| *p > 0) else {
+        return;
+    };
+    let before: Vec<char> = sql.chars().take(position - 1).collect();
+    let line = before.iter().filter(|c| **c == '\n').count();
+    let column = before.iter().rev().take_while(|c| **c != '\n').count();
+    if let Some(text) = sql.lines().nth(line) {
+        let label = format!("LINE {}: ", line + 1);
+        eprintln!("{label}{text}\n{}^", " ".repeat(label.len() + column));
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<String, CliError> {
+    if path.as_os_str() != "-" {
+        return std::fs::read_to_string(path).map_err(|error| CliError::file(path, error));
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map_err(|error| CliError::file(path, error))?;
+    Ok(text)
+}
+
+fn history_file() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"))?;
+    Some(PathBuf::from(home).join(".headwater_history"))
+}
