@@ -72,3 +72,15 @@ while (at < bytes.length) {
 const rows = sizes.map((size, i) => [size, names.get(i + imports) ?? `#${i + imports}`]).sort((a, b) => b[0] - a[0]);
 console.log('code', sizes.reduce((a, b) => a + b, 0), 'in', sizes.length, 'functions');
 for (const [size, name] of rows.slice(0, Number(count))) console.log(String(size).padStart(7), name);
+
+// The same by module: two levels of the first path in the name.
+const modules = new Map();
+for (const [size, name] of rows) {
+  const path = name.replace(/^<+/, '').match(/^([\w]+)(\[[^\]]*\])?(::[\w]+)?(::[\w]+)?/);
+  const key = path ? `${path[1]}${path[3] ?? ''}${path[4] ?? ''}` : name;
+  modules.set(key, (modules.get(key) ?? 0) + size);
+}
+console.log('\nby module');
+for (const [name, size] of [...modules].sort((a, b) => b[1] - a[1]).slice(0, Number(count))) {
+  console.log(String(size).padStart(7), name);
+}

@@ -11,6 +11,7 @@ mod tests;
 
 use crate::aggregate::{self, AggregateSpec, States};
 use crate::codec::{DecodeError, Reader};
+use crate::sort::sort_by;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use index::Index;
@@ -195,7 +196,7 @@ impl GroupTable {
     /// All groups in the order of their keys.
     pub fn sorted(&self) -> Vec<u32> {
         let mut groups: Vec<u32> = (0..self.len() as u32).collect();
-        groups.sort_unstable_by(|a, b| self.key(*a).cmp(self.key(*b)));
+        sort_by(&mut groups, |a, b| self.key(*a).cmp(self.key(*b)));
         groups
     }
 

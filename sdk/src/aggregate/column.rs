@@ -6,6 +6,7 @@ use super::States;
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher};
 use crate::codec::{DecodeError, Reader};
+use crate::flavor::FOREIGN_STATES;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::{Column, Slot};
@@ -61,6 +62,9 @@ impl<S: State> States for StateColumn<S> {
     }
 
     fn merge(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<(), DecodeError> {
+        if !FOREIGN_STATES {
+            return Err(DecodeError::Invalid("state: this build only writes them"));
+        }
         let other = S::decode(&self.params, bytes)?;
         self.states[group as usize].merge(&self.params, &other);
         Ok(())

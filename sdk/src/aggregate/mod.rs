@@ -29,6 +29,7 @@ pub use registry::{AggregateEntry, Law, REGISTRY};
 pub use spec::SpecError;
 
 use crate::codec::{DecodeError, Reader};
+use crate::flavor::SKETCHES;
 use crate::sketch::ddsketch::Mapping;
 use crate::value::DataType;
 #[cfg(feature = "finish")]
@@ -197,13 +198,20 @@ pub enum FinishError {
 
 /// An empty column of states, or `None` when this build does not have the aggregate or the spec is not valid.
 pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
-    spec.validate().ok()?;
+    spec.is_supported().then_some(())?;
     Some(match spec {
         AggregateSpec::Count { .. } => Box::new(count::CountStates::new()),
         AggregateSpec::Sum(of) if of.is_float() => Box::new(sum::FloatSums::new(())),
         AggregateSpec::Sum(of) => Box::new(sum::IntSums::new(of.clone())),
         AggregateSpec::Min(of) => extremes(of, Ordering::Less),
         AggregateSpec::Max(of) => extremes(of, Ordering::Greater),
+        AggregateSpec::Hll { value, precision } => {
+            Box::new(hll::HllStates::new(hll::Params { value: value.clone(), precision: *precision }))
+        }
+        AggregateSpec::DdSketch { alpha_ppm } => {
+            Box::new(ddsketch::DdSketchStates::new(Mapping::new(*alpha_ppm)))
+        }
+        _ if !SKETCHES => return None,
         AggregateSpec::Moments => Box::new(moments::MomentStates::new(())),
         AggregateSpec::BoolAnd => logic(&DataType::Bool, true),
         AggregateSpec::BoolOr => logic(&DataType::Bool, false),
@@ -211,12 +219,6 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
         AggregateSpec::BitOr(of) => logic(of, false),
         AggregateSpec::ArgMin { value, key } => arg_extremes(value, key, Ordering::Less),
         AggregateSpec::ArgMax { value, key } => arg_extremes(value, key, Ordering::Greater),
-        AggregateSpec::Hll { value, precision } => {
-            Box::new(hll::HllStates::new(hll::Params { value: value.clone(), precision: *precision }))
-        }
-        AggregateSpec::DdSketch { alpha_ppm } => {
-            Box::new(ddsketch::DdSketchStates::new(Mapping::new(*alpha_ppm)))
-        }
         #[cfg(feature = "sketches")]
         AggregateSpec::TDigest { compression } => Box::new(tdigest::TDigestStates::new(*compression)),
         #[cfg(feature = "sketches")]

@@ -1,6 +1,7 @@
 //! What a spec takes, gives and allows, without running it.
 
 use super::{AggregateSpec, FinishError, Finisher};
+use crate::flavor::SKETCHES;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::{DataType, Physical};
@@ -136,8 +137,17 @@ impl AggregateSpec {
 
     /// True when this build can hold such states (a slim build lacks some).
     pub fn is_supported(&self) -> bool {
-        let sketches = matches!(self, Self::TDigest { .. } | Self::TopK { .. } | Self::Set { .. });
-        (cfg!(feature = "sketches") || !sketches) && self.validate().is_ok()
+        (SKETCHES || self.is_slim()) && self.validate().is_ok()
+    }
+
+    /// True for states that every build can hold.
+    fn is_slim(&self) -> bool {
+        let decimal = |t: &DataType| matches!(t, DataType::Decimal { .. });
+        match self {
+            Self::Count { .. } | Self::DdSketch { .. } => true,
+            Self::Sum(of) | Self::Min(of) | Self::Max(of) | Self::Hll { value: of, .. } => !decimal(of),
+            _ => false,
+        }
     }
 
     /// The type of what `finisher` makes of this state.

@@ -6,6 +6,7 @@ use super::number::{decimal_to_float, float_to_decimal, parse_float, parse_int, 
 use super::scalar::{decimal_in_range, in_range, scale_of};
 use super::time::MICROS_PER_DAY;
 use super::time_text::{parse_date, parse_timestamp, put_date, put_timestamp};
+use crate::flavor::FUNCTIONS;
 use crate::value::DataType;
 use crate::value::column::{ColumnData, Slot};
 use alloc::vec::Vec;
@@ -41,16 +42,16 @@ pub(super) fn cast(
         return x.put(out);
     }
     match to {
-        T::Text => to_text(x, from, single, buffer(out)?),
-        T::Uuid => {
+        T::Text if FUNCTIONS => to_text(x, from, single, buffer(out)?),
+        T::Uuid if FUNCTIONS => {
             buffer(out)?.extend_from_slice(&parse_uuid(x.bytes()?).ok_or(Slot::BadCast)?);
             Ok(())
         }
-        T::Bytea => parse_bytea(x.bytes()?, buffer(out)?),
+        T::Bytea if FUNCTIONS => parse_bytea(x.bytes()?, buffer(out)?),
         T::Bool => Cell::Bool(to_bool(x)?).put(out),
         T::Date | T::Timestamp => Cell::Int(to_time(x, from, to)?).put(out),
         T::Float32 | T::Float64 => Cell::Float(to_float(x, from, *to == T::Float32)?).put(out),
-        T::Decimal { .. } => Cell::Decimal(to_decimal(x, from, to, single)?).put(out),
+        T::Decimal { .. } if FUNCTIONS => Cell::Decimal(to_decimal(x, from, to, single)?).put(out),
         _ => Cell::Int(to_int(x, from, to)?).put(out),
     }
 }
@@ -64,6 +65,7 @@ fn to_time(x: Cell<'_>, from: &DataType, to: &DataType) -> Result<i64, Slot> {
     match (from, to) {
         (DataType::Date, _) => midnight(x.int()?),
         (DataType::Timestamp, _) => in_range(Some(x.int()?.div_euclid(MICROS_PER_DAY)), to),
+        _ if !FUNCTIONS => Err(Slot::Domain),
         (_, DataType::Date) => in_range(Some(parse_date(x.bytes()?).ok_or(Slot::BadCast)?), to),
         _ => parse_timestamp(x.bytes()?).ok_or(Slot::BadCast),
     }
@@ -74,6 +76,7 @@ fn to_int(x: Cell<'_>, from: &DataType, to: &DataType) -> Result<i64, Slot> {
         Cell::Int(v) => Some(v),
         Cell::Bool(v) => Some(i64::from(v)),
         Cell::Float(v) => float_to_int(v),
+        Cell::Decimal(_) | Cell::Bytes(_) if !FUNCTIONS => return Err(Slot::Domain),
         Cell::Decimal(v) => rescale(v, scale_of(from), 0).and_then(|v| i64::try_from(v).ok()),
         Cell::Bytes(text) => Some(parse_int(text)?),
         _ => return Err(Slot::Domain),
@@ -94,6 +97,7 @@ fn to_float(x: Cell<'_>, from: &DataType, single: bool) -> Result<f64, Slot> {
         Cell::Int(v) => Ok(v as f64),
         Cell::Float(v) if single => narrow(v),
         Cell::Float(v) => Ok(v),
+        _ if !FUNCTIONS => Err(Slot::Domain),
         Cell::Decimal(v) => Ok(decimal_to_float(v, scale_of(from), single)),
         Cell::Bytes(text) => {
             let v = parse_float(text)?;
@@ -125,7 +129,7 @@ fn to_decimal(x: Cell<'_>, from: &DataType, to: &DataType, single: bool) -> Resu
 fn to_bool(x: Cell<'_>) -> Result<bool, Slot> {
     match x {
         Cell::Int(v) => Ok(v != 0),
-        Cell::Bytes(text) => parse_bool(text).ok_or(Slot::BadCast),
+        Cell::Bytes(text) if FUNCTIONS => parse_bool(text).ok_or(Slot::BadCast),
         _ => Err(Slot::Domain),
     }
 }

@@ -5,6 +5,7 @@
 use super::kernel::{Arg, combine, slots};
 use super::scalar;
 use super::time::{DateUnit, MICROS_PER_DAY, bucket};
+use crate::flavor::FUNCTIONS;
 use crate::plan::{BinaryOp, Function, Node, Op};
 use crate::value::column::{Column, ColumnData, Slot};
 use crate::value::{DataType, Value};
@@ -19,6 +20,11 @@ pub(super) fn evaluate(
     out: &mut Column,
 ) -> bool {
     match (&node.op, args) {
+        (Op::Call(Function::DateTrunc | Function::TimeBucket, _), [_, time]) => {
+            truncate(literal, *time, rows, out)
+        }
+        // The row loop computes the same; a small module has no second copy.
+        _ if !FUNCTIONS => false,
         (Op::Binary(op, ..), [a, b]) => match mask(*op) {
             Some(mask) => compare(mask, *a, *b, rows, out),
             None => arithmetic(*op, *a, *b, &node.data_type, rows, out),
@@ -32,9 +38,6 @@ pub(super) fn evaluate(
             }
             _ => false,
         },
-        (Op::Call(Function::DateTrunc | Function::TimeBucket, _), [_, time]) => {
-            truncate(literal, *time, rows, out)
-        }
         _ => false,
     }
 }

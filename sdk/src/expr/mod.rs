@@ -28,10 +28,11 @@ pub(crate) use number::float_to_decimal;
 pub(crate) use time::{DateField, DateUnit, bucket_is_valid};
 pub(crate) use time_text::{parse_date, parse_timestamp};
 
+use crate::flavor::FUNCTIONS;
 use crate::plan::{ExprId, Node, Op, Plan, PlanError};
 use crate::schema::StreamSchema;
-use crate::value::Value;
 use crate::value::column::{Column, ColumnBatch};
+use crate::value::{DataType, Value};
 use alloc::vec::Vec;
 use kernel::Arg;
 
@@ -127,6 +128,26 @@ impl Program {
             }
         }
     }
+}
+
+/// True when this build can evaluate a node over its operands ([`FUNCTIONS`]).
+pub(crate) fn is_supported(node: &Node, operands: &[&Node]) -> bool {
+    use crate::plan::{BinaryOp, Function as F};
+    use DataType as T;
+    let simple = |t: &T| !matches!(t, T::Decimal { .. } | T::Interval);
+    let types = || operands.iter().map(|operand| &operand.data_type);
+    let simple_cast =
+        |t: &T| t.is_int() || t.is_float() || matches!(t, T::Bool | T::Date | T::Timestamp | T::Null);
+    FUNCTIONS
+        || match &node.op {
+            Op::Column(_) | Op::Literal(_) | Op::IsNull(_) | Op::IsNotNull(_) => true,
+            Op::Call(F::TimeBucket | F::DateTrunc, _) => true,
+            Op::Cast { .. } => simple_cast(&node.data_type) && types().all(simple_cast),
+            Op::Like { .. } | Op::Binary(BinaryOp::Concat, ..) => false,
+            Op::Call(F::Coalesce | F::NullIf | F::Greatest | F::Least, _) => types().all(simple),
+            Op::Call(..) => false,
+            _ => simple(&node.data_type) && types().all(simple),
+        }
 }
 
 /// Which pass computes each node. Constants that rows, keys or states need directly are columns.

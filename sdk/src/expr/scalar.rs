@@ -5,6 +5,7 @@
 use super::kernel::{Arg, Cell, buffer, combine, map_rows, order};
 use super::time::{DateField, DateUnit, add_interval, bucket, difference, interval_add, interval_negate};
 use super::{cast, decimal, like, math, text};
+use crate::flavor::FUNCTIONS;
 use crate::plan::{BinaryOp, Function, Node, Op};
 use crate::value::column::{Column, ColumnData, Slot};
 use crate::value::{DataType, Value, decimal_fits};
@@ -115,7 +116,7 @@ impl Site<'_> {
             (Op::IsNotNull(_), [x]) => Cell::Bool(!x.checked()?.is_null()).put(out),
             (Op::IsTrue(_), [x]) => Cell::Bool(x.checked()? == Cell::Bool(true)).put(out),
             (Op::IsFalse(_), [x]) => Cell::Bool(x.checked()? == Cell::Bool(false)).put(out),
-            (Op::Binary(BinaryOp::Concat, ..), [a, b]) => {
+            (Op::Binary(BinaryOp::Concat, ..), [a, b]) if FUNCTIONS => {
                 let out = buffer(out)?;
                 out.extend_from_slice(a.bytes()?);
                 out.extend_from_slice(b.bytes()?);
@@ -133,7 +134,7 @@ impl Site<'_> {
             (Op::InList { negated, .. }, [input, list @ ..]) => {
                 Cell::Bool(in_list(*input, list)? != *negated).put(out)
             }
-            (Op::Like { negated, case_insensitive, .. }, [input, pattern]) => {
+            (Op::Like { negated, case_insensitive, .. }, [input, pattern]) if FUNCTIONS => {
                 let matched = like::like(input.text()?, pattern.text()?, *case_insensitive)?;
                 Cell::Bool(matched != *negated).put(out)
             }
@@ -147,7 +148,7 @@ impl Site<'_> {
             Cell::Int(v) => Cell::Int(in_range(v.checked_neg(), &self.node.data_type)?),
             Cell::Float(v) => Cell::Float(-v),
             Cell::Decimal(v) => Cell::Decimal(-v),
-            Cell::Interval(v) => Cell::Interval(interval_negate(v).ok_or(Slot::Overflow)?),
+            Cell::Interval(v) if FUNCTIONS => Cell::Interval(interval_negate(v).ok_or(Slot::Overflow)?),
             _ => return Err(Slot::Domain),
         })
     }
@@ -175,11 +176,12 @@ impl Site<'_> {
         let time = |v: Option<i64>| v.map(Cell::Int).ok_or(Slot::Overflow);
         let span = |v| Option::map(v, Cell::Interval).ok_or(Slot::Overflow);
         match (a, b) {
-            (Cell::Int(a), Cell::Int(b)) if *to == DataType::Interval => span(difference(a, b)),
+            (Cell::Int(a), Cell::Int(b)) if FUNCTIONS && *to == DataType::Interval => span(difference(a, b)),
             (Cell::Int(a), Cell::Int(b)) => int_binary(op, a, b, to).map(Cell::Int),
             (Cell::Float(a), Cell::Float(b)) => {
                 float_binary(op, a, b, *to == DataType::Float32).map(Cell::Float)
             }
+            _ if !FUNCTIONS => Err(Slot::Domain),
             (Cell::Decimal(a), Cell::Decimal(b)) => {
                 self.decimal(op, (a, scale_of(types.0)), (b, scale_of(types.1))).map(Cell::Decimal)
             }
@@ -222,10 +224,12 @@ impl Site<'_> {
                 let unit = self.text_literal().and_then(DateUnit::parse).ok_or(Slot::Domain)?;
                 Cell::Int(unit.truncate(t.int()?).ok_or(Slot::Overflow)?).put(out)
             }
+            _ if !FUNCTIONS && function != F::TimeBucket => Err(Slot::Domain),
             (F::DatePart, [_, t]) => Cell::Float(self.date_part(*t)?).put(out),
             (F::TimeBucket, [width, t]) => {
                 Cell::Int(bucket(width.interval()?, t.int()?).ok_or(Slot::Overflow)?).put(out)
             }
+            _ if !FUNCTIONS => Err(Slot::Domain),
             _ if math::is_math(function) => {
                 math::call(function, cells, self.args[0].data_type, &self.node.data_type)?.put(out)
             }

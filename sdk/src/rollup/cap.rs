@@ -5,7 +5,9 @@
 //! over all groups, `(other)` included, are always exact.
 
 use super::ViewPartials;
+use crate::flavor::SMALL_SORTS;
 use crate::group::{GroupTable, OTHER_KEY};
+use crate::sort::sort_by;
 use alloc::vec::Vec;
 
 /// Keeps the `groups_max` heaviest groups (older ones first among equals) and merges the others into the
@@ -19,9 +21,12 @@ pub(super) fn fold(partials: &mut ViewPartials, groups_max: usize) {
         return;
     }
     let heavier = |g: &u32| (core::cmp::Reverse(weights[*g as usize]), *g);
-    groups.select_nth_unstable_by_key(groups_max, heavier);
+    match SMALL_SORTS {
+        true => sort_by(&mut groups, |a, b| heavier(a).cmp(&heavier(b))),
+        false => drop(groups.select_nth_unstable_by_key(groups_max, heavier)),
+    }
     let (kept, folded) = groups.split_at_mut(groups_max);
-    kept.sort_unstable();
+    sort_by(kept, u32::cmp);
     let mut table = GroupTable::new(old.specs());
     let mut new_weights = Vec::with_capacity(groups_max + 1);
     for group in kept.iter() {

@@ -11,6 +11,7 @@
 //! Bytes (`FORMAT.md`, "States"): n <= 3/32 * 2^p and n ascending hashes; or that limit + 1 and 6-bit registers.
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::sort::sort_by;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -66,7 +67,7 @@ impl Hll {
         if *sorted == hashes.len() {
             return;
         }
-        hashes[*sorted..].sort_unstable();
+        sort_by(&mut hashes[*sorted..], u64::cmp);
         let (left, right) = hashes.split_at(*sorted);
         let union = union(left, right);
         self.repr = self.hold(union);

@@ -5,6 +5,7 @@ use crate::codec::Writer;
 use crate::group::GroupTable;
 use crate::ids::{PlanVersion, ViewId};
 use crate::limits::BatchLimits;
+use crate::sort::sort_by;
 use alloc::vec::Vec;
 use core::mem;
 
@@ -99,7 +100,8 @@ pub fn encode_payloads<P: Partials>(
     limits: &BatchLimits,
 ) -> EncodedBatches {
     let mut order: Vec<usize> = (0..sections.len()).filter(|&i| !sections[i].is_empty()).collect();
-    order.sort_by_key(|&i| (sections[i].view, sections[i].version));
+    let id = |i: usize| (sections[i].view, sections[i].version);
+    sort_by(&mut order, |a, b| id(*a).cmp(&id(*b)));
     let mut packer = Packer::new(limits);
     for index in order {
         packer.section(index, sections[index].partials);

@@ -6,11 +6,13 @@
 //! one encoding, so a body is encoded again and compared after it was decoded; unknown kinds, newer
 //! versions and trailing bytes are refused. Normative text: `FORMAT.md`, "Frames".
 
+use super::lean::{self, Lean};
 use super::{
     Ack, AckLevel, BatchFrame, ClockReply, ClockRequest, Failure, FrameKind, Goodbye, Hello, Plans, Query,
     Refused, Resume, Resumed, Rows, RowsEnd, RowsHeader, Welcome,
 };
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::flavor::LEAN_FRAMES;
 use crate::ids::{Pid, RouteVersion, Seq};
 use alloc::vec::Vec;
 use serde::Serialize;
@@ -74,7 +76,7 @@ pub trait Body: Sized {
 }
 
 macro_rules! control_bodies {
-    ($($body:ident),*) => {$(
+    ($($body:ident: $decode:path),* $(,)?) => {$(
         impl Body for $body {
             const KIND: FrameKind = FrameKind::$body;
 
@@ -83,29 +85,34 @@ macro_rules! control_bodies {
             }
 
             fn decode_body(body: &[u8]) -> Result<Self, DecodeError> {
-                decode_control(body)
+                $decode(body)
             }
         }
     )*};
 }
 
 control_bodies!(
-    Hello,
-    Welcome,
-    Plans,
-    Resume,
-    Resumed,
-    Ack,
-    Refused,
-    ClockRequest,
-    ClockReply,
-    Query,
-    RowsHeader,
-    Rows,
-    RowsEnd,
-    Failure,
-    Goodbye
+    Hello: decode_control,
+    Welcome: decode_from_hub,
+    Plans: decode_from_hub,
+    Resume: decode_control,
+    Resumed: decode_from_hub,
+    Ack: decode_from_hub,
+    Refused: decode_from_hub,
+    ClockRequest: decode_control,
+    ClockReply: decode_from_hub,
+    Query: decode_control,
+    RowsHeader: decode_control,
+    Rows: decode_control,
+    RowsEnd: decode_control,
+    Failure: decode_from_hub,
+    Goodbye: decode_from_hub,
 );
+
+/// Reads what hubs send to producers; pages do so without serde.
+fn decode_from_hub<T: Lean + Serialize + DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
+    if LEAN_FRAMES { lean::read_all(body) } else { decode_control(body) }
+}
 
 /// Appends `value` as postcard: the encoding of control bodies and of plans.
 pub fn encode_control<T: Serialize>(value: &T, out: &mut Vec<u8>) {

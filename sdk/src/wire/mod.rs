@@ -10,6 +10,7 @@
 pub mod batch;
 mod batch_encode;
 mod frame;
+mod lean;
 #[cfg(test)]
 mod tests;
 

@@ -1,0 +1,21 @@
+//! What this build can do. Hubs and native programs do everything; the WASM core module leaves out what few
+//! pages need, to be small, and a page whose plans need more loads the full module.
+//!
+//! Constants rather than `cfg`s: both flavors are type-checked everywhere, and the optimiser removes what is
+//! behind a false one.
+
+/// Expressions beyond columns, literals, comparison, logic, integer and double arithmetic, CASE, IN, COALESCE,
+/// `date_trunc` and `time_bucket`: text and math functions, LIKE, numeric and interval arithmetic, casts of text.
+pub const FUNCTIONS: bool = cfg!(feature = "functions");
+
+/// Aggregates beyond count, sum, min, max, HLL and DDSketch.
+pub const SKETCHES: bool = cfg!(feature = "sketches");
+
+/// Reading states that others wrote. Producers only write them.
+pub const FOREIGN_STATES: bool = cfg!(any(feature = "finish", test));
+
+/// One small sort instead of the standard library's fast ones.
+pub const SMALL_SORTS: bool = cfg!(not(feature = "std"));
+
+/// Frames from hubs are read without serde, whose code is larger than all aggregates together.
+pub const LEAN_FRAMES: bool = cfg!(not(feature = "std"));
