@@ -42,8 +42,13 @@ impl Keys {
     /// Key `at`.
     #[inline]
     pub fn get(&self, at: usize) -> &[u8] {
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.data[start..self.ends[at]]
+        let (start, end) = self.range(at);
+        &self.data[start..end]
+    }
+
+    #[inline]
+    fn range(&self, at: usize) -> (usize, usize) {
+        (if at == 0 { 0 } else { self.ends[at - 1] }, self.ends[at])
     }
 
     /// The length of the longest key.

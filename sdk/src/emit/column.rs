@@ -20,6 +20,7 @@ impl Target<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     pub fn bool(self, v: bool) -> Result<(), Fault> {
         let ColumnData::Bool(out) = &mut self.column.data else { return Err(Fault::WrongType) };
         out.push(v);
@@ -28,15 +29,21 @@ impl Target<'_> {
     }
 
     /// Integers fit integers, times, doubles and numerics.
-    #[inline]
+    #[inline(always)]
     pub fn int(self, v: i64) -> Result<(), Fault> {
         match (&mut self.column.data, self.data_type) {
-            (ColumnData::Int(out), t) => {
-                if !matches!(t, DataType::Int64 | DataType::Timestamp) && !Value::Int(v).fits(t) {
-                    return Err(Fault::OutOfRange);
-                }
-                out.push(v);
-            }
+            (ColumnData::Int(out), DataType::Int64 | DataType::Timestamp) => out.push(v),
+            _ => return self.int_checked(v),
+        }
+        self.column.push_valid_slot();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn int_checked(self, v: i64) -> Result<(), Fault> {
+        match (&mut self.column.data, self.data_type) {
+            (ColumnData::Int(out), t) if Value::Int(v).fits(t) => out.push(v),
+            (ColumnData::Int(_), _) => return Err(Fault::OutOfRange),
             (ColumnData::Float(out), DataType::Float32) => out.push(f64::from(v as f32)),
             (ColumnData::Float(out), _) => out.push(v as f64),
             _ => return self.int128(i128::from(v)),
@@ -61,16 +68,23 @@ impl Target<'_> {
     }
 
     /// Doubles fit doubles and numerics; whole ones also integers and times.
-    #[inline]
+    #[inline(always)]
     pub fn float(self, v: f64) -> Result<(), Fault> {
+        match (&mut self.column.data, self.data_type) {
+            (ColumnData::Float(out), DataType::Float64) if !v.is_nan() => out.push(v),
+            _ => return self.float_checked(v),
+        }
+        self.column.push_valid_slot();
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn float_checked(self, v: f64) -> Result<(), Fault> {
         if v.is_nan() {
             return Err(Fault::NotANumber);
         }
-        match (&mut self.column.data, self.data_type) {
-            (ColumnData::Float(out), DataType::Float64) => out.push(v),
-            (ColumnData::Float(out), _) => out.push(narrow(v).map_err(|_| Fault::OutOfRange)?),
-            _ => return self.float_slow(v),
-        }
+        let ColumnData::Float(out) = &mut self.column.data else { return self.float_slow(v) };
+        out.push(narrow(v).map_err(|_| Fault::OutOfRange)?);
         self.column.push_valid_slot();
         Ok(())
     }
@@ -106,7 +120,7 @@ impl Target<'_> {
     }
 
     /// Text fits text, and is read as a date, time, uuid or numeric.
-    #[inline]
+    #[inline(always)]
     pub fn text(self, v: &str) -> Result<(), Fault> {
         match (&mut self.column.data, self.data_type) {
             (ColumnData::Bytes(out), DataType::Text) => push_bytes(out, v.as_bytes(), self.bytes_max)?,
@@ -166,7 +180,7 @@ impl Target<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn push_bytes(out: &mut BytesColumn, v: &[u8], max: usize) -> Result<(), Fault> {
     if v.len() > max {
         return Err(Fault::TooLong);

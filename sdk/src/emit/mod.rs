@@ -12,8 +12,8 @@ mod tests;
 
 use crate::ids::Micros;
 use crate::schema::{ARRIVAL_TIMESTAMP, StreamSchema};
-use crate::value::Value;
-use crate::value::column::{ColumnBatch, Slot};
+use crate::value::column::{Column, ColumnBatch, ColumnData, Slot};
+use crate::value::{DataType, Value};
 use alloc::string::String;
 use alloc::vec::Vec;
 use column::Target;
@@ -149,6 +149,10 @@ pub struct EventBuffer {
     options: EmitOptions,
     batch: ColumnBatch,
     rows: usize,
+    /// Bit `i`: the unfinished row has column `i`. Columns from 63 on share the last bit and are told
+    /// apart by their lengths.
+    seen: u64,
+    all_seen: u64,
     /// For the n-th field of the last struct: its name's address and length, and its column.
     fields: Vec<(usize, usize, usize)>,
 }
@@ -162,7 +166,8 @@ impl EventBuffer {
     /// An empty buffer.
     pub fn with_options(schema: StreamSchema, options: EmitOptions) -> Self {
         let batch = schema.empty_batch();
-        Self { schema, options, batch, rows: 0, fields: Vec::new() }
+        let all_seen = if schema.fields.len() < 63 { (2 << schema.fields.len()) - 1 } else { u64::MAX };
+        Self { schema, options, batch, rows: 0, seen: 0, all_seen, fields: Vec::new() }
     }
 
     /// The stream's schema.
@@ -189,6 +194,7 @@ impl EventBuffer {
     pub fn clear(&mut self) {
         self.batch.clear();
         self.rows = 0;
+        self.seen = 0;
     }
 
     /// Adds a struct or a map: its fields are columns by name, missing columns are NULL. `arrival` is used
@@ -197,7 +203,7 @@ impl EventBuffer {
         self.room()?;
         match event.serialize(row::RowSerializer { buffer: self }).and_then(|()| self.complete(arrival)) {
             Ok(()) => Ok(()),
-            Err(error) => Err(self.undo(error.0)),
+            Err(error) => Err(self.undo(*error.0)),
         }
     }
 
@@ -207,48 +213,74 @@ impl EventBuffer {
         let added = values.iter().try_for_each(|(name, value)| {
             let column =
                 self.schema.column(name).ok_or_else(|| EmitError::UnknownColumn(String::from(*name)))?;
-            self.target(column)?.value(value).map_err(|fault| fault.at(name))
+            match self.target(column) {
+                Some(target) => target.value(value).map_err(|fault| fault.at(name)),
+                None => Err(self.duplicate(column)),
+            }
         });
-        match added.and_then(|()| self.complete(arrival).map_err(|e| e.0)) {
+        match added.and_then(|()| self.complete(arrival).map_err(|e| *e.0)) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.undo(error)),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn room(&self) -> Result<(), EmitError> {
         if self.rows < self.options.rows_max { Ok(()) } else { Err(EmitError::Full) }
     }
 
-    /// The place for the current row's value of a column.
-    #[inline]
-    fn target(&mut self, column: usize) -> Result<Target<'_>, EmitError> {
+    /// The place for the current row's value of a column; `None` when the row has one already. Always
+    /// inlined: passing a [`Target`] through memory costs more than all that is done with it.
+    #[inline(always)]
+    fn target(&mut self, column: usize) -> Option<Target<'_>> {
+        let bit = 1 << column.min(63);
+        let out = self.batch.columns.get_mut(column)?;
+        if self.seen & bit != 0 && (column < 63 || out.len() != self.rows) {
+            return None;
+        }
+        self.seen |= bit;
         let data_type = match self.schema.fields.get(column) {
             Some(field) => &field.data_type,
-            None => &crate::value::DataType::Timestamp,
+            None => &DataType::Timestamp,
         };
-        let out = &mut self.batch.columns[column];
-        if out.len() != self.rows {
-            return Err(EmitError::Duplicate(String::from(name_of(&self.schema, column))));
-        }
-        Ok(Target { column: out, data_type, bytes_max: self.options.value_bytes_max })
+        Some(Target { column: out, data_type, bytes_max: self.options.value_bytes_max })
     }
 
-    /// Fills the columns that the row did not have.
-    #[inline]
+    #[cold]
+    fn duplicate(&self, column: usize) -> EmitError {
+        EmitError::Duplicate(String::from(name_of(&self.schema, column)))
+    }
+
+    /// Finishes the row.
+    #[inline(always)]
     fn complete(&mut self, arrival: Micros) -> Result<(), row::RowError> {
+        let last = self.schema.fields.len();
+        let usual = self.all_seen & !(1 << last.min(63));
+        if self.seen != usual || self.all_seen == u64::MAX {
+            self.fill()?;
+        }
+        if let Some(Column { data: ColumnData::Int(times), .. }) = self.batch.columns.get_mut(last)
+            && times.len() == self.rows
+        {
+            times.push(arrival.0);
+        }
+        self.rows += 1;
+        self.seen = 0;
+        Ok(())
+    }
+
+    /// Fills the columns that the row did not have with NULL; the event's own time must not be NULL.
+    #[inline(never)]
+    fn fill(&mut self) -> Result<(), row::RowError> {
         let Some((last, others)) = self.batch.columns.split_last_mut() else { return Ok(()) };
         for column in others {
             if column.len() == self.rows {
                 column.push_slot(Slot::Null);
             }
         }
-        if last.len() == self.rows {
-            last.push(&Value::Int(arrival.0));
-        } else if !last.is_valid(self.rows) {
-            return Err(row::RowError(EmitError::WrongType(String::from(ARRIVAL_TIMESTAMP))));
+        if last.len() > self.rows && !last.is_valid(self.rows) {
+            return Err(EmitError::WrongType(String::from(ARRIVAL_TIMESTAMP)).into());
         }
-        self.rows += 1;
         Ok(())
     }
 
@@ -256,11 +288,12 @@ impl EventBuffer {
     #[cold]
     fn undo(&mut self, error: EmitError) -> EmitError {
         self.batch.columns.iter_mut().for_each(|c| c.truncate(self.rows));
+        self.seen = 0;
         error
     }
 
     /// The column of the `at`-th field of a struct, found by the address of its name after the first time.
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, at: usize, name: &'static str) -> Option<usize> {
         let key = (name.as_ptr() as usize, name.len());
         match self.fields.get(at) {

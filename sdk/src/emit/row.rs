@@ -2,14 +2,22 @@
 
 use super::column::Target;
 use super::{EmitError, EventBuffer, Fault, name_of};
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
 use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 
-/// An [`EmitError`] on its way through a `Serialize` implementation.
+/// An [`EmitError`] on its way through a `Serialize` implementation; boxed, so that success costs a register.
 #[derive(Debug)]
-pub(super) struct RowError(pub EmitError);
+pub(super) struct RowError(pub Box<EmitError>);
+
+impl From<EmitError> for RowError {
+    #[cold]
+    fn from(error: EmitError) -> Self {
+        Self(Box::new(error))
+    }
+}
 
 impl Display for RowError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
@@ -21,28 +29,26 @@ impl core::error::Error for RowError {}
 
 impl Error for RowError {
     fn custom<T: Display>(message: T) -> Self {
-        Self(EmitError::Serialize(message.to_string()))
+        EmitError::Serialize(message.to_string()).into()
     }
 }
 
-/// A fault of one value, before its column's name is known.
+/// A fault of one value, before its column's name is known; or a message of the value's own `Serialize`.
 #[derive(Debug)]
-pub(super) enum ValueError {
-    Fault(Fault),
-    Custom(String),
-}
+pub(super) struct ValueError(Box<Result<Fault, String>>);
 
 impl From<Fault> for ValueError {
+    #[cold]
     fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+        Self(Box::new(Ok(fault)))
     }
 }
 
 impl Display for ValueError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Fault(_) => f.write_str("value does not fit its column"),
-            Self::Custom(message) => f.write_str(message),
+        match &*self.0 {
+            Ok(_) => f.write_str("value does not fit its column"),
+            Err(message) => f.write_str(message),
         }
     }
 }
@@ -51,7 +57,7 @@ impl core::error::Error for ValueError {}
 
 impl Error for ValueError {
     fn custom<T: Display>(message: T) -> Self {
-        Self::Custom(message.to_string())
+        Self(Box::new(Err(message.to_string())))
     }
 }
 
@@ -61,18 +67,20 @@ pub(super) struct RowSerializer<'a> {
 }
 
 impl RowSerializer<'_> {
-    #[inline]
+    #[inline(always)]
     fn put<T: Serialize + ?Sized>(&mut self, column: usize, value: &T) -> Result<(), RowError> {
-        let target = self.buffer.target(column).map_err(RowError)?;
+        let Some(target) = self.buffer.target(column) else {
+            return Err(self.buffer.duplicate(column).into());
+        };
         value.serialize(ValueSerializer(target)).map_err(|error| self.name(column, error))
     }
 
     #[cold]
     fn name(&self, column: usize, error: ValueError) -> RowError {
         let column = name_of(&self.buffer.schema, column);
-        RowError(match error {
-            ValueError::Fault(fault) => fault.at(column),
-            ValueError::Custom(message) => EmitError::Serialize(message),
+        RowError::from(match *error.0 {
+            Ok(fault) => fault.at(column),
+            Err(message) => EmitError::Serialize(message),
         })
     }
 }
@@ -86,7 +94,10 @@ macro_rules! refuse {
     };
 }
 
-const NOT_A_ROW: RowError = RowError(EmitError::NotARow);
+#[cold]
+fn not_a_row() -> RowError {
+    EmitError::NotARow.into()
+}
 
 impl<'a> Serializer for RowSerializer<'a> {
     type Ok = ();
@@ -144,7 +155,7 @@ impl<'a> Serializer for RowSerializer<'a> {
         Ok(())
     }
 
-    refuse! { NOT_A_ROW;
+    refuse! { not_a_row();
         serialize_bool(v: bool) -> ();
         serialize_i8(v: i8) -> ();
         serialize_i16(v: i16) -> ();
@@ -179,14 +190,14 @@ impl SerializeStruct for StructRow<'_> {
     type Ok = ();
     type Error = RowError;
 
-    #[inline]
+    #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(
         &mut self,
         name: &'static str,
         value: &T,
     ) -> Result<(), RowError> {
         let Some(column) = self.row.buffer.field(self.at, name) else {
-            return Err(RowError(EmitError::UnknownColumn(String::from(name))));
+            return Err(EmitError::UnknownColumn(String::from(name)).into());
         };
         self.at += 1;
         self.row.put(column, value)
@@ -255,7 +266,7 @@ impl Serializer for NameSerializer<'_> {
     type SerializeStructVariant = Impossible<usize, RowError>;
 
     fn serialize_str(self, name: &str) -> Result<usize, RowError> {
-        self.0.column(name).ok_or_else(|| RowError(EmitError::UnknownColumn(String::from(name))))
+        self.0.column(name).ok_or_else(|| EmitError::UnknownColumn(String::from(name)).into())
     }
 
     fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<usize, RowError> {
@@ -277,14 +288,14 @@ impl Serializer for NameSerializer<'_> {
         _: &'static str,
         _: &T,
     ) -> Result<usize, RowError> {
-        Err(NOT_A_ROW)
+        Err(not_a_row())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<usize, RowError> {
         value.serialize(self)
     }
 
-    refuse! { NOT_A_ROW;
+    refuse! { not_a_row();
         serialize_bool(v: bool) -> usize;
         serialize_i8(v: i8) -> usize;
         serialize_i16(v: i16) -> usize;
@@ -316,7 +327,7 @@ struct ValueSerializer<'a>(Target<'a>);
 
 macro_rules! values {
     ($($method:ident($type:ty) => $to:ident($convert:expr);)*) => {
-        $(#[inline]
+        $(#[inline(always)]
         fn $method(self, v: $type) -> Result<(), ValueError> {
             let convert: fn($type) -> _ = $convert;
             Ok(self.0.$to(convert(v))?)
@@ -324,7 +335,10 @@ macro_rules! values {
     };
 }
 
-const WRONG_TYPE: ValueError = ValueError::Fault(Fault::WrongType);
+#[cold]
+fn wrong_type() -> ValueError {
+    Fault::WrongType.into()
+}
 
 impl<'a> Serializer for ValueSerializer<'a> {
     type Ok = ();
@@ -356,7 +370,7 @@ impl<'a> Serializer for ValueSerializer<'a> {
         Ok(self.0.int128(i128::try_from(v).map_err(|_| Fault::OutOfRange)?)?)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_str(self, v: &str) -> Result<(), ValueError> {
         Ok(self.0.text(v)?)
     }
@@ -373,7 +387,7 @@ impl<'a> Serializer for ValueSerializer<'a> {
         Ok(self.0.null()?)
     }
 
-    #[inline]
+    #[inline(always)]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), ValueError> {
         value.serialize(self)
     }
@@ -402,7 +416,7 @@ impl<'a> Serializer for ValueSerializer<'a> {
         _: &'static str,
         _: &T,
     ) -> Result<(), ValueError> {
-        Err(WRONG_TYPE)
+        Err(wrong_type())
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<ByteSeq<'a>, ValueError> {
@@ -415,7 +429,7 @@ impl<'a> Serializer for ValueSerializer<'a> {
         self.serialize_seq(Some(len))
     }
 
-    refuse! { WRONG_TYPE;
+    refuse! { wrong_type();
         serialize_unit_struct(n: &'static str) -> ();
         serialize_tuple_struct(n: &'static str, l: usize) -> Self::SerializeTupleStruct;
         serialize_tuple_variant(n: &'static str, i: u32, v: &'static str, l: usize) -> Self::SerializeTupleVariant;
@@ -441,7 +455,7 @@ impl SerializeSeq for ByteSeq<'_> {
         value.serialize(ValueSerializer(Target { column: &mut byte, data_type, bytes_max: 0 }))?;
         match byte.value(0, data_type) {
             crate::value::Value::Int(v) => self.bytes.push(u8::try_from(v).map_err(|_| Fault::WrongType)?),
-            _ => return Err(WRONG_TYPE),
+            _ => return Err(wrong_type()),
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! Why not a general hash map: a slot decides with one cache line and without touching the key, growing
 //! needs no rehashing of keys (the hash bits are in the slot), and looking many keys up in two passes
 //! lets the processor wait for all their cache misses at once.
-//! Invariants: slots are a power of two and at most 3/4 full; hash seeds are random per table where `std`
+//! Invariants: slots are a power of two and at most 5/8 full; hash seeds are random per table where `std`
 //! exists, so that nobody can prepare colliding keys.
 
 use super::Keys;
@@ -26,8 +26,60 @@ pub(super) struct Index {
     slots: Vec<u64>,
     hasher: Build,
     grown: bool,
-    /// The hashes of the keys of one [`Index::find_or_insert_all`].
-    hashes: Vec<u32>,
+    passes: Passes,
+}
+
+/// No group.
+const NONE: u32 = u32::MAX;
+
+/// What [`Index::find_or_insert_all`] knows of one key before comparing bytes.
+#[derive(Clone, Copy)]
+struct Candidate {
+    hash: u32,
+    /// The first group with this hash, or [`NONE`].
+    group: u32,
+    /// Without a group: the free slot where one belongs. Else where its key starts.
+    at: usize,
+    end: usize,
+}
+
+#[derive(Default)]
+struct Passes {
+    candidates: Vec<Candidate>,
+}
+
+impl Passes {
+    fn run(&mut self, index: &Index, lookup: &Keys, keys: &Keys) {
+        let mask = index.slots.len() - 1;
+        let mut start = 0;
+        self.candidates.clear();
+        self.candidates.extend(lookup.ends.iter().map(|&end| {
+            let hash = index.hash(&lookup.data[start..end]);
+            start = end;
+            Candidate { hash, group: NONE, at: hash as usize & mask, end: 0 }
+        }));
+        for candidate in &mut self.candidates {
+            let mut slot = index.slots[candidate.at];
+            while slot != EMPTY && (slot >> 32) as u32 != candidate.hash {
+                candidate.at = (candidate.at + 1) & mask;
+                slot = index.slots[candidate.at];
+            }
+            candidate.group = (slot as u32).wrapping_sub(1);
+        }
+        for candidate in self.candidates.iter_mut().filter(|c| c.group != NONE) {
+            (candidate.at, candidate.end) = keys.range(candidate.group as usize);
+        }
+    }
+}
+
+/// Equality without a call for short keys: eight bytes at a time, the last eight overlapping.
+#[inline]
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let (Some(a_last), Some(b_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else { return a == b };
+    a_last == b_last && a.chunks_exact(8).zip(b.chunks_exact(8)).all(|(x, y)| x == y)
 }
 
 impl Index {
@@ -50,7 +102,7 @@ impl Index {
                 return Err(at & mask);
             }
             let group = (slot as u32).wrapping_sub(1);
-            if (slot >> 32) as u32 == hash && keys.get(group as usize) == key {
+            if (slot >> 32) as u32 == hash && equal(keys.get(group as usize), key) {
                 return Ok(group);
             }
             at += 1;
@@ -66,24 +118,29 @@ impl Index {
         self.find_or_insert_hashed(self.hash(key), key, keys)
     }
 
+    /// In passes, so that the memory behind many keys is fetched at once: hashes, then the slots of each
+    /// hash, then where the key of the slot's group is, then the comparison. What that does not decide
+    /// (two keys of one hash, a key twice among the new ones) is probed one by one.
     pub(super) fn find_or_insert_all(&mut self, lookup: &Keys, keys: &mut Keys, groups: &mut Vec<u32>) {
         self.reserve(keys.len() + 1);
-        let mut hashes = core::mem::take(&mut self.hashes);
-        hashes.clear();
         groups.clear();
+        let mut passes = core::mem::take(&mut self.passes);
+        passes.run(self, lookup, keys);
+        let slots = self.slots.len();
         let mut start = 0;
-        hashes.extend(lookup.ends.iter().map(|&end| {
-            let hash = self.hash(&lookup.data[start..end]);
-            start = end;
-            hash
-        }));
-        start = 0;
-        groups.extend(lookup.ends.iter().zip(&hashes).map(|(&end, &hash)| {
+        groups.extend(lookup.ends.iter().zip(&passes.candidates).map(|(&end, candidate)| {
             let key = &lookup.data[start..end];
             start = end;
+            let Candidate { hash, group, at, end } = *candidate;
+            if group != NONE && equal(&keys.data[at..end], key) {
+                return group;
+            }
+            if group == NONE && self.slots.len() == slots && self.slots[at] == EMPTY {
+                return self.insert(at, hash, key, keys);
+            }
             self.find_or_insert_hashed(hash, key, keys)
         }));
-        self.hashes = hashes;
+        self.passes = passes;
     }
 
     #[inline]
@@ -94,7 +151,7 @@ impl Index {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn insert(&mut self, at: usize, hash: u32, key: &[u8], keys: &mut Keys) -> u32 {
         let group = keys.len() as u32;
         assert!(group < u32::MAX - 1, "a table holds at most 2^32 - 2 groups");
@@ -107,7 +164,7 @@ impl Index {
 
     /// Makes room for `groups` groups and at least one free slot.
     fn reserve(&mut self, groups: usize) {
-        if groups * 4 > self.slots.len() * 3 {
+        if groups * 8 > self.slots.len() * 5 {
             self.rehash((groups * 2).next_power_of_two().max(SLOTS_MIN));
         }
     }
@@ -134,6 +191,6 @@ impl Index {
     }
 
     pub(super) fn heap_bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<u64>() + self.hashes.capacity() * size_of::<u32>()
+        self.slots.capacity() * size_of::<u64>() + self.passes.candidates.capacity() * size_of::<Candidate>()
     }
 }

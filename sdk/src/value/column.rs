@@ -81,7 +81,7 @@ impl BytesColumn {
     /// Appends a value.
     #[inline]
     pub fn push(&mut self, value: &[u8]) {
-        self.data.extend_from_slice(value);
+        append(&mut self.data, value);
         self.offsets.push(self.data.len() as u32);
     }
 
@@ -94,6 +94,28 @@ impl BytesColumn {
     pub fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         self.data.truncate(self.offsets.last().map_or(0, |end| *end as usize));
+    }
+}
+
+/// Appends bytes; short ones without a call, as two overlapping copies of a fixed size.
+#[inline]
+fn append(out: &mut Vec<u8>, value: &[u8]) {
+    #[inline(always)]
+    fn halves<const N: usize>(out: &mut Vec<u8>, value: &[u8]) -> bool {
+        let (Some(first), Some(last)) = (value.first_chunk::<N>(), value.last_chunk::<N>()) else {
+            return false;
+        };
+        if value.len() > 2 * N {
+            return false;
+        }
+        let end = out.len() + value.len();
+        out.extend_from_slice(first);
+        out.truncate(end - N);
+        out.extend_from_slice(last);
+        true
+    }
+    if !(halves::<16>(out, value) || halves::<8>(out, value) || halves::<4>(out, value)) {
+        out.extend_from_slice(value);
     }
 }
 

@@ -81,21 +81,24 @@ pub fn encode_key(values: &[Value], types: &[DataType]) -> Option<Vec<u8>> {
     fits.then_some(out)
 }
 
+/// The tag of an integer and how many of its last bytes follow, big-endian.
+#[inline]
+pub(crate) fn int64_parts(v: i64) -> (u8, usize) {
+    if (INLINE_MIN as i64..=INLINE_MAX as i64).contains(&v) {
+        return ((0x80 + v) as u8, 0);
+    }
+    // For negative numbers the magnitude is `!v`; its inverted bytes are v's own bytes.
+    let magnitude = if v < 0 { !v } else { v } as u64;
+    let last = 7 - (magnitude.leading_zeros() / 8) as u8;
+    (if v < 0 { BELOW_TAG - last } else { ABOVE_TAG + last }, usize::from(last) + 1)
+}
+
 /// Appends an integer that fits 64 bits; the same bytes as for any other width.
 #[inline]
 pub fn put_int64(v: i64, out: &mut Vec<u8>) {
-    if (INLINE_MIN as i64..=INLINE_MAX as i64).contains(&v) {
-        return out.push((0x80 + v) as u8);
-    }
-    // For negative numbers the magnitude is `!v`; its inverted bytes are v's own bytes.
-    let negative = v < 0;
-    let magnitude = if negative { !v } else { v } as u64;
-    let skip = (magnitude.leading_zeros() / 8) as usize;
-    let last = 7 - skip as u8;
-    let mut bytes = [0; 9];
-    bytes[1..].copy_from_slice(&v.to_be_bytes());
-    bytes[skip] = if negative { BELOW_TAG - last } else { ABOVE_TAG + last };
-    out.extend_from_slice(&bytes[skip..]);
+    let (tag, bytes) = int64_parts(v);
+    out.push(tag);
+    out.extend_from_slice(&v.to_be_bytes()[8 - bytes..]);
 }
 
 /// Appends an integer or a decimal's units.
