@@ -244,7 +244,6 @@ pub fn empty(specs: &[AggregateSpec]) -> GroupTable {
 mod tests {
     use super::*;
 
-    #[expect(clippy::field_reassign_with_default, reason = "the ledger has private fields")]
     fn partials(view: u32, groups: &[&[u8]]) -> Partials {
         let mut table = GroupTable::new(&[]);
         for key in groups {
