@@ -45,7 +45,7 @@ use headwater_sql::SqlError;
 use headwater_sql::source::ScanRequest;
 use shared::{Message, Shared};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 /// A clock: the hub's time when asked.
@@ -131,7 +131,21 @@ impl Shards {
         if self.shared.send(Message::Shutdown(reply)).is_err() {
             return Ok(());
         }
-        answer.await.unwrap_or(Err(StoreError::Closed))
+        let result = answer.await.unwrap_or(Err(StoreError::Closed));
+        self.join_writer().await;
+        result
+    }
+
+    /// Waits until the writer thread has let go of the files: the directory can be opened again as soon as
+    /// the last handle is dropped.
+    async fn join_writer(&self) {
+        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let joined = tokio::task::spawn_blocking(move || writer.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the writer thread ended badly");
+            }
+        }
     }
 }
 

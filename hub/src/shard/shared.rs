@@ -55,6 +55,8 @@ pub(super) struct Shared {
     pub(super) published: Mutex<Published>,
     /// The writer is gone or going.
     pub(super) closed: AtomicBool,
+    /// The writer thread; it holds the files until it has ended.
+    pub(super) writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// What the writer tells about itself after every transaction.
@@ -120,6 +122,7 @@ impl Shared {
             noted: Mutex::default(),
             published: Mutex::default(),
             closed: AtomicBool::new(false),
+            writer: Mutex::default(),
         };
         (Arc::new(shared), messages)
     }

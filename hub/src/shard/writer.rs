@@ -23,7 +23,7 @@ use headwater::wire::{Ack, AckLevel, Refused, RefusedCode, Resume, Resumed};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -114,7 +114,8 @@ pub(super) fn start(
     let writer = Writer::new(&shared, open, groups);
     writer.publish(&shared);
     let thread = std::thread::Builder::new().name("headwater-writer".into());
-    thread.spawn(move || writer.run(&inbox)).map_err(|e| StoreError::from_io(&e))?;
+    let thread = thread.spawn(move || writer.run(&inbox)).map_err(|e| StoreError::from_io(&e))?;
+    *shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
     Ok(shared)
 }
 
