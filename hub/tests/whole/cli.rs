@@ -1,0 +1,143 @@
+//! The `headwater` program as people run it.
+
+use super::house::House;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Output, Stdio};
+
+const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater");
+
+/// `headwater serve` in a process of its own; killed when dropped.
+pub struct Server {
+    process: Child,
+    pub address: String,
+    pub greeting: String,
+}
+
+impl Server {
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(house: &House, flags: &[&str]) -> Self {
+        let data = house.path().join("data");
+        let mut process = Command::new(HEADWATER)
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("serve");
+        let mut lines = BufReader::new(process.stdout.take().expect("stdout")).lines();
+        let mut greeting = String::new();
+        for line in lines.by_ref() {
+            let line = line.expect("line");
+            greeting.push_str(&line);
+            greeting.push('\n');
+            if line.contains("fingerprint") {
+                break;
+            }
+        }
+        let address = greeting.lines().find_map(|line| line.trim().strip_prefix("quic ")).unwrap_or_default();
+        Self { process, address: address.trim().into(), greeting }
+    }
+
+    /// Runs `headwater` as a client of this hub.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("run")
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(HEADWATER);
+        command.args(args).env("HEADWATER_HUB", &self.address);
+        command
+    }
+
+    /// Runs statements and gives what they print.
+    pub fn sql(&self, sql: &str) -> String {
+        let output = self.run(&["sql", "-c", sql]);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("utf-8")
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.process.kill().expect("kill");
+        self.process.wait().expect("wait");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn statements_from_the_command_line_a_file_and_a_pipe() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    assert!(server.greeting.contains("is ready"), "{}", server.greeting);
+    assert_eq!(server.sql("CREATE STREAM s (a TEXT, n BIGINT)"), "CREATE STREAM\n");
+    assert_eq!(
+        server.sql("SELECT 1 AS one, 'x' AS \"text\"; SELECT NULL AS nothing"),
+        " one | text\n-----+------\n   1 | x\n(1 row)\n nothing\n---------\n\n(1 row)\n"
+    );
+    assert_eq!(server.sql("\\d"), " name |  kind\n------+--------\n s    | stream\n(1 row)\n");
+    let described = server.sql("\\d s");
+    assert!(described.contains(" a ") && described.contains("bigint"), "{described}");
+    let file = house.path().join("script.sql");
+    std::fs::write(&file, "-- a comment;\nSELECT ';' AS s;\nSELECT 2 AS two").expect("write");
+    let output = server.run(&["sql", "--format", "csv", "-f", file.to_str().expect("path")]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "s\n;\ntwo\n2\n");
+    let mut piped = server.command(&["sql", "--format", "json"]);
+    let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sql");
+    piped.stdin.take().expect("stdin").write_all(b"SELECT 3 AS three;").expect("write");
+    assert_eq!(String::from_utf8_lossy(&piped.wait_with_output().expect("output").stdout), "{\"three\":3}\n");
+}
+
+#[test]
+fn errors_point_at_the_place_and_set_the_exit_code() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    let output = server.run(&["sql", "-c", "SELECT 1,\n       nope FROM nowhere"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("LINE 2:") && stderr.contains('^'), "{stderr}");
+    let output = Command::new(HEADWATER).args(["sql", "--hub", "127.0.0.1:1", "-c", "SELECT 1"]).output();
+    assert_eq!(output.expect("run").status.code(), Some(3));
+    let output = Command::new(HEADWATER).args(["serve", "--commit-delay-ms", "soon"]).output().expect("run");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_told_by_its_exit_code() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    let data = house.path().join("data");
+    let serve = |dir: &std::path::Path| {
+        let mut command = Command::new(HEADWATER);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir).output().expect("serve")
+    };
+    let output = serve(&data);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(10), "{stderr}");
+    assert!(stderr.contains("in use") && stderr.contains("hint: stop the other hub"), "{stderr}");
+    server.kill();
+    let other = house.path().join("other");
+    std::fs::create_dir(&other).expect("dir");
+    std::fs::write(other.join("letters.txt"), "dear").expect("write");
+    assert_eq!(serve(&other).status.code(), Some(12));
+    assert_eq!(std::fs::read_dir(&other).expect("dir").count(), 1, "nothing was written");
+    std::fs::write(data.join("hub.redb"), b"garbage").expect("write");
+    assert_eq!(serve(&data).status.code(), Some(13));
+}
+
+#[test]
+fn every_option_is_in_the_help_and_in_the_printed_file() {
+    let help = Command::new(HEADWATER).args(["serve", "--help"]).output().expect("help");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let config = Command::new(HEADWATER).arg("config").output().expect("config");
+    let config = String::from_utf8_lossy(&config.stdout).into_owned();
+    for option in headwater_hub::options::OPTIONS {
+        assert!(help.contains(option.flag) && help.contains(option.env), "{}", option.flag);
+        assert!(config.contains(option.key), "{}", option.key);
+    }
+}
