@@ -32,6 +32,10 @@ use select::Built;
 /// # Errors
 /// `42P01`, `42P07`, `2BP01` for names that are missing, taken or needed; everything the view compiler refuses.
 pub fn compile(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Option<Ddl>, SqlError> {
+    statement.with_stack(|| compile_here(statement, catalog))
+}
+
+fn compile_here(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Option<Ddl>, SqlError> {
     Ok(Some(match &statement.kind {
         StatementKind::CreateStream(create) => create_stream(create, catalog)?,
         StatementKind::CreateView(create) => create_view(create, &statement.text, catalog)?,

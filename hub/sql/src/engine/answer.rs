@@ -126,7 +126,10 @@ pub fn rows_of(batch: &RecordBatch, fields: &[Field]) -> Result<Vec<Vec<Value>>,
 }
 
 /// Values as one batch.
-pub(super) fn batch_of(fields: &[Field], rows: &[Vec<Value>]) -> Result<RecordBatch, SqlError> {
+///
+/// # Errors
+/// `XX000` when a value is not of its field's type.
+pub fn batch_of(fields: &[Field], rows: &[Vec<Value>]) -> Result<RecordBatch, SqlError> {
     let column = |at: usize, field: &Field| {
         let values: Vec<Value> = rows.iter().map(|row| row.get(at).cloned().unwrap_or_default()).collect();
         array_from_values(&values, &field.data_type)

@@ -16,13 +16,14 @@ mod sketch;
 mod system;
 mod tables;
 
-pub use answer::{Answer, Rows, rows_of};
+pub use answer::{Answer, Rows, batch_of, rows_of};
 
 use crate::compile::compile;
 use crate::error::SqlError;
 use crate::parse::{Explain, Statement, StatementKind, parse};
 use crate::source::{CatalogSnapshot, Source};
 use crate::text::Text;
+use datafusion::common::DataFusionError;
 use datafusion::common::format::ExplainStatementOptions;
 use datafusion::execution::SessionState;
 use datafusion::execution::TaskContext;
@@ -30,10 +31,10 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast;
+use futures::FutureExt;
 use headwater::wire::ReadLevel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -109,10 +110,10 @@ impl Engine {
         let tables = self.tables();
         match &statement.kind {
             StatementKind::Query { query, explain } => {
-                self.query(query, *explain, &statement.text, &tables, options).await
+                self.query(statement, query, *explain, &tables, options)
             }
             StatementKind::Show(show) => system::show(*show, tables.catalog()),
-            StatementKind::Describe(name) => self.describe(name, &tables).await,
+            StatementKind::Describe(name) => self.describe(name, &tables),
             _ => self.define(statement, tables.catalog()).await,
         }
     }
@@ -144,7 +145,7 @@ impl Engine {
         Ok(Answer::command(tag))
     }
 
-    async fn describe(&self, name: &crate::parse::Name, tables: &Tables) -> Result<Answer, SqlError> {
+    fn describe(&self, name: &crate::parse::Name, tables: &Tables) -> Result<Answer, SqlError> {
         let columns = tables.columns(&name.name).map_err(|e| failure::from_datafusion(e, &Text::new("")))?;
         match columns {
             Some(columns) => system::describe(&columns),
@@ -152,31 +153,24 @@ impl Engine {
         }
     }
 
-    async fn query(
+    fn query(
         &self,
+        statement: &Statement,
         query: &ast::Query,
         explain: Option<Explain>,
-        text: &Text,
         tables: &Arc<Tables>,
         options: ReadOptions,
     ) -> Result<Answer, SqlError> {
         let deadline = Instant::now() + self.options.timeout;
         let state = self.state(tables, options);
+        let text = &statement.text;
         let fail = |error| failure::from_datafusion(error, text).with_catalog_hint(tables.catalog());
-        let statement = df_statement(session::prepare(query, text)?, explain);
-        let plan = state.statement_to_plan(statement).await.map_err(fail)?;
-        read_only().verify_plan(&plan).map_err(fail)?;
-        let plan = combine::rewrite(plan).map_err(fail)?;
-        let rows = !matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
-        let physical = state.create_physical_plan(&plan).await.map_err(fail)?;
+        let query = df_statement(session::prepare(query, text)?, explain);
+        let physical = statement.with_stack(|| plan(&state, query)).map_err(fail)?;
         let stream = execute_stream(physical, self.task(&state)).map_err(fail)?;
-        let tag = if rows { "SELECT" } else { "EXPLAIN" };
-        Ok(Answer::rows(
-            tag,
-            stream,
-            text.clone(),
-            answer::Limits { deadline, rows_max: self.options.rows_max },
-        ))
+        let tag = if explain.is_none() { "SELECT" } else { "EXPLAIN" };
+        let limits = answer::Limits { deadline, rows_max: self.options.rows_max };
+        Ok(Answer::rows(tag, stream, text.clone(), limits))
     }
 
     /// A session for one query: its clock starts now.
@@ -200,6 +194,16 @@ impl Engine {
             RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc();
         runtime.unwrap_or_else(|_| Arc::clone(self.base.runtime_env()))
     }
+}
+
+/// A query's physical plan. Planning is asynchronous only for tables that have to be fetched: ours are here, so it
+/// never waits and can run on a stack of its own.
+fn plan(state: &SessionState, statement: DfStatement) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+    let waited = || DataFusionError::Internal("planning had to wait".to_owned());
+    let plan = state.statement_to_plan(statement).now_or_never().ok_or_else(waited)??;
+    read_only().verify_plan(&plan)?;
+    let plan = combine::rewrite(plan)?;
+    state.create_physical_plan(&plan).now_or_never().ok_or_else(waited)?
 }
 
 fn df_statement(query: ast::Query, explain: Option<Explain>) -> DfStatement {

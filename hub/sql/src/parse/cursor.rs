@@ -9,15 +9,18 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-/// Most binary operators in one text. A chain of them is a tree as deep as it is long, and trees are walked
-/// (and dropped) by recursion: this bounds the stack that takes.
-const OPERATORS_MAX: usize = 2_000;
+/// Longest chain of operators. A chain is a tree as deep as it is long, and trees are walked (and dropped) by
+/// recursion: this bounds the stack that takes.
+const CHAIN_MAX: usize = 256;
+/// Most UNION, EXCEPT and INTERSECT in one text: each is one more level of the plan.
+const SET_OPERATIONS_MAX: usize = 64;
 
 static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 pub(super) struct Cursor<'a> {
     parser: Parser<'static>,
     text: &'a Text,
+    depth: usize,
 }
 
 impl<'a> Cursor<'a> {
@@ -27,12 +30,17 @@ impl<'a> Cursor<'a> {
         if let Err(error) = tokenizer.tokenize_with_location_into_buf(&mut tokens) {
             return Err(SqlError::new("42601", lower_first(&error.message)).at(text.position(error.location)));
         }
-        check_depth(text, &tokens)?;
-        Ok(Self { parser: Parser::new(&DIALECT).with_tokens_with_locations(tokens), text })
+        let depth = check_depth(text, &tokens)?;
+        Ok(Self { parser: Parser::new(&DIALECT).with_tokens_with_locations(tokens), text, depth })
     }
 
     pub(super) fn text(&self) -> &'a Text {
         self.text
+    }
+
+    /// The longest chain of operators.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
     }
 
     fn peek(&self) -> &TokenWithSpan {
@@ -191,24 +199,84 @@ fn lower_first(message: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }
 
-fn check_depth(text: &Text, tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    let too_many = tokens.iter().filter(|t| is_operator(&t.token)).nth(OPERATORS_MAX);
-    let message = format!("statement is too complex: more than {OPERATORS_MAX} operators");
-    too_many.map_or(Ok(()), |t| Err(SqlError::new("54001", message).at(text.of_span(t.span))))
+/// Counts the operators of each expression: chains within parentheses add to the chain around them, and a comma
+/// or a clause starts anew.
+fn check_depth(text: &Text, tokens: &[TokenWithSpan]) -> Result<usize, SqlError> {
+    let too_complex = |message: String, token: &TokenWithSpan| {
+        Err(SqlError::new("54001", format!("statement is too complex: {message}"))
+            .at(text.of_span(token.span)))
+    };
+    if let Some(token) = tokens.iter().filter(|t| is_set_operation(&t.token)).nth(SET_OPERATIONS_MAX) {
+        return too_complex(format!("more than {SET_OPERATIONS_MAX} set operations"), token);
+    }
+    let mut chains = vec![0usize];
+    let (mut total, mut depth) = (0, 0);
+    for token in tokens {
+        let chain = chains.last_mut().map_or(0, std::mem::take);
+        let next = match &token.token {
+            Token::LParen => {
+                chains.last_mut().into_iter().for_each(|c| *c = chain);
+                chains.push(0);
+                continue;
+            }
+            Token::RParen if chains.len() > 1 => {
+                chains.pop();
+                total -= chain;
+                continue;
+            }
+            other if starts_anew(other) => 0,
+            other => chain + usize::from(is_operator(other)),
+        };
+        total = total - chain + next;
+        chains.last_mut().into_iter().for_each(|c| *c = next);
+        depth = depth.max(total);
+        if total > CHAIN_MAX {
+            return too_complex(format!("more than {CHAIN_MAX} operators in one expression"), token);
+        }
+    }
+    Ok(depth)
+}
+
+fn starts_anew(token: &Token) -> bool {
+    let clauses = [
+        Keyword::SELECT,
+        Keyword::FROM,
+        Keyword::WHERE,
+        Keyword::GROUP,
+        Keyword::HAVING,
+        Keyword::ORDER,
+        Keyword::ON,
+    ];
+    match token {
+        Token::Comma | Token::SemiColon => true,
+        Token::Word(word) => word.quote_style.is_none() && clauses.contains(&word.keyword),
+        _ => false,
+    }
+}
+
+fn is_set_operation(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if [Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT].contains(&word.keyword))
 }
 
 fn is_operator(token: &Token) -> bool {
-    let set_operation =
-        [Keyword::AND, Keyword::OR, Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT, Keyword::IS];
+    let words = [
+        Keyword::AND,
+        Keyword::OR,
+        Keyword::NOT,
+        Keyword::IS,
+        Keyword::IN,
+        Keyword::LIKE,
+        Keyword::BETWEEN,
+        Keyword::JOIN,
+    ];
     match token {
-        Token::Word(word) => set_operation.contains(&word.keyword),
+        Token::Word(word) => words.contains(&word.keyword),
         Token::Whitespace(_)
-        | Token::Comma
-        | Token::SemiColon
-        | Token::LParen
         | Token::RParen
-        | Token::EOF => false,
-        Token::Number(..) | Token::SingleQuotedString(_) | Token::Period => false,
+        | Token::EOF
+        | Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::Period => false,
         _ => true,
     }
 }

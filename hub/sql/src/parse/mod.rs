@@ -23,12 +23,23 @@ pub struct Statement {
     pub(crate) text: Text,
     pub(crate) start: usize,
     pub(crate) end: usize,
+    depth: usize,
 }
+
+/// Chains of operators up to this long are walked on whatever stack there is.
+const SHALLOW: usize = 24;
+/// Enough for the longest chain's levels of unoptimised planning code; only what is touched becomes real.
+const DEEP_STACK_BYTES: usize = 64 << 20;
 
 impl Statement {
     /// The statement as it was typed.
     pub fn sql(&self) -> &str {
         self.text.as_str().get(self.start..self.end).unwrap_or_default().trim_end()
+    }
+
+    /// Runs what walks this statement's trees, on a larger stack when they are deep.
+    pub(crate) fn with_stack<T>(&self, walk: impl FnOnce() -> T) -> T {
+        if self.depth <= SHALLOW { walk() } else { stacker::grow(DEEP_STACK_BYTES, walk) }
     }
 
     /// True for everything that changes nothing: queries, EXPLAIN, SHOW, DESCRIBE.
@@ -153,7 +164,13 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
         let start = cursor.byte();
         let kind = statement(&mut cursor)?;
         cursor.expect_end_of_statement()?;
-        statements.push(Statement { kind, text: text.clone(), start, end: cursor.last_byte() });
+        statements.push(Statement {
+            kind,
+            text: text.clone(),
+            start,
+            end: cursor.last_byte(),
+            depth: cursor.depth(),
+        });
     }
     Ok(statements)
 }

@@ -1,0 +1,191 @@
+//! A hub in memory: a catalog, the sdk's rollup, and one table of groups per view.
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use headwater::emit::EventBuffer;
+use headwater::group::GroupTable;
+use headwater::ids::{CatalogVersion, Micros, StreamId, ViewId};
+use headwater::rollup::{Rollup, RollupOptions};
+use headwater::value::Value;
+use headwater::value::column::ColumnBatch;
+use headwater_sql::definition::{Ddl, StreamDef, ViewDef};
+use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source};
+use headwater_sql::{Engine, EngineOptions, ReadOptions, Rows, SqlError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// Groups per chunk of a scan: small, so that answers are made of several.
+const CHUNK: usize = 3;
+
+/// The hub's state; shared by the source and the test.
+#[derive(Default)]
+pub struct Hub {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    catalog: Arc<CatalogSnapshot>,
+    next_id: u32,
+    groups: BTreeMap<ViewId, GroupTable>,
+    events: BTreeMap<StreamId, Vec<ColumnBatch>>,
+    scanned: usize,
+}
+
+impl Hub {
+    /// A hub and an engine over it.
+    pub fn start() -> (Arc<Self>, Engine) {
+        Self::start_with(EngineOptions::default())
+    }
+
+    pub fn start_with(options: EngineOptions) -> (Arc<Self>, Engine) {
+        let hub = Arc::new(Self::default());
+        let engine = Engine::new(Arc::new(Handle(Arc::clone(&hub))), options);
+        (hub, engine)
+    }
+
+    pub fn stream(&self, name: &str) -> Arc<StreamDef> {
+        let catalog = Arc::clone(&self.inner.lock().expect("lock").catalog);
+        Arc::clone(catalog.stream(name).unwrap_or_else(|| panic!("no stream {name}")))
+    }
+
+    /// Sends events of `columns` through the rollup, in flushes of `flush` rows.
+    pub fn push(&self, stream: &str, columns: &[&str], rows: &[Vec<Value>], flush: usize) {
+        let def = self.stream(stream);
+        for (at, rows) in rows.chunks(flush).enumerate() {
+            let mut buffer = EventBuffer::new(def.schema.clone());
+            for (n, row) in rows.iter().enumerate() {
+                let mut values: Vec<(&str, Value)> =
+                    columns.iter().copied().zip(row.iter().cloned()).collect();
+                let arrival = values
+                    .iter()
+                    .position(|(name, _)| *name == "arrival_timestamp")
+                    .map(|at| values.remove(at).1);
+                let arrival = match arrival {
+                    Some(Value::Int(micros)) => Micros(micros),
+                    _ => Micros((at * flush + n) as i64 * 1_000_000),
+                };
+                buffer.push_values(&values, arrival).unwrap_or_else(|e| panic!("{row:?}: {e}"));
+            }
+            self.push_batch(&def, buffer.batch());
+        }
+    }
+
+    pub fn push_batch(&self, def: &StreamDef, batch: &ColumnBatch) {
+        let mut inner = self.inner.lock().expect("lock");
+        let plans = inner
+            .catalog
+            .views
+            .iter()
+            .filter(|v| v.plan.stream == def.schema.id)
+            .map(|v| v.plan.clone())
+            .collect();
+        let mut rollup = Rollup::new(def.schema.clone(), RollupOptions::default());
+        assert!(rollup.set_plans(def.schema.clone(), plans).is_empty(), "plans are refused");
+        rollup.push(batch);
+        for partials in rollup.drain() {
+            if let Some(groups) = inner.groups.get_mut(&partials.view) {
+                groups.merge_table(&partials.table);
+            }
+        }
+        inner.events.entry(def.schema.id).or_default().push(batch.clone());
+    }
+
+    /// All events of a stream, as they were pushed.
+    pub fn events(&self, stream: &str) -> Vec<ColumnBatch> {
+        let id = self.stream(stream).schema.id;
+        self.inner.lock().expect("lock").events.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Groups handed out by scans so far.
+    pub fn scanned(&self) -> usize {
+        self.inner.lock().expect("lock").scanned
+    }
+}
+
+impl Inner {
+    fn change(&mut self, change: impl FnOnce(&mut CatalogSnapshot)) {
+        let mut catalog = CatalogSnapshot::clone(&self.catalog);
+        change(&mut catalog);
+        catalog.version = CatalogVersion(catalog.version.0 + 1);
+        self.catalog = Arc::new(catalog);
+    }
+
+    fn apply(&mut self, ddl: Ddl) -> bool {
+        self.next_id += 1;
+        let id = self.next_id;
+        match ddl {
+            Ddl::CreateStream { def, .. } if self.catalog.stream(&def.schema.name).is_some() => return false,
+            Ddl::CreateStream { mut def, .. } => {
+                def.schema.id = StreamId(id);
+                self.change(|c| c.streams.push(Arc::new(def)));
+            }
+            Ddl::CreateView { def, .. } if self.catalog.view(&def.name).is_some() => return false,
+            Ddl::CreateView { mut def, .. } => {
+                def.id = ViewId(id);
+                def.plan.view = ViewId(id);
+                self.groups.insert(ViewId(id), GroupTable::try_new(&def.specs()).expect("supported"));
+                self.change(|c| c.views.push(Arc::from(def)));
+            }
+            Ddl::DropView { name, .. } => self.change(|c| c.views.retain(|v| v.name != name)),
+            Ddl::DropStream { name, .. } => {
+                let id = self.catalog.stream(&name).map(|s| s.schema.id);
+                self.change(|c| {
+                    c.streams.retain(|s| s.schema.name != name);
+                    c.views.retain(|v| Some(v.plan.stream) != id);
+                });
+            }
+            other => panic!("unknown change {other:?}"),
+        }
+        true
+    }
+
+    fn scan(&mut self, request: &ScanRequest) -> Vec<GroupTable> {
+        let Some(groups) = self.groups.get(&request.view.id) else { return Vec::new() };
+        let specs = request.view.specs();
+        let wanted = |key: &[u8]| {
+            key >= request.key_min.as_slice() && request.key_max.as_deref().is_none_or(|max| key < max)
+        };
+        let wanted: Vec<u32> = groups.sorted().into_iter().filter(|g| wanted(groups.key(*g))).collect();
+        let chunk = |ids: &[u32]| {
+            let mut table = GroupTable::new(&specs);
+            ids.iter().for_each(|g| {
+                table.merge_group(groups.key(*g), groups, *g);
+            });
+            table
+        };
+        let chunks = wanted.chunks(CHUNK).map(chunk).collect();
+        self.scanned += wanted.len();
+        chunks
+    }
+}
+
+struct Handle(Arc<Hub>);
+
+impl Source for Handle {
+    fn catalog(&self) -> Arc<CatalogSnapshot> {
+        Arc::clone(&self.0.inner.lock().expect("lock").catalog)
+    }
+
+    fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>> {
+        let chunks = self.0.inner.lock().expect("lock").scan(&request);
+        futures::stream::iter(chunks.into_iter().map(Ok)).boxed()
+    }
+
+    fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>> {
+        let changed = self.0.inner.lock().expect("lock").apply(ddl);
+        Box::pin(async move { Ok(changed) })
+    }
+}
+
+/// The view of a name, for tests that look inside.
+pub fn view(hub: &Hub, name: &str) -> Arc<ViewDef> {
+    let catalog = Arc::clone(&hub.inner.lock().expect("lock").catalog);
+    Arc::clone(catalog.view(name).unwrap_or_else(|| panic!("no view {name}")))
+}
+
+/// Executes and reads to the end.
+pub async fn run(engine: &Engine, sql: &str) -> Result<Rows, SqlError> {
+    engine.execute(sql, ReadOptions::default()).await?.collect().await
+}
