@@ -91,6 +91,9 @@ struct Store {
 struct Buckets {
     indices: Vec<i32>,
     counts: Vec<u64>,
+    /// Index less position of the bucket last found. Most gaps are in the tails, so that it holds for most
+    /// buckets and saves the search.
+    shift: i32,
 }
 
 impl Default for DdSketch {
@@ -223,8 +226,16 @@ impl Store {
 impl Buckets {
     #[inline]
     fn add(&mut self, index: i32, count: u64) {
+        let guess = index.wrapping_sub(self.shift) as usize;
+        if self.indices.get(guess) == Some(&index) {
+            self.counts[guess] = self.counts[guess].saturating_add(count);
+            return;
+        }
         match self.indices.binary_search(&index) {
-            Ok(at) => self.counts[at] = self.counts[at].saturating_add(count),
+            Ok(at) => {
+                self.counts[at] = self.counts[at].saturating_add(count);
+                self.shift = index.wrapping_sub(at as i32);
+            }
             Err(at) => {
                 self.indices.insert(at, index);
                 self.counts.insert(at, count);
@@ -253,7 +264,7 @@ impl Buckets {
             indices.push(i);
             counts.push(c);
         }
-        *self = Self { indices, counts };
+        *self = Self { indices, counts, shift: 0 };
     }
 
     fn iter(&self) -> impl DoubleEndedIterator<Item = (i32, u64)> + '_ {
@@ -287,7 +298,8 @@ impl Buckets {
         const WRONG: DecodeError = DecodeError::Invalid("bucket");
         let range = i64::from(mapping.index_min)..=i64::from(mapping.index_max);
         let len = bytes.count(2, (mapping.index_max - mapping.index_min) as usize + 1)?;
-        let mut buckets = Self { indices: Vec::with_capacity(len), counts: Vec::with_capacity(len) };
+        let mut buckets =
+            Self { indices: Vec::with_capacity(len), counts: Vec::with_capacity(len), shift: 0 };
         let mut before = None;
         for _ in 0..len {
             let index = match before {
