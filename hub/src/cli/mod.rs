@@ -5,6 +5,7 @@
 
 mod connect;
 mod error;
+mod load;
 mod serve;
 mod sql;
 mod status;
@@ -40,6 +41,8 @@ enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Run SQL: interactively, or with -c or -f
     Sql(sql::SqlArgs),
+    /// Load a Parquet, CSV or NDJSON file into a stream, exactly once even if it is interrupted
+    Load(load::LoadArgs),
     /// Show what a hub holds and what became of its events
     Status(status::StatusArgs),
     /// Print an options file with every option, its default and its documentation
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => serve::run(*args),
         Command::Sql(args) => sql::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config => {
             print!("{}", crate::options::template());

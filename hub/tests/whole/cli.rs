@@ -16,9 +16,14 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it says that it is ready.
     pub fn start(house: &House, flags: &[&str]) -> Self {
+        Self::start_at(house, "127.0.0.1:0", flags)
+    }
+
+    /// At an address of the caller's choice.
+    pub fn start_at(house: &House, address: &str, flags: &[&str]) -> Self {
         let data = house.path().join("data");
         let mut process = Command::new(HEADWATER)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", address, "--data-dir"])
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())

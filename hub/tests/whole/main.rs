@@ -2,6 +2,7 @@
 
 mod cli;
 mod house;
+mod load;
 
 use headwater::wire::AckLevel;
 use house::House;

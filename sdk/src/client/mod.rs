@@ -71,6 +71,17 @@ use tokio_util::sync::CancellationToken;
 /// Commands on their way to the driver: flushes of as many tasks at once.
 const COMMAND_QUEUE: usize = 64;
 
+/// A bare connection to the first address of the options: for programs that speak the protocol of
+/// [`crate::wire`] themselves, with sequence numbers of their own.
+///
+/// # Errors
+/// The options cannot be used, or no hub answers there.
+pub async fn dial(options: &ConnectOptions) -> Result<Connection, ConnectError> {
+    let mut dialer = Dialer::new(options)?;
+    let connecting = dialer.dial().await?;
+    tokio::time::timeout(options.connect_timeout, connecting).await.map_err(|_| ConnectError::TimedOut)?
+}
+
 /// What handles ask of the driver.
 #[derive(Debug)]
 enum Command {

@@ -1,0 +1,199 @@
+//! Record batches as column batches of a stream.
+
+use super::mapping::Target;
+use headwater::value::column::{BytesColumn, Column, ColumnBatch, ColumnData, Slot};
+use headwater::value::{DataType, Value};
+use headwater_sql::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use headwater_sql::arrow::compute::{CastOptions, cast_with_options};
+use headwater_sql::arrow::datatypes::{
+    DataType as ArrowType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, TimeUnit, TimestampMicrosecondType,
+};
+
+/// The stream's columns for the rows of `batch`, whose columns are those of the targets with a source.
+/// `arrival` is the time of rows that bring none. The error names the column.
+pub(super) fn convert(batch: &RecordBatch, targets: &[Target], arrival: i64) -> Result<ColumnBatch, String> {
+    let mut arrays = batch.columns().iter();
+    let mut columns = Vec::with_capacity(targets.len());
+    for (at, target) in targets.iter().enumerate() {
+        let is_arrival = at + 1 == targets.len();
+        let array = target.source.and_then(|_| arrays.next());
+        let mut column = match array {
+            Some(array) => {
+                let converted = column(array, &target.field.data_type);
+                converted.map_err(|error| format!("column {}: {error}", target.field.name))?
+            }
+            None => nulls(&target.field.data_type, batch.num_rows()),
+        };
+        if is_arrival {
+            column = arrived(&column, arrival);
+        }
+        columns.push(column);
+    }
+    Ok(ColumnBatch { columns })
+}
+
+fn nulls(data_type: &DataType, rows: usize) -> Column {
+    let mut column = Column::new(data_type);
+    (0..rows).for_each(|_| column.push_slot(Slot::Null));
+    column
+}
+
+/// An event without a time happened when the load began.
+fn arrived(column: &Column, arrival: i64) -> Column {
+    let mut out = Column::new(&DataType::Timestamp);
+    for row in 0..column.len() {
+        let value = column.value(row, &DataType::Timestamp);
+        out.push(&if value.is_null() { Value::Int(arrival) } else { value });
+    }
+    out
+}
+
+/// Casts strictly: a value that does not fit is an error, never NULL.
+fn cast(array: &ArrayRef, to: &ArrowType) -> Result<ArrayRef, String> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(array, to, &options).map_err(|error| error.to_string())
+}
+
+fn column(array: &ArrayRef, data_type: &DataType) -> Result<Column, String> {
+    let data = match data_type {
+        DataType::Bool => {
+            let array = cast(array, &ArrowType::Boolean)?;
+            ColumnData::Bool(array.as_boolean().iter().map(Option::unwrap_or_default).collect())
+        }
+        DataType::Int16 => {
+            let array = cast(array, &ArrowType::Int16)?;
+            ColumnData::Int(
+                array.as_primitive::<Int16Type>().values().iter().map(|v| i64::from(*v)).collect(),
+            )
+        }
+        DataType::Int32 => {
+            let array = cast(array, &ArrowType::Int32)?;
+            ColumnData::Int(
+                array.as_primitive::<Int32Type>().values().iter().map(|v| i64::from(*v)).collect(),
+            )
+        }
+        DataType::Int64 => {
+            let array = cast(array, &ArrowType::Int64)?;
+            ColumnData::Int(array.as_primitive::<Int64Type>().values().to_vec())
+        }
+        DataType::Date => {
+            let array = cast(array, &ArrowType::Date32)?;
+            ColumnData::Int(
+                array.as_primitive::<Date32Type>().values().iter().map(|v| i64::from(*v)).collect(),
+            )
+        }
+        DataType::Timestamp => {
+            let array = cast(array, &ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?;
+            ColumnData::Int(array.as_primitive::<TimestampMicrosecondType>().values().to_vec())
+        }
+        DataType::Float32 => {
+            let array = cast(array, &ArrowType::Float32)?;
+            let values = array.as_primitive::<Float32Type>().values().iter();
+            return Ok(floats(values.map(|v| f64::from(*v)), &array));
+        }
+        DataType::Float64 => {
+            let array = cast(array, &ArrowType::Float64)?;
+            return Ok(floats(array.as_primitive::<Float64Type>().values().iter().copied(), &array));
+        }
+        DataType::Decimal { precision, scale } => {
+            let array = cast(array, &ArrowType::Decimal128(*precision, scale.cast_signed()))?;
+            ColumnData::Decimal(array.as_primitive::<Decimal128Type>().values().to_vec())
+        }
+        DataType::Text => ColumnData::Bytes(text(&cast(array, &ArrowType::LargeUtf8)?)),
+        DataType::Bytea => ColumnData::Bytes(bytes(&cast(array, &ArrowType::LargeBinary)?)),
+        DataType::Uuid => ColumnData::Bytes(uuids(array)?),
+        other => return Err(format!("a file cannot feed {}", headwater_sql::type_name(other))),
+    };
+    Ok(with_nulls(data, array, data_type))
+}
+
+/// NaN is how many writers of files say "missing"; states do not take it. It reads as NULL.
+fn floats(values: impl Iterator<Item = f64>, array: &ArrayRef) -> Column {
+    let mut out = Column::new(&DataType::Float64);
+    for (row, value) in values.enumerate() {
+        if array.is_null(row) || value.is_nan() {
+            out.push_slot(Slot::Null);
+        } else {
+            out.push(&Value::Float(value));
+        }
+    }
+    out
+}
+
+/// Null slots hold a default, as kernels expect.
+fn with_nulls(data: ColumnData, array: &ArrayRef, data_type: &DataType) -> Column {
+    if array.null_count() == 0 {
+        return Column::valid(data);
+    }
+    let valid = Column::valid(data);
+    let mut out = Column::new(data_type);
+    for row in 0..array.len() {
+        out.push(&if array.is_null(row) { Value::Null } else { valid.value(row, data_type) });
+    }
+    out
+}
+
+fn text(array: &ArrayRef) -> BytesColumn {
+    let mut out = BytesColumn::default();
+    array.as_string::<i64>().iter().for_each(|value| out.push(value.unwrap_or_default().as_bytes()));
+    out
+}
+
+fn bytes(array: &ArrayRef) -> BytesColumn {
+    let mut out = BytesColumn::default();
+    array.as_binary::<i64>().iter().for_each(|value| out.push(value.unwrap_or_default()));
+    out
+}
+
+/// 16 bytes, or the hyphenated text.
+fn uuids(array: &ArrayRef) -> Result<BytesColumn, String> {
+    let mut out = BytesColumn::default();
+    if let ArrowType::FixedSizeBinary(16) = array.data_type() {
+        array.as_fixed_size_binary().iter().for_each(|value| out.push(value.unwrap_or(&[0; 16])));
+        return Ok(out);
+    }
+    for value in cast(array, &ArrowType::LargeUtf8)?.as_string::<i64>() {
+        match value {
+            None => out.push(&[0; 16]),
+            Some(text) => out.push(&uuid(text).ok_or_else(|| format!("{text:?} is not a uuid"))?),
+        }
+    }
+    Ok(out)
+}
+
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    let mut out = [0; 16];
+    for (byte, pair) in out.iter_mut().zip(digits.chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    (digits.len() == 32).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_sql::arrow::array::{Int64Array, StringArray};
+    use std::sync::Arc;
+
+    #[test]
+    fn arrays_become_columns_with_their_nulls() {
+        let array: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(70_000)]));
+        let ints = column(&array, &DataType::Int32).expect("ints");
+        let values: Vec<Value> = (0..3).map(|row| ints.value(row, &DataType::Int32)).collect();
+        assert_eq!(values, [Value::Int(1), Value::Null, Value::Int(70_000)]);
+        assert!(column(&array, &DataType::Int16).is_err(), "70000 is no smallint");
+        let texts = column(&array, &DataType::Text).expect("texts");
+        assert_eq!(texts.value(2, &DataType::Text), Value::Text("70000".into()));
+    }
+
+    #[test]
+    fn uuids_are_read_from_text() {
+        let array: ArrayRef = Arc::new(StringArray::from(vec!["01020304-0506-0708-090a-0b0c0d0e0f10"]));
+        let uuids = column(&array, &DataType::Uuid).expect("uuid");
+        assert_eq!(uuids.value(0, &DataType::Uuid), Value::Bytes((1..=16).collect()));
+        let bad: ArrayRef = Arc::new(StringArray::from(vec!["nope"]));
+        assert!(column(&bad, &DataType::Uuid).is_err());
+    }
+}

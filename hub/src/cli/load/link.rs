@@ -1,0 +1,195 @@
+//! A session with a hub, for one load: frames out, fates of batches in.
+//!
+//! Owns: the connection and its streams. Must not know: files, journals. The load brings its own sequence
+//! numbers, so it speaks the protocol itself instead of going through the client's outbox.
+
+use super::CliError;
+use headwater::client::{ConnectError, ConnectOptions, dial};
+use headwater::ids::{Pid, RouteVersion, Seq};
+use headwater::wire::{
+    AckLevel, BatchFrame, Body, Failure, Frame, FrameDecoder, FrameKind, Hello, Plans, Refused, Resume,
+    Resumed, StreamPlans, Welcome, encode_frame,
+};
+use quinn::{Connection, RecvStream, SendStream};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// Bytes read from a stream at a time.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// It is durable at the hub.
+    Held,
+    /// The hub does not take it.
+    Refused(Refused),
+    /// No answer came: the connection broke, or the hub went away.
+    Lost(String),
+}
+
+/// An open session.
+pub(super) struct Link {
+    connection: Connection,
+    control: SendStream,
+    answers: mpsc::Receiver<Result<Resumed, String>>,
+    /// The newest plans of the stream.
+    pub plans: watch::Receiver<StreamPlans>,
+    /// What the hub said at the start.
+    pub welcome: Arc<Welcome>,
+}
+
+impl Link {
+    /// Connects and opens a session for one stream.
+    pub async fn open(options: &ConnectOptions, stream: &str) -> Result<Self, CliError> {
+        let connection = dial(options).await?;
+        let (mut control, recv) = connection.open_bi().await.map_err(|e| broken(&e))?;
+        let hello = Hello {
+            versions: vec![1],
+            token: options.token.clone(),
+            streams: vec![stream.into()],
+            sdk: concat!("headwater-load/", env!("CARGO_PKG_VERSION")).into(),
+            capabilities: u32::MAX,
+        };
+        control.write_all(&encode_frame(&hello)).await.map_err(|e| broken(&e))?;
+        let mut reader = Reader::new(recv, options.frame.body_bytes_max);
+        let welcome: Welcome = reader.expect().await?;
+        let Some(plans) = welcome.streams.first().cloned() else {
+            return Err(CliError::Usage(format!(
+                "the hub has no stream {stream:?}; make it first: CREATE STREAM {stream} (...)"
+            )));
+        };
+        let (plans_in, plans) = watch::channel(plans);
+        let (answers_in, answers) = mpsc::channel(1);
+        // Ends with the connection; it owns nothing else.
+        tokio::spawn(listen(reader, plans_in, answers_in));
+        Ok(Self { connection, control, answers, plans, welcome: Arc::new(welcome) })
+    }
+
+    /// Asks what the hub holds of a producer.
+    pub async fn resume(&mut self, pid: Pid, low_water: Seq) -> Result<Resumed, CliError> {
+        let request = encode_frame(&Resume { pid, low_water });
+        self.control.write_all(&request).await.map_err(|e| broken(&e))?;
+        match self.answers.recv().await {
+            Some(Ok(resumed)) => Ok(resumed),
+            Some(Err(message)) => Err(CliError::Other(message)),
+            None => Err(broken(&"the session ended")),
+        }
+    }
+
+    /// Sends a batch on a stream of its own and waits for its fate.
+    pub fn send(
+        &self,
+        pid: Pid,
+        seq: Seq,
+        low_water: Seq,
+        payload: &[u8],
+    ) -> impl Future<Output = Fate> + use<> {
+        let route: RouteVersion = self.welcome.route;
+        let level = AckLevel::Durable;
+        let bytes =
+            encode_frame(&BatchFrame { pid, seq, low_water, route, level, payload: payload.to_vec() });
+        let connection = self.connection.clone();
+        async move {
+            match exchange(&connection, &bytes).await {
+                Ok(fate) => fate,
+                Err(error) => Fate::Lost(error.to_string()),
+            }
+        }
+    }
+
+    /// Says goodbye.
+    pub async fn close(self) {
+        self.connection.close(0u32.into(), b"done");
+    }
+}
+
+async fn exchange(connection: &Connection, bytes: &[u8]) -> Result<Fate, CliError> {
+    let (mut send, recv) = connection.open_bi().await.map_err(|e| broken(&e))?;
+    send.write_all(bytes).await.map_err(|e| broken(&e))?;
+    send.finish().map_err(|e| broken(&e))?;
+    let mut reader = Reader::new(recv, READ_BYTES);
+    while let Some((kind, body)) = reader.next().await? {
+        let frame = Frame { kind, body: &body };
+        match kind {
+            FrameKind::Ack if decode::<headwater::wire::Ack>(&frame)?.level >= AckLevel::Durable => {
+                return Ok(Fate::Held);
+            }
+            FrameKind::Ack => {}
+            FrameKind::Refused => return Ok(Fate::Refused(decode(&frame)?)),
+            FrameKind::Failure => return Ok(Fate::Lost(decode::<Failure>(&frame)?.message)),
+            _ => return Ok(Fate::Lost(format!("unexpected {kind:?} frame"))),
+        }
+    }
+    Ok(Fate::Lost("the hub ended the stream".into()))
+}
+
+/// Plans and answers from the control stream, until it ends.
+async fn listen(
+    mut reader: Reader,
+    plans: watch::Sender<StreamPlans>,
+    answers: mpsc::Sender<Result<Resumed, String>>,
+) {
+    while let Ok(Some((kind, body))) = reader.next().await {
+        let frame = Frame { kind, body: &body };
+        match kind {
+            FrameKind::Plans => {
+                if let Ok(Some(newest)) = frame.decode::<Plans>().map(|all| all.streams.into_iter().next()) {
+                    plans.send_replace(newest);
+                }
+            }
+            FrameKind::Resumed => {
+                let answer = frame.decode::<Resumed>().map_err(|e| e.to_string());
+                let _ = answers.send(answer).await;
+            }
+            FrameKind::Refused => {
+                let answer =
+                    frame.decode::<Refused>().map_or_else(|e| e.to_string(), |refused| refused.message);
+                let _ = answers.send(Err(answer)).await;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Frames of one stream.
+struct Reader {
+    recv: RecvStream,
+    decoder: FrameDecoder,
+}
+
+impl Reader {
+    fn new(recv: RecvStream, body_bytes_max: usize) -> Self {
+        Self { recv, decoder: FrameDecoder::new(body_bytes_max) }
+    }
+
+    async fn next(&mut self) -> Result<Option<(FrameKind, Vec<u8>)>, CliError> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().map_err(|e| broken(&e))? {
+                return Ok(Some((frame.kind, frame.body.to_vec())));
+            }
+            match self.recv.read_chunk(READ_BYTES, true).await.map_err(|e| broken(&e))? {
+                Some(chunk) => self.decoder.push(&chunk.bytes),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    async fn expect<T: Body>(&mut self) -> Result<T, CliError> {
+        let (kind, body) = self.next().await?.ok_or_else(|| broken(&"the session ended"))?;
+        let frame = Frame { kind, body: &body };
+        if kind == FrameKind::Failure {
+            let failure: Failure = decode(&frame)?;
+            return Err(CliError::Other(format!("{} ({})", failure.message, failure.code)));
+        }
+        decode(&frame)
+    }
+}
+
+fn decode<T: Body>(frame: &Frame<'_>) -> Result<T, CliError> {
+    frame.decode().map_err(|e| broken(&e))
+}
+
+fn broken(error: &dyn std::fmt::Display) -> CliError {
+    CliError::Connect(ConnectError::Unreachable(error.to_string()))
+}

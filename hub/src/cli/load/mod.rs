@@ -1,0 +1,140 @@
+//! `headwater load`: a file's rows into a stream, exactly once, however often it is interrupted.
+//!
+//! Owns: the order of things. One load is one producer identity; its batches are runs of rows, numbered in
+//! the file's order and written to a [`journal`] before they are sent. Whoever continues builds what the hub
+//! does not hold yet from the same rows under the same numbers, so that the hub's dots decide what counts.
+//! Must not know: how SQL or states work.
+
+mod columns;
+mod file;
+mod journal;
+mod link;
+mod mapping;
+mod pump;
+mod rows;
+
+use super::connect::ConnectArgs;
+use super::{CliError, runtime};
+use file::{Kind, Rows};
+use headwater::client::ConnectOptions;
+use headwater::ids::Pid;
+use indicatif::{ProgressBar, ProgressStyle};
+use journal::{Head, Journal};
+use link::Link;
+use pump::{Pump, Report};
+use rows::Builder;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Flags of `load`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LoadArgs {
+    /// The file: .parquet, .csv (with a header line; an empty field is NULL except in text columns), .ndjson or
+    /// .jsonl. NaN reads as NULL
+    file: PathBuf,
+    /// The stream
+    #[arg(short, long, value_name = "STREAM")]
+    stream: String,
+    /// Feed a stream's column from this column of the file; nothing after = leaves it NULL. May be given several
+    /// times. Others meet by name. arrival_timestamp is the start of the load unless a column feeds it; a hub
+    /// drops groups of old time buckets unless it runs with --late-max-ms 0
+    #[arg(short, long = "map", value_name = "COLUMN=FILE_COLUMN")]
+    maps: Vec<String>,
+    /// Rows per batch; fewer where a batch would become too large
+    #[arg(long, value_name = "ROWS", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    batch_rows: u64,
+    /// Where to remember what was sent; a file of its own per load. Default: in the user's state directory
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Load a file again that was loaded already: its rows count once more
+    #[arg(long)]
+    again: bool,
+    /// Seconds to wait for a hub that does not answer before giving up; the next run continues
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    patience: u64,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
+    let kind = Kind::of(&args.file)?;
+    let contents = journal::contents(&args.file)?;
+    let (names, total) = kind.columns(&args.file)?;
+    let options = args.connect.options()?;
+    runtime()?.block_on(async {
+        let link = Link::open(&options, &args.stream).await?;
+        let plans = link.plans.borrow().clone();
+        let targets = mapping::resolve(&plans.schema, &names, &args.maps)?;
+        let path = args.journal.clone().unwrap_or_else(|| journal::default_path(&contents, &args.stream));
+        let head = Head::new(contents, &args.stream, plans.schema.id.0, new_pid()?, crate::server::now().0);
+        let mut journal = Journal::open(&path, &head)?;
+        if let Some(rows) = journal.done {
+            if !args.again {
+                println!(
+                    "{} is in stream {} already ({rows} rows); load it once more with --again",
+                    args.file.display(),
+                    args.stream
+                );
+                return Ok(());
+            }
+            drop(journal);
+            std::fs::remove_file(&path).map_err(|e| CliError::file(&path, e))?;
+            journal = Journal::open(&path, &head)?;
+        }
+        let rows = Rows::open(kind, &args.file, &names, &targets)?;
+        let builder = Builder::new(rows, targets, journal.head.started, &plans, &link.welcome.limits);
+        load(args, options, link, journal, builder, progress(total)).await
+    })
+}
+
+async fn load(
+    args: &LoadArgs,
+    options: ConnectOptions,
+    link: Link,
+    journal: Journal,
+    builder: Builder,
+    bar: ProgressBar,
+) -> Result<(), CliError> {
+    let begun = Instant::now();
+    let (was, patience) = (journal.next_row(), Duration::from_secs(args.patience));
+    let pump = Pump::new(options, args.stream.clone(), link, journal, builder, bar.clone(), patience)?;
+    let result = pump.run(args.batch_rows).await;
+    bar.finish_and_clear();
+    let report = result?;
+    tell(args, &report, was, begun.elapsed());
+    Ok(())
+}
+
+fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
+    let seconds = took.as_secs_f64();
+    let continued = if was > 0 { format!(", continued after row {was}") } else { String::new() };
+    println!(
+        "{}: {} rows in stream {}{continued} ({} batches, {} bytes sent, {seconds:.1} s, {:.0} rows/s)",
+        args.file.display(),
+        report.rows,
+        args.stream,
+        report.batches,
+        report.bytes,
+        report.sent_rows as f64 / seconds.max(0.001),
+    );
+    if report.oversized > 0 {
+        eprintln!("warning: {} groups are too large for a batch and were left out", report.oversized);
+    }
+}
+
+fn progress(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(rows) => {
+            (ProgressBar::new(rows), "{bar:40} {human_pos}/{human_len} rows  {per_sec}  {eta} left")
+        }
+        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {per_sec}  {elapsed}"),
+    };
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar
+}
+
+fn new_pid() -> Result<Pid, CliError> {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).map_err(|error| CliError::Other(format!("no random numbers: {error}")))?;
+    Ok(Pid::new(u64::try_from(crate::server::now().millis()).unwrap_or(0), random))
+}

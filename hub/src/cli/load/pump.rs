@@ -1,0 +1,271 @@
+//! Batches on their way: the window, the order, the retries.
+//!
+//! Invariants: a batch's rows are in the journal before it is sent; at most [`IN_FLIGHT`] wait for their
+//! fate; a batch is counted as done only when the hub says that it is durable. A dot conflict in a continued
+//! load means that the hub holds those rows already, built in an earlier run: also done.
+
+use super::CliError;
+use super::journal::{Journal, Range};
+use super::link::{Fate, Link};
+use super::rows::{Builder, Built};
+use headwater::client::ConnectOptions;
+use headwater::ids::{Pid, Seq};
+use headwater::wire::{RefusedCode, Resumed};
+use indicatif::ProgressBar;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Batches sent and not answered (C3).
+const IN_FLIGHT: usize = 8;
+/// Between two tries to reach a hub that went away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What a load did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Report {
+    /// Rows of the file.
+    pub rows: u64,
+    /// Rows sent by this run.
+    pub sent_rows: u64,
+    /// Batches of the file.
+    pub batches: u64,
+    /// Bytes of the payloads sent by this run.
+    pub bytes: u64,
+    /// Groups left out.
+    pub oversized: u64,
+}
+
+/// A batch that was sent.
+#[derive(Clone)]
+struct Sent {
+    range: Range,
+    payload: Arc<Vec<u8>>,
+}
+
+/// Moves a file's rows to a hub.
+pub(super) struct Pump {
+    options: ConnectOptions,
+    stream: String,
+    patience: Duration,
+    link: Link,
+    pid: Pid,
+    journal: Journal,
+    builder: Builder,
+    bar: ProgressBar,
+    /// Batches of earlier runs that the hub does not hold, in order.
+    todo: VecDeque<Range>,
+    /// Sequence numbers below this one were given by earlier runs.
+    fresh: u64,
+    sent: BTreeMap<u64, Sent>,
+    fates: JoinSet<(u64, Fate)>,
+    /// Since when nothing became durable, once something failed.
+    stalled: Option<Instant>,
+    report: Report,
+}
+
+impl Pump {
+    pub fn new(
+        options: ConnectOptions,
+        stream: String,
+        link: Link,
+        journal: Journal,
+        builder: Builder,
+        bar: ProgressBar,
+        patience: Duration,
+    ) -> Result<Self, CliError> {
+        let pid = journal.pid().ok_or_else(|| CliError::Other("the journal's producer is not one".into()))?;
+        let fresh = journal.next_seq();
+        Ok(Self {
+            options,
+            stream,
+            patience,
+            link,
+            pid,
+            journal,
+            builder,
+            bar,
+            todo: VecDeque::new(),
+            fresh,
+            sent: BTreeMap::new(),
+            fates: JoinSet::new(),
+            stalled: None,
+            report: Report::default(),
+        })
+    }
+
+    /// Sends everything that the hub does not hold yet; returns when all is durable.
+    pub async fn run(mut self, batch_rows: u64) -> Result<Report, CliError> {
+        self.find_todo().await?;
+        loop {
+            while self.has_room() {
+                match tokio::task::block_in_place(|| self.next(batch_rows))? {
+                    Some(sent) => self.send(sent),
+                    None => break,
+                }
+            }
+            let Some(fate) = self.fates.join_next().await else { break };
+            let (seq, fate) = fate.map_err(|e| CliError::Other(e.to_string()))?;
+            self.settle(seq, fate).await?;
+        }
+        self.journal.finish()?;
+        self.link.close().await;
+        self.report.rows = self.journal.next_row();
+        self.report.batches = self.journal.next_seq() - 1;
+        Ok(self.report)
+    }
+
+    /// What earlier runs sent and the hub does not hold.
+    async fn find_todo(&mut self) -> Result<(), CliError> {
+        if self.journal.ranges.is_empty() {
+            return Ok(());
+        }
+        let resumed = self.link.resume(self.pid, Seq(1)).await?;
+        self.todo =
+            self.journal.ranges.iter().filter(|range| !holds(&resumed, range.seq())).copied().collect();
+        if resumed.expired {
+            let rows: u64 = self.todo.iter().map(|range| range.rows).sum();
+            let message = format!(
+                "this load is older than the hub remembers: {rows} rows are in doubt; finish it by hand"
+            );
+            return Err(CliError::Other(message));
+        }
+        let held = self.journal.next_row() - self.todo.iter().map(|range| range.rows).sum::<u64>();
+        self.bar.inc(held);
+        self.bar.reset_eta();
+        Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.sent.len() < IN_FLIGHT
+    }
+
+    /// The next batch: first those of earlier runs, then new rows.
+    fn next(&mut self, batch_rows: u64) -> Result<Option<Sent>, CliError> {
+        if self.link.plans.has_changed().unwrap_or(false) {
+            let plans = self.link.plans.borrow_and_update().clone();
+            self.builder.set_plans(&plans);
+        }
+        if let Some(range) = self.todo.pop_front() {
+            self.builder.skip_to(range.first)?;
+            let built = self.builder.build_exactly(range.rows)?;
+            return Ok(Some(self.sent(range, built)));
+        }
+        self.builder.skip_to(self.journal.next_row())?;
+        let Some(built) = self.builder.build(batch_rows)? else { return Ok(None) };
+        let range = self.journal.assign(built.rows)?;
+        Ok(Some(self.sent(range, built)))
+    }
+
+    fn sent(&mut self, range: Range, built: Built) -> Sent {
+        self.report.oversized += built.oversized;
+        self.report.bytes += built.bytes.len() as u64;
+        self.report.sent_rows += range.rows;
+        Sent { range, payload: Arc::new(built.bytes) }
+    }
+
+    fn send(&mut self, sent: Sent) {
+        let seq = sent.range.seq;
+        self.sent.insert(seq, sent.clone());
+        let low_water = self.low_water();
+        let fate = self.link.send(self.pid, Seq(seq), low_water, &sent.payload);
+        self.fates.spawn(async move { (seq, fate.await) });
+    }
+
+    /// The lowest number that is not known to be held.
+    fn low_water(&self) -> Seq {
+        let todo = self.todo.front().map(|range| range.seq);
+        let sent = self.sent.keys().next().copied();
+        Seq(todo.into_iter().chain(sent).min().unwrap_or_else(|| self.journal.next_seq()))
+    }
+
+    async fn settle(&mut self, seq: u64, fate: Fate) -> Result<(), CliError> {
+        match fate {
+            Fate::Held => self.done(seq),
+            Fate::Refused(refused) if refused.code == RefusedCode::DotConflict && seq < self.fresh => {
+                self.done(seq)
+            }
+            Fate::Refused(refused) if refused.code.is_retryable() => {
+                return self.recover(refused.message).await;
+            }
+            Fate::Refused(refused) => {
+                let hint = if refused.code == RefusedCode::UnknownPlan {
+                    "; run the same command again"
+                } else {
+                    ""
+                };
+                return Err(CliError::Other(format!(
+                    "the hub refused rows: {} ({}){hint}",
+                    refused.message,
+                    refused.code.code()
+                )));
+            }
+            Fate::Lost(why) => return self.recover(why).await,
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, seq: u64) {
+        if let Some(sent) = self.sent.remove(&seq) {
+            self.bar.inc(sent.range.rows);
+            self.stalled = None;
+        }
+    }
+
+    /// The hub went away or cannot write: connects anew, asks what it holds, sends the rest again. Same
+    /// numbers, same bytes.
+    async fn recover(&mut self, why: String) -> Result<(), CliError> {
+        self.fates.abort_all();
+        while self.fates.join_next().await.is_some() {}
+        tracing::debug!(why, "connecting again");
+        let stalled = *self.stalled.get_or_insert_with(Instant::now);
+        let resumed = loop {
+            tokio::time::sleep(PAUSE).await;
+            let tried = self.reconnect().await;
+            if stalled.elapsed() > self.patience {
+                let why = tried.err().map_or(why, |error| error.to_string());
+                return Err(CliError::Other(format!("{why}; run the same command again to continue")));
+            }
+            if let Ok(resumed) = tried {
+                break resumed;
+            }
+        };
+        let held: Vec<u64> = self.sent.keys().copied().filter(|seq| holds(&resumed, Seq(*seq))).collect();
+        held.into_iter().for_each(|seq| self.done(seq));
+        for sent in self.sent.values().cloned().collect::<Vec<_>>() {
+            self.send(sent);
+        }
+        Ok(())
+    }
+
+    async fn reconnect(&mut self) -> Result<Resumed, CliError> {
+        self.link = Link::open(&self.options, &self.stream).await?;
+        // A new session's plans are news even if nothing changed.
+        self.builder.set_plans(&self.link.plans.borrow_and_update().clone());
+        self.link.resume(self.pid, self.low_water()).await
+    }
+}
+
+/// True when the hub holds batch `seq`.
+fn holds(resumed: &Resumed, seq: Seq) -> bool {
+    match seq.0.checked_sub(resumed.floor.0) {
+        None | Some(0) => true,
+        Some(above) => above <= 64 && resumed.bitmap >> (above - 1) & 1 == 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater::wire::AckLevel;
+
+    #[test]
+    fn what_is_held_is_the_floor_and_the_bits_above_it() {
+        let pid = Pid::new(1, [0; 10]);
+        let resumed =
+            Resumed { pid, floor: Seq(10), bitmap: 0b101, level: AckLevel::Durable, expired: false };
+        let held: Vec<u64> = (1..80).filter(|seq| holds(&resumed, Seq(*seq))).collect();
+        assert_eq!(held, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13]);
+    }
+}

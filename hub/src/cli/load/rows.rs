@@ -1,0 +1,200 @@
+//! From rows to one batch's payload.
+//!
+//! Owns: the file's cursor, the rollup. Invariant: the rows of a payload are a run of the file's rows,
+//! without gaps, in the file's order.
+
+use super::CliError;
+use super::columns::convert;
+use super::file::{ROWS, Rows};
+use super::mapping::Target;
+use headwater::group::GroupTable;
+use headwater::limits::BatchLimits;
+use headwater::rollup::{Rollup, RollupOptions, ViewPartials};
+use headwater::value::column::{Column, ColumnBatch};
+use headwater::wire::batch::{LedgerDelta, SectionInput, encode_payloads};
+use headwater::wire::{SessionLimits, StreamPlans};
+use std::collections::VecDeque;
+
+/// The rows of one payload.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// How many rows it stands for.
+    pub rows: u64,
+    /// The payload.
+    pub bytes: Vec<u8>,
+    /// Groups that alone are too large for a batch and are not in it.
+    pub oversized: u64,
+}
+
+/// Rows to payloads.
+pub(super) struct Builder {
+    rows: Rows,
+    targets: Vec<Target>,
+    arrival: i64,
+    rollup: Rollup,
+    limits: BatchLimits,
+    /// Rows read and not used: a batch would have become too large.
+    left: VecDeque<ColumnBatch>,
+    /// The number of the next row.
+    pub position: u64,
+}
+
+impl Builder {
+    /// At the first row. `arrival`: the time of rows that bring none.
+    pub fn new(
+        rows: Rows,
+        targets: Vec<Target>,
+        arrival: i64,
+        plans: &StreamPlans,
+        limits: &SessionLimits,
+    ) -> Self {
+        let limits = BatchLimits::NATIVE.within(limits);
+        let options = RollupOptions { key_bytes_max: limits.key_bytes_max };
+        let rollup = Rollup::new(plans.schema.clone(), options);
+        let mut builder = Self { rows, targets, arrival, rollup, limits, left: VecDeque::new(), position: 0 };
+        builder.set_plans(plans);
+        builder
+    }
+
+    /// Evaluates other plans from the next batch on.
+    pub fn set_plans(&mut self, plans: &StreamPlans) {
+        for (view, error) in self.rollup.set_plans(plans.schema.clone(), plans.plans.clone()) {
+            tracing::warn!(%view, %error, "a view cannot be fed by this program");
+        }
+    }
+
+    /// Moves on to a row at or after the position.
+    pub fn skip_to(&mut self, row: u64) -> Result<(), CliError> {
+        while self.position < row && !self.left.is_empty() {
+            self.take(row - self.position)?;
+        }
+        if self.position < row {
+            let found =
+                self.rows.skip_to(row).map_err(|e| CliError::Other(format!("before row {row}: {e}")))?;
+            if !found {
+                return Err(CliError::Other("the file ends before the rows that its journal knows".into()));
+            }
+            self.position = row;
+        }
+        Ok(())
+    }
+
+    /// The payload of up to `max` rows from the position on; fewer when they do not fit one batch. `None` at the
+    /// end of the file.
+    pub fn build(&mut self, max: u64) -> Result<Option<Built>, CliError> {
+        // Room for a view made before a continued load builds the same rows again.
+        let limits = BatchLimits { payload_bytes_max: self.limits.payload_bytes_max / 4 * 3, ..self.limits };
+        let mut batches = self.take(max)?;
+        while !batches.is_empty() {
+            if let Some(built) = self.encode(&batches, &limits)? {
+                return Ok(Some(built));
+            }
+            self.put_back_half(&mut batches)?;
+        }
+        Ok(None)
+    }
+
+    /// Exactly `rows` rows as one payload.
+    pub fn build_exactly(&mut self, rows: u64) -> Result<Built, CliError> {
+        let batches = self.take(rows)?;
+        let limits = self.limits;
+        match self.encode(&batches, &limits)? {
+            Some(built) if built.rows == rows => Ok(built),
+            _ => {
+                let message = "the views of the stream grew: rows that were one batch do not fit it any more";
+                Err(CliError::Other(message.into()))
+            }
+        }
+    }
+
+    /// `None` when the rows do not fit one payload.
+    fn encode(&mut self, batches: &[ColumnBatch], limits: &BatchLimits) -> Result<Option<Built>, CliError> {
+        for batch in batches {
+            self.rollup.push(batch);
+        }
+        let events = self.rollup.take_events();
+        let partials = self.rollup.drain();
+        let sections: Vec<_> = partials.iter().map(section).collect();
+        let ledger = LedgerDelta { events, ..LedgerDelta::default() };
+        let mut encoded = encode_payloads(&ledger, &sections, limits);
+        let oversized = encoded.oversized_groups;
+        match (encoded.payloads.pop(), encoded.payloads.is_empty()) {
+            (Some(payload), true) => Ok(Some(Built { rows: events, bytes: payload.bytes, oversized })),
+            (Some(_), false) => Ok(None),
+            (None, _) => Err(CliError::Other("rows became no batch".into())),
+        }
+    }
+
+    /// Keeps the first half of the rows; the others come again.
+    fn put_back_half(&mut self, batches: &mut Vec<ColumnBatch>) -> Result<(), CliError> {
+        if let [only] = batches.as_slice() {
+            let rows = only.rows();
+            if rows < 2 {
+                return Err(CliError::Other(format!("row {} does not fit a batch", self.position)));
+            }
+            let second = slice(only, &self.targets, rows / 2, rows);
+            batches[0] = slice(only, &self.targets, 0, rows / 2);
+            batches.push(second);
+        }
+        for batch in batches.drain(batches.len().div_ceil(2)..).rev() {
+            self.position -= batch.rows() as u64;
+            self.left.push_front(batch);
+        }
+        Ok(())
+    }
+
+    /// Up to `max` rows; the position moves behind them.
+    fn take(&mut self, max: u64) -> Result<Vec<ColumnBatch>, CliError> {
+        let (mut batches, mut wanted) = (Vec::new(), max);
+        while wanted > 0 {
+            let Some(batch) = self.next_batch(wanted)? else { break };
+            wanted -= batch.rows() as u64;
+            self.position += batch.rows() as u64;
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+
+    fn next_batch(&mut self, max: u64) -> Result<Option<ColumnBatch>, CliError> {
+        if let Some(batch) = self.left.pop_front() {
+            let max = usize::try_from(max).unwrap_or(usize::MAX);
+            if batch.rows() <= max {
+                return Ok(Some(batch));
+            }
+            self.left.push_front(slice(&batch, &self.targets, max, batch.rows()));
+            return Ok(Some(slice(&batch, &self.targets, 0, max)));
+        }
+        let first = self.rows.position;
+        let failed = |error: &dyn std::fmt::Display| {
+            CliError::Other(format!("rows {first} to {}: {error}", first + ROWS as u64))
+        };
+        match self.rows.next(max).map_err(|e| failed(&e))? {
+            Some(batch) => convert(&batch, &self.targets, self.arrival).map(Some).map_err(|e| failed(&e)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// A view's part of the payload.
+fn section(partials: &ViewPartials) -> SectionInput<'_, GroupTable> {
+    SectionInput {
+        view: partials.view,
+        version: partials.version,
+        events: partials.events,
+        rejected: partials.rejected.clone(),
+        partials: &partials.table,
+    }
+}
+
+/// Rows `from..to`. Slow, and needed only where a batch had to be cut.
+fn slice(batch: &ColumnBatch, targets: &[Target], from: usize, to: usize) -> ColumnBatch {
+    let cut = |(column, target): (&Column, &Target)| {
+        let data_type = &target.field.data_type;
+        let mut out = Column::new(data_type);
+        for row in from..to {
+            out.push(&column.value(row, data_type));
+        }
+        out
+    };
+    ColumnBatch { columns: batch.columns.iter().zip(targets).map(cut).collect() }
+}

@@ -1,0 +1,116 @@
+//! `headwater load`: killed at any moment, on either side, the totals stay exact.
+
+use super::cli::Server;
+use super::house::House;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const ROWS: u64 = 60_000;
+const TABLE: &str = "CREATE STREAM numbers (key TEXT, n BIGINT, x DOUBLE PRECISION)";
+const VIEW: &str =
+    "CREATE CONTINUOUS VIEW by_key AS SELECT key, count(*), sum(n) AS total FROM numbers GROUP BY key";
+const TOTALS: &str = "SELECT combine(count), combine(total) FROM by_key";
+
+fn csv(house: &House) -> PathBuf {
+    let path = house.path().join("numbers.csv");
+    let mut text = String::from("N,key,x,unused\n");
+    for n in 0..ROWS {
+        text.push_str(&format!("{n},k{},{}.5,-\n", n % 100, n % 7));
+    }
+    std::fs::write(&path, text).expect("write");
+    path
+}
+
+fn load(server: &Server, house: &House, file: &Path, flags: &[&str]) -> Command {
+    let mut command = server.command(&["load", "--stream", "numbers", "--batch-rows", "200"]);
+    command.arg(file).arg("--journal").arg(journal(house)).args(flags);
+    command
+}
+
+fn journal(house: &House) -> PathBuf {
+    house.path().join("numbers.journal")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn assert_totals(server: &Server, times: u64) {
+    let output = server.run(&["sql", "--format", "csv", "-c", TOTALS]);
+    let sum: u64 = (0..ROWS).sum();
+    let expected = format!("{},{}", ROWS * times, sum * times);
+    assert_eq!(text(&output).lines().nth(1), Some(expected.as_str()), "{}", text(&output));
+}
+
+/// Waits until the journal knows of `batches` batches (or the load is over).
+fn wait_for_batches(house: &House, child: &mut Child, batches: usize) {
+    let begun = Instant::now();
+    loop {
+        let lines = std::fs::read_to_string(journal(house)).map_or(0, |text| text.lines().count());
+        if lines > batches || child.try_wait().expect("wait").is_some() {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "the load does not move");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_load_killed_at_any_moment_continues_exactly() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let file = csv(&house);
+    for batches in [1, 20, 60, 150] {
+        let mut child = load(&server, &house, &file, &[]).stdout(Stdio::null()).spawn().expect("load");
+        wait_for_batches(&house, &mut child, batches);
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(output.status.success() && text(&output).contains("60000 rows"), "{}", text(&output));
+    assert_totals(&server, 1);
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(output.status.success() && text(&output).contains("already"), "{}", text(&output));
+    assert_totals(&server, 1);
+    let output = load(&server, &house, &file, &["--again"]).output().expect("load");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_totals(&server, 2);
+}
+
+#[test]
+fn a_hub_killed_during_a_load_loses_and_doubles_nothing() {
+    let house = House::new();
+    let mut server = Server::start(&house, &[]);
+    let address = server.address.clone();
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let file = csv(&house);
+    let mut child = load(&server, &house, &file, &[]).stdout(Stdio::null()).spawn().expect("load");
+    for batches in [10, 120] {
+        wait_for_batches(&house, &mut child, batches);
+        server.kill();
+        server = Server::start_at(&house, &address, &[]);
+    }
+    assert!(child.wait().expect("load").success());
+    assert_totals(&server, 1);
+}
+
+#[test]
+fn what_cannot_be_loaded_is_told() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    let file = csv(&house);
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(text(&output).contains("no stream \"numbers\""), "{}", text(&output));
+    server.sql("CREATE STREAM numbers (key BIGINT, other TEXT)");
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("no column for other text"), "{}", text(&output));
+    let output = load(&server, &house, &file, &["--map", "other="]).output().expect("load");
+    assert!(!output.status.success() && text(&output).contains("k0"), "{}", text(&output));
+    let output = load(&server, &house, "nowhere.csv".as_ref(), &[]).output().expect("load");
+    assert!(text(&output).contains("nowhere.csv"), "{}", text(&output));
+}
