@@ -13,6 +13,7 @@ mod options;
 mod select;
 
 pub use options::{GROUPS_MAX_DEFAULT, ViewOptions};
+pub(crate) use select::item_name;
 
 use crate::definition::{Ddl, StreamDef, ViewDef};
 use crate::error::SqlError;

@@ -217,7 +217,7 @@ fn named_items(exprs: &Exprs<'_>, select: &Select) -> Result<Vec<(Expr, String)>
 }
 
 /// PostgreSQL's name for a column without AS.
-fn item_name(expr: &Expr) -> String {
+pub(crate) fn item_name(expr: &Expr) -> String {
     match expr {
         Expr::Nested(inner) => item_name(inner),
         Expr::Identifier(ident) => fold(ident),

@@ -9,7 +9,7 @@ mod array;
 mod scalar;
 
 pub(crate) use array::{array_from_column, array_from_values, value_at};
-pub(crate) use scalar::{cast_text, cast_value, parse_interval, scalar_of, value_of};
+pub(crate) use scalar::{cast_text, cast_value, parse_interval, scalar_of, spell_interval, value_of};
 
 use datafusion::arrow::datatypes::{
     DataType as ArrowType, Field as ArrowField, Fields, IntervalUnit, TimeUnit,
@@ -79,8 +79,8 @@ fn type_of_arrow(arrow: &ArrowType) -> DataType {
         A::Boolean => DataType::Bool,
         A::Int8 | A::Int16 | A::UInt8 => DataType::Int16,
         A::Int32 | A::UInt16 => DataType::Int32,
-        A::Int64 | A::UInt32 => DataType::Int64,
-        A::UInt64 => DataType::Decimal { precision: 20, scale: 0 },
+        // Counts and ranks are unsigned in DataFusion and bigint in PostgreSQL; past its range is an error.
+        A::Int64 | A::UInt32 | A::UInt64 => DataType::Int64,
         A::Float16 | A::Float32 => DataType::Float32,
         A::Float64 => DataType::Float64,
         A::Decimal32(p, s) | A::Decimal64(p, s) | A::Decimal128(p, s) | A::Decimal256(p, s) => {

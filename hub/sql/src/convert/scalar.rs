@@ -60,13 +60,13 @@ pub(crate) fn cast_value(value: &Value, from: &DataType, to: &DataType) -> Optio
 
 /// An interval as PostgreSQL writes it: `1 day 02:30:00`, `2 hours`, `1 mon`.
 pub(crate) fn parse_interval(text: &str) -> Option<Interval> {
-    let text = plain_iso(text);
+    let text = spell_interval(text);
     let IntervalMonthDayNano { months, days, nanoseconds } = parse_interval_month_day_nano(&text).ok()?;
     (nanoseconds % 1_000 == 0).then_some(Interval { months, days, micros: nanoseconds / 1_000 })
 }
 
 /// Spells out what Arrow reads differently: a bare number is seconds, and so on down from `02:30:00`.
-fn plain_iso(text: &str) -> String {
+pub(crate) fn spell_interval(text: &str) -> String {
     if text.parse::<f64>().is_ok() {
         return format!("{text} seconds");
     }

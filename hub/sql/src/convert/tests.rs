@@ -69,9 +69,10 @@ fn intervals() {
 #[test]
 fn other_arrow_widths_are_cast() {
     use datafusion::arrow::array::{StringViewArray, UInt64Array};
-    let big = UInt64Array::from(vec![u64::MAX]);
+    let big = UInt64Array::from(vec![7, u64::MAX]);
     let field = ArrowField::new("x", ArrowType::UInt64, false);
-    assert_eq!(value_at(&big, 0, &type_of_field(&field)).expect("fits"), Value::Decimal(u64::MAX.into()));
+    assert_eq!(value_at(&big, 0, &type_of_field(&field)).expect("fits"), Value::Int(7));
+    assert_eq!(value_at(&big, 1, &type_of_field(&field)).expect_err("past bigint").code, "22003");
     let view = StringViewArray::from(vec!["a"]);
     assert_eq!(value_at(&view, 0, &DataType::Text).expect("text"), Value::Text("a".into()));
 }

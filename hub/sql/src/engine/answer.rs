@@ -5,7 +5,7 @@ use crate::convert::{array_from_values, arrow_field, arrow_type, type_of_field, 
 use crate::error::SqlError;
 use crate::text::Text;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use futures::stream::{self, BoxStream};
@@ -66,8 +66,14 @@ impl Answer {
     }
 
     /// The rows of a running plan.
-    pub(super) fn rows(tag: &str, input: SendableRecordBatchStream, text: Text, limits: Limits) -> Self {
+    pub(super) fn rows(
+        tag: &str,
+        input: SendableRecordBatchStream,
+        names: &[Option<String>],
+        (text, limits): (Text, Limits),
+    ) -> Self {
         let fields: Vec<Field> = input.schema().fields().iter().map(|f| field_of(f)).collect();
+        let fields = rename(fields, names);
         let schema = schema_of(&fields);
         let sleep = Box::pin(tokio::time::sleep_until(limits.deadline.into()));
         let batches =
@@ -149,6 +155,21 @@ pub(super) fn schema_of(fields: &[Field]) -> SchemaRef {
     Arc::new(Schema::new(fields.iter().map(|f| arrow_field(&f.name, &f.data_type)).collect::<Vec<_>>()))
 }
 
+/// Names columns as PostgreSQL does where the query gave no name, as long as names stay unique.
+fn rename(mut fields: Vec<Field>, names: &[Option<String>]) -> Vec<Field> {
+    if names.len() != fields.len() {
+        return fields;
+    }
+    for (at, name) in names.iter().enumerate() {
+        let Some(name) = name else { continue };
+        let unique = names.iter().filter(|n| n.as_ref() == Some(name)).count() == 1;
+        if unique && fields.iter().all(|f| f.name != *name) {
+            fields[at].name.clone_from(name);
+        }
+    }
+    fields
+}
+
 /// A column of an answer. A bare NULL reads as text, as in PostgreSQL.
 fn field_of(field: &datafusion::arrow::datatypes::Field) -> Field {
     let data_type = match type_of_field(field) {
@@ -215,7 +236,9 @@ fn conform(column: &ArrayRef, wanted: &datafusion::arrow::datatypes::DataType) -
     if column.data_type() == wanted {
         return Ok(Arc::clone(column));
     }
-    if let Ok(cast) = cast(column, wanted) {
+    // Value by value below says what is wrong; a safe cast would answer NULL.
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    if let Ok(cast) = cast_with_options(column, wanted, &options) {
         return Ok(cast);
     }
     // Durations and nested views: value by value.

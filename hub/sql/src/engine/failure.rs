@@ -117,12 +117,17 @@ fn from_plan(message: &str, text: &Text) -> SqlError {
         return SqlError::new("42P01", format!("relation \"{name}\" does not exist")).at(find(text, name));
     }
     if let Some(name) = between(&message, "nvalid function '", "'") {
-        let hint = did_you_mean(name, ["combine", "dist_quantile", "ddsketch_quantile", "hll_cardinality"]);
-        let hint = hint
-            .or_else(|| between(&message, "Did you mean '", "'").map(|n| format!("did you mean \"{n}\"?")));
+        let hint = crate::functions::did_you_mean(name);
         return SqlError::new("42883", format!("function {name} does not exist"))
             .at(find(text, name))
             .with_hint_opt(hint);
+    }
+    if let Some(column) = between(&message, "column \"", "\" must appear in the GROUP BY") {
+        let name = column.rsplit('.').next().unwrap_or(column).trim_matches('"');
+        let message = format!(
+            "column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"
+        );
+        return SqlError::new("42803", message).at(find(text, name));
     }
     let code = plan_code(&message.to_lowercase());
     SqlError::new(code, message)
@@ -200,7 +205,37 @@ fn tidy(message: &str) -> String {
             line = rest.to_owned();
         }
     }
+    let line = sql_types(&line);
     let mut chars = line.chars();
     let head = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
     format!("{head}{}", chars.as_str().trim_end_matches('.'))
+}
+
+/// Arrow's type names as SQL's.
+fn sql_types(line: &str) -> String {
+    let name = |word: &str| {
+        Some(match word {
+            "Utf8" | "LargeUtf8" | "Utf8View" => "text",
+            "Int16" => "smallint",
+            "Int32" => "integer",
+            "Int64" | "UInt64" => "bigint",
+            "Float32" => "real",
+            "Float64" => "double precision",
+            "Boolean" => "boolean",
+            "Date32" => "date",
+            "Binary" => "bytea",
+            _ => return None,
+        })
+    };
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+        let (before, tail) = rest.split_at(start);
+        let end = tail.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tail.len());
+        let (word, after) = tail.split_at(end);
+        out.push_str(before);
+        out.push_str(name(word).unwrap_or(word));
+        rest = after;
+    }
+    out + rest
 }

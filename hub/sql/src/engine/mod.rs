@@ -9,6 +9,7 @@ mod answer;
 mod combine;
 mod failure;
 mod merge;
+mod plans;
 mod range;
 mod scan;
 mod session;
@@ -36,6 +37,7 @@ use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use headwater::wire::ReadLevel;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tables::Tables;
@@ -137,8 +139,9 @@ impl Engine {
             return Err(SqlError::unsupported("this statement"));
         };
         if let crate::definition::Ddl::CreateView { def, .. } = &ddl {
-            tables::check_view(def, &self.source, &self.base)
-                .map_err(|e| failure::from_datafusion(e, &statement.text))?;
+            statement
+                .with_stack(|| tables::check_view(def, &self.source, &self.base))
+                .map_err(|e| failure::from_datafusion(e, &statement.text).at(statement.query_position()))?;
         }
         let tag = ddl.tag();
         self.source.apply(ddl).await?;
@@ -162,15 +165,18 @@ impl Engine {
         options: ReadOptions,
     ) -> Result<Answer, SqlError> {
         let deadline = Instant::now() + self.options.timeout;
-        let state = self.state(tables, options);
         let text = &statement.text;
         let fail = |error| failure::from_datafusion(error, text).with_catalog_hint(tables.catalog());
+        let names = if explain.is_none() { session::column_names(query) } else { Vec::new() };
         let query = df_statement(session::prepare(query, text)?, explain);
-        let physical = statement.with_stack(|| plan(&state, query)).map_err(fail)?;
-        let stream = execute_stream(physical, self.task(&state)).map_err(fail)?;
+        let planned = tables.plans().get_or_plan(statement.sql(), options, || {
+            let state = self.state(tables, options);
+            statement.with_stack(|| plan(&state, query))
+        });
+        let stream = execute_stream(planned.map_err(fail)?, self.task()).map_err(fail)?;
         let tag = if explain.is_none() { "SELECT" } else { "EXPLAIN" };
         let limits = answer::Limits { deadline, rows_max: self.options.rows_max };
-        Ok(Answer::rows(tag, stream, text.clone(), limits))
+        Ok(Answer::rows(tag, stream, &names, (text.clone(), limits)))
     }
 
     /// A session for one query: its clock starts now.
@@ -182,8 +188,12 @@ impl Engine {
         state
     }
 
-    fn task(&self, state: &SessionState) -> Arc<TaskContext> {
-        Arc::new(TaskContext::from(state).with_runtime(self.runtime()))
+    /// What a running plan needs. Functions are in the plan itself.
+    fn task(&self) -> Arc<TaskContext> {
+        let config = self.base.config().clone();
+        let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        let id = self.base.session_id().to_owned();
+        Arc::new(TaskContext::new(None, id, config, none.0, none.1, none.2, none.3, self.runtime()))
     }
 
     /// Memory of one query: its own pool, and no spilling to disk.

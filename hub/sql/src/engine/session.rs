@@ -1,6 +1,7 @@
 //! The DataFusion session behind every query, and the small rewrites that make its SQL PostgreSQL's.
 
 use super::{combine, sketch};
+use crate::compile::item_name;
 use crate::error::SqlError;
 use crate::text::{Text, fold};
 use datafusion::config::Dialect;
@@ -29,6 +30,11 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
     options.sql_parser.dialect = Dialect::PostgreSQL;
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = false;
+    // Scans cannot use them, and plans that have none can run again (see `plans`).
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     let mut state = SessionStateBuilder::new_with_default_features().with_config(config).build();
     register(&mut state);
     state
@@ -46,7 +52,20 @@ fn register(state: &mut SessionState) {
     }
 }
 
-/// The query with schema names of functions (`pipelinedb.`, `pg_catalog.`) stripped, parameters refused.
+/// The names of a query's columns: `None` where the query names them itself. Empty where `*` hides their number.
+pub(super) fn column_names(query: &ast::Query) -> Vec<Option<String>> {
+    let ast::SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
+    let name = |item: &ast::SelectItem| match item {
+        ast::SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => Some(None),
+        ast::SelectItem::UnnamedExpr(expr) => Some(Some(item_name(expr))),
+        ast::SelectItem::ExprWithAlias { .. } => Some(None),
+        _ => None,
+    };
+    select.projection.iter().map(name).collect::<Option<Vec<_>>>().unwrap_or_default()
+}
+
+/// The query with schema names of functions (`pipelinedb.`, `pg_catalog.`) stripped, interval literals spelled as
+/// Arrow reads them, parameters refused.
 pub(super) fn prepare(query: &ast::Query, text: &Text) -> Result<ast::Query, SqlError> {
     let mut query = query.clone();
     match VisitMut::visit(&mut query, &mut Prepare { text }) {
@@ -65,6 +84,8 @@ impl VisitorMut for Prepare<'_> {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         match expr {
             Expr::Function(function) => strip_schema(&mut function.name),
+            Expr::Interval(interval) if interval.leading_field.is_none() => spell(&mut interval.value),
+            Expr::Cast { expr, data_type: ast::DataType::Interval { .. }, .. } => spell(expr),
             Expr::Value(value) => {
                 if let ast::Value::Placeholder(name) = &value.value {
                     let error = SqlError::unsupported(format!("parameter {name}"));
@@ -74,6 +95,15 @@ impl VisitorMut for Prepare<'_> {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// `1 day 02:30:00` in words.
+fn spell(literal: &mut Expr) {
+    if let Expr::Value(value) = literal
+        && let ast::Value::SingleQuotedString(text) = &mut value.value
+    {
+        *text = crate::convert::spell_interval(text);
     }
 }
 

@@ -1,5 +1,6 @@
 //! One catalog version as DataFusion sees it: schemas `public` (views), `headwater` and `pipelinedb` (system).
 
+use super::plans::Plans;
 use super::scan::ViewScan;
 use super::session::{CATALOG, SCHEMA};
 use super::{answer, system};
@@ -24,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Tables {
     inner: Arc<Inner>,
     catalogs: Arc<dyn CatalogProviderList>,
+    plans: Plans,
 }
 
 struct Inner {
@@ -46,11 +48,16 @@ impl Tables {
         }
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(schemas));
-        Self { inner, catalogs: Arc::new(catalogs) }
+        Self { inner, catalogs: Arc::new(catalogs), plans: Plans::default() }
     }
 
     pub(super) fn catalog(&self) -> &Arc<CatalogSnapshot> {
         &self.inner.catalog
+    }
+
+    /// Queries planned against these tables.
+    pub(super) fn plans(&self) -> &Plans {
+        &self.plans
     }
 
     pub(super) fn catalogs(&self) -> Arc<dyn CatalogProviderList> {

@@ -37,6 +37,14 @@ impl Statement {
         self.text.as_str().get(self.start..self.end).unwrap_or_default().trim_end()
     }
 
+    /// Where the defining SELECT of a view starts.
+    pub(crate) fn query_position(&self) -> Option<u32> {
+        match &self.kind {
+            StatementKind::CreateView(create) => self.text.of(create.query.as_ref()),
+            _ => None,
+        }
+    }
+
     /// Runs what walks this statement's trees, on a larger stack when they are deep.
     pub(crate) fn with_stack<T>(&self, walk: impl FnOnce() -> T) -> T {
         if self.depth <= SHALLOW { walk() } else { stacker::grow(DEEP_STACK_BYTES, walk) }

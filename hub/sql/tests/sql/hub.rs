@@ -9,7 +9,7 @@ use headwater::ids::{CatalogVersion, Micros, StreamId, ViewId};
 use headwater::rollup::{Rollup, RollupOptions};
 use headwater::value::Value;
 use headwater::value::column::ColumnBatch;
-use headwater_sql::definition::{Ddl, StreamDef, ViewDef};
+use headwater_sql::definition::{Ddl, StreamDef};
 use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source};
 use headwater_sql::{Engine, EngineOptions, ReadOptions, Rows, SqlError};
 use std::collections::BTreeMap;
@@ -177,12 +177,6 @@ impl Source for Handle {
         let changed = self.0.inner.lock().expect("lock").apply(ddl);
         Box::pin(async move { Ok(changed) })
     }
-}
-
-/// The view of a name, for tests that look inside.
-pub fn view(hub: &Hub, name: &str) -> Arc<ViewDef> {
-    let catalog = Arc::clone(&hub.inner.lock().expect("lock").catalog);
-    Arc::clone(catalog.view(name).unwrap_or_else(|| panic!("no view {name}")))
 }
 
 /// Executes and reads to the end.

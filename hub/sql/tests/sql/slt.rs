@@ -86,6 +86,14 @@ fn failed(kind: &str, sql: &str, error: &headwater_sql::SqlError) -> String {
 }
 
 async fn query(engine: &Engine, sql: &str, sorted: bool, head: &str) -> String {
+    let first = run(engine, sql).await;
+    if first.is_ok() && !sql.to_lowercase().contains("explain") {
+        assert_eq!(
+            run(engine, sql).await.map(|r| r.rows.len()),
+            first.as_ref().map(|r| r.rows.len()).map_err(Clone::clone),
+            "{sql}"
+        );
+    }
     match run(engine, sql).await {
         Ok(rows) => format!("{}\n{sql}\n----\n{}", head.replace(" error", ""), show(&rows, sorted)),
         Err(error) => failed("statement", sql, &error),
