@@ -125,7 +125,7 @@ impl Engine {
         let catalog = self.source.catalog();
         let mut slot = self.tables.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match slot.as_ref() {
-            Some(tables) if Arc::ptr_eq(tables.catalog(), &catalog) => Arc::clone(tables),
+            Some(tables) if tables.catalog().version == catalog.version => Arc::clone(tables),
             _ => {
                 let tables = Arc::new(Tables::new(catalog, Arc::clone(&self.source), self.base.clone()));
                 *slot = Some(Arc::clone(&tables));

@@ -251,8 +251,8 @@ async fn expected(context: &SessionContext, select: &str) -> datafusion::error::
 
 fn compare(select: &str, mut got: Vec<Vec<Typed>>, mut want: Vec<Vec<Typed>>) {
     assert_eq!(got.len(), want.len(), "{select}\nrows");
-    got.sort_by(order);
-    want.sort_by(order);
+    got.sort_by(|a, b| order(a, b));
+    want.sort_by(|a, b| order(a, b));
     for (got, want) in got.iter().zip(&want) {
         let same = got.iter().zip(want).all(|(g, w)| same(g, w));
         assert!(same, "{select}\n got {got:?}\nwant {want:?}");
@@ -260,7 +260,7 @@ fn compare(select: &str, mut got: Vec<Vec<Typed>>, mut want: Vec<Vec<Typed>>) {
 }
 
 /// Rows by their keys: columns whose values are equal in both.
-fn order(a: &Vec<Typed>, b: &Vec<Typed>) -> Ordering {
+fn order(a: &[Typed], b: &[Typed]) -> Ordering {
     let parts = a.iter().zip(b).map(|(a, b)| text(a).cmp(&text(b)));
     parts.fold(Ordering::Equal, Ordering::then)
 }
