@@ -57,6 +57,8 @@ struct Writer {
     state: CatalogState,
     /// The version of the newest snapshot on disk.
     snapshot: CatalogVersion,
+    /// A write failed: what is on disk is not known until it was read again.
+    doubtful: bool,
 }
 
 impl Catalog {
@@ -80,7 +82,7 @@ impl Catalog {
     /// A catalog in a store of the caller's: memory in tests.
     pub(crate) fn with_store(store: Box<dyn Store>, marker: Marker) -> Result<Self, StoreError> {
         let (state, snapshot) = load(&*store.snapshot()?)?;
-        let mut writer = Writer { store, state, snapshot };
+        let mut writer = Writer { store, state, snapshot, doubtful: false };
         if writer.state.version() == CatalogVersion(0) {
             writer.apply(Command::Init(draw_settings(&marker)?)).map_err(|e| match e {
                 ApplyError::Store(e) => e,
@@ -135,15 +137,17 @@ impl Inner {
 
     fn apply(&self, ddl: Ddl) -> Result<bool, SqlError> {
         let mut writer = self.writer();
-        let changed = writer.apply(Command::Ddl(ddl)).map_err(|e| match e {
-            ApplyError::Refused(e) => e,
-            ApplyError::Store(e) => SqlError::new("58030", format!("the catalog could not be written: {e}")),
-        })?;
-        if changed {
-            // Still under the writer's lock, so that watchers see versions in order.
+        let changed =
+            writer.recover().map_err(ApplyError::Store).and_then(|()| writer.apply(Command::Ddl(ddl)));
+        // Still under the writer's lock, so that watchers see versions in order. Also after a refusal: a change
+        // that was reported as failed may have turned out to be on disk.
+        if writer.state.version() != self.newest.borrow().version {
             self.newest.send_replace(Arc::new(writer.state.snapshot()));
         }
-        Ok(changed)
+        changed.map_err(|e| match e {
+            ApplyError::Refused(e) => e,
+            ApplyError::Store(e) => SqlError::new("58030", format!("the catalog could not be written: {e}")),
+        })
     }
 }
 
@@ -158,9 +162,24 @@ impl Writer {
         if !next.apply(&command).map_err(ApplyError::Refused)? {
             return Ok(false);
         }
-        self.log(&command, &next).map_err(ApplyError::Store)?;
+        if let Err(error) = self.log(&command, &next) {
+            self.doubtful = true;
+            return Err(ApplyError::Store(error));
+        }
         self.state = next;
         Ok(true)
+    }
+
+    /// After a failed write: opens the store again and reads what it holds, because the failed change may be
+    /// durable all the same, and applying the next one on the old state would give its ids to another.
+    fn recover(&mut self) -> Result<(), StoreError> {
+        if !self.doubtful {
+            return Ok(());
+        }
+        self.store.reopen()?;
+        (self.state, self.snapshot) = load(&*self.store.snapshot()?)?;
+        self.doubtful = false;
+        Ok(())
     }
 
     fn log(&mut self, command: &Command, next: &CatalogState) -> Result<(), StoreError> {
@@ -283,6 +302,18 @@ mod tests {
         assert_eq!(catalog.snapshot().version, before);
         assert!(catalog.snapshot().stream("s").is_none());
         assert!(open(&store).snapshot().stream("s").is_none());
+    }
+
+    #[tokio::test]
+    async fn changes_go_on_once_there_is_space_again() {
+        let store = MemoryStore::new();
+        let catalog = open(&store);
+        store.fail_next_write(StoreError::NoSpace);
+        catalog.apply(create_stream("s")).await.expect_err("no space");
+        catalog.apply(create_stream("t")).await.expect("space again");
+        let snapshot = catalog.snapshot();
+        assert!(snapshot.stream("s").is_none() && snapshot.stream("t").is_some());
+        assert_eq!(open(&store).snapshot().version, snapshot.version);
     }
 
     #[tokio::test]

@@ -181,14 +181,17 @@ fn literal_width(node: &Node) -> Option<i64> {
         Value::Text(field) => Some(match field.to_ascii_lowercase().as_str() {
             "microseconds" | "microsecond" => 1,
             "milliseconds" | "millisecond" => 1_000,
-            "second" => 1_000_000,
-            "minute" => 60_000_000,
-            "hour" => 3_600_000_000,
-            "day" => DAY,
-            "week" => 7 * DAY,
-            "month" => 31 * DAY,
-            "quarter" => 92 * DAY,
-            "year" => 366 * DAY,
+            "seconds" | "second" => 1_000_000,
+            "minutes" | "minute" => 60_000_000,
+            "hours" | "hour" => 3_600_000_000,
+            "days" | "day" => DAY,
+            "weeks" | "week" => 7 * DAY,
+            "months" | "month" => 31 * DAY,
+            "quarters" | "quarter" => 92 * DAY,
+            "years" | "year" => 366 * DAY,
+            "decades" | "decade" => 3_653 * DAY,
+            "centuries" | "century" => 36_525 * DAY,
+            "millennia" | "millennium" => 365_250 * DAY,
             _ => return None,
         }),
         _ => None,
@@ -203,38 +206,20 @@ fn interval_max(interval: Interval) -> i64 {
 /// The options `ttl` and `ttl_column`; without the latter the first time column of the key. Views whose
 /// options make no sense were refused by SQL; here they just never expire.
 fn find_ttl(def: &ViewDef) -> Option<Ttl> {
-    let option = |name: &str| def.options.iter().find(|o| o.0 == name).map(|o| o.1.as_str());
-    let age = parse_age(option("ttl")?)?;
+    let options = def.typed_options();
+    let age = interval_age(options.ttl?);
     let is_time = |t: &DataType| matches!(t, DataType::Timestamp | DataType::Date);
-    let column = match option("ttl_column") {
-        Some(name) => def.keys.iter().position(|k| k.0.eq_ignore_ascii_case(name))?,
+    let column = match options.ttl_column {
+        Some(name) => def.keys.iter().position(|k| k.0.eq_ignore_ascii_case(&name))?,
         None => def.keys.iter().position(|k| is_time(&k.1))?,
     };
-    is_time(&def.keys[column].1).then_some(Ttl { column, age })
+    (age > 0 && is_time(&def.keys[column].1)).then_some(Ttl { column, age })
 }
 
-/// `30 days`, `12 hours`, `1 month 2 days`; a month counts 30 days.
-fn parse_age(text: &str) -> Option<i64> {
-    let mut words = text.split_whitespace();
-    let mut total = 0i64;
-    let mut any = false;
-    while let Some(number) = words.next() {
-        let number: i64 = number.parse().ok()?;
-        let unit = words.next()?.to_ascii_lowercase();
-        let unit = match unit.trim_end_matches('s') {
-            "second" | "sec" => 1_000_000,
-            "minute" | "min" => 60_000_000,
-            "hour" => 3_600_000_000,
-            "day" => DAY,
-            "week" => 7 * DAY,
-            "month" | "mon" => 30 * DAY,
-            "year" => 365 * DAY,
-            _ => return None,
-        };
-        total = total.checked_add(number.checked_mul(unit)?)?;
-        any = true;
-    }
-    (any && total > 0).then_some(total)
+/// A month counts 30 days, as PostgreSQL compares intervals.
+fn interval_age(interval: Interval) -> i64 {
+    let days = i64::from(interval.months) * 30 + i64::from(interval.days);
+    days.saturating_mul(DAY).saturating_add(interval.micros)
 }
 
 #[cfg(test)]
@@ -274,8 +259,20 @@ mod tests {
         assert_eq!(find_ttl(&def), Some(Ttl { column: 1, age: 30 * DAY }));
         def.options.push(("ttl_column".into(), "k".into()));
         assert_eq!(find_ttl(&def), None);
-        assert_eq!(parse_age("1 month 2 days"), Some(32 * DAY));
-        assert_eq!(parse_age("soon"), None);
-        assert_eq!(parse_age("0 days"), None);
+    }
+
+    #[test]
+    fn every_spelling_of_a_ttl_that_sql_accepts_expires() {
+        let mut def = bucketed();
+        let spellings = [
+            ("1 month 2 days", 32 * DAY),
+            ("3600", 3_600_000_000),
+            ("02:30:00", 9_000_000_000),
+            ("1.5 days", 3 * DAY / 2),
+        ];
+        for (text, age) in spellings {
+            def.options = vec![("ttl".into(), text.into())];
+            assert_eq!(find_ttl(&def), Some(Ttl { column: 1, age }), "{text}");
+        }
     }
 }
