@@ -14,7 +14,7 @@ use crate::api::status::Status;
 use crate::api::{Api, routes};
 use crate::ingress::Backend;
 use crate::ingress::budget::Budget;
-use crate::ingress::certificate::{CertificateError, Fingerprint, Identity};
+use crate::ingress::certificate::{CertificateError, Fingerprint, Identity, reset_key};
 use crate::ingress::http::{Door, HttpDoor};
 use crate::ingress::quic::{QuicDoor, QuicError, Shared};
 use crate::ingress::session::{Policy, VERSIONS};
@@ -102,7 +102,7 @@ impl Doors {
             tasks: JoinSet::new(),
         };
         doors.open_http(tcp, options, &identity, &shared, status)?;
-        let quic = QuicDoor::open(udp, &identity, shared)?;
+        let quic = QuicDoor::open(udp, &identity, reset_key(&options.storage.data_dir)?, shared)?;
         doors.tasks.spawn(quic.run());
         Ok(doors)
     }

@@ -17,6 +17,9 @@ pub const DEV_CERT_FILE: &str = "dev-cert.pem";
 /// The development certificate's private key in the data directory.
 pub const DEV_KEY_FILE: &str = "dev-key.pem";
 
+/// The secret behind stateless resets, in the data directory.
+pub const RESET_KEY_FILE: &str = "reset.key";
+
 /// Why the hub has no certificate.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -110,21 +113,38 @@ fn unusable(path: &Path, error: &dyn fmt::Display) -> CertificateError {
     CertificateError::File { path: path.into(), message: error.to_string() }
 }
 
+/// The secret that makes stateless resets and connection ids, kept in the data directory: after a crash the
+/// next process answers packets of the old connections with resets their clients believe, and they connect
+/// anew at once instead of waiting out their idle timeout. One per directory: hubs that share a certificate
+/// must not be able to reset each other's connections (RFC 9000, 21.11).
+pub fn reset_key(data_dir: &Path) -> Result<[u8; 32], CertificateError> {
+    let path = data_dir.join(RESET_KEY_FILE);
+    if let Ok(found) = std::fs::read(&path)
+        && let Ok(key) = found.try_into()
+    {
+        return Ok(key);
+    }
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|e| unusable(&path, &e))?;
+    write_private(&path, &key)?;
+    Ok(key)
+}
+
 fn make(names: &[String], cert_path: &Path, key_path: &Path) -> Result<(), CertificateError> {
     let made = rcgen::generate_simple_self_signed(names.to_vec())?;
     // The key first: a certificate without its key would never be completed.
-    write_private(key_path, &made.signing_key.serialize_pem())?;
+    write_private(key_path, made.signing_key.serialize_pem().as_bytes())?;
     std::fs::write(cert_path, made.cert.pem()).map_err(|e| unusable(cert_path, &e))?;
     Ok(())
 }
 
-fn write_private(path: &Path, text: &str) -> Result<(), CertificateError> {
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CertificateError> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(|e| unusable(path, &e))?;
-    file.write_all(text.as_bytes()).map_err(|e| unusable(path, &e))
+    file.write_all(bytes).map_err(|e| unusable(path, &e))
 }
 
 #[cfg(test)]
@@ -146,6 +166,14 @@ mod tests {
             let mode = std::fs::metadata(dir.path().join(DEV_KEY_FILE)).expect("key").permissions().mode();
             assert_eq!(mode & 0o077, 0, "the key is private");
         }
+    }
+
+    #[test]
+    fn the_reset_key_outlives_the_process() {
+        let dir = tempfile::tempdir().expect("dir");
+        let key = reset_key(dir.path()).expect("made");
+        assert_eq!(reset_key(dir.path()).expect("read"), key);
+        assert_ne!(key, [0; 32]);
     }
 
     #[test]

@@ -15,7 +15,11 @@ use super::session::{CloseCode, Policy};
 use crate::api::metrics::{Metrics, Present};
 use crate::options::LimitOptions;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, IdleTimeout, Incoming, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, Incoming, ServerConfig,
+    TransportConfig, VarInt,
+};
+use ring::hmac;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The protocol's name in TLS.
 pub const ALPN: &[u8] = b"headwater/1";
+
+/// Long enough never to collide among the connections of one hub.
+const CONNECTION_ID_BYTES: usize = 8;
 
 /// Bytes of headers that may come on top of a frame that fills a connection's budget.
 const HEADER_ROOM: u32 = 1024;
@@ -77,14 +84,19 @@ pub struct QuicDoor {
 
 impl QuicDoor {
     /// Opens it on a bound socket.
-    pub(crate) fn open(socket: UdpSocket, identity: &Identity, shared: Shared) -> Result<Self, QuicError> {
+    pub(crate) fn open(
+        socket: UdpSocket,
+        identity: &Identity,
+        reset_key: [u8; 32],
+        shared: Shared,
+    ) -> Result<Self, QuicError> {
         let crypto = QuicServerConfig::try_from(identity.tls(&[ALPN])?)?;
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(transport(&shared.limits)));
         config.max_incoming(shared.limits.connections_max as usize);
         config.incoming_buffer_size_total(INCOMING_BYTES_MAX);
         let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = Endpoint::new(quinn::EndpointConfig::default(), Some(config), socket, runtime)?;
+        let endpoint = Endpoint::new(endpoint_config(reset_key), Some(config), socket, runtime)?;
         Ok(Self { endpoint, shared: Arc::new(shared) })
     }
 
@@ -150,6 +162,34 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!(%error, "a connection's task panicked");
+    }
+}
+
+/// Reset tokens come from a key that outlives the process.
+fn endpoint_config(reset_key: [u8; 32]) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset_key)));
+    config.cid_generator(|| Box::new(ConnectionIds));
+    config
+}
+
+/// Random connection ids. Quinn's own are signed with a key of the process, which makes the next process drop
+/// the packets of old connections in silence instead of resetting them.
+struct ConnectionIds;
+
+impl ConnectionIdGenerator for ConnectionIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut bytes = [0; CONNECTION_ID_BYTES];
+        let filled = getrandom::fill(&mut bytes);
+        assert!(filled.is_ok(), "the operating system has no random numbers: {filled:?}");
+        ConnectionId::new(&bytes)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
     }
 }
 
