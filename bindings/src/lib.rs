@@ -20,6 +20,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 use dictionary::Dictionary;
 use feed::Feed;
+use headwater::codec::Writer;
 use headwater::ids::Micros;
 use headwater::limits::{BatchLimits, FrameLimits, OutboxLimits, TimeLimits};
 use headwater::outbox::BatchId;
@@ -209,14 +210,11 @@ impl Engine {
         self.session.poll_timeout().map_or(f64::INFINITY, |at| at.0 as f64)
     }
 
-    /// The frame that waits for new plans.
-    pub fn watch_frame(&self) -> Vec<u8> {
-        encode_frame(&self.session.hello())
-    }
-
-    /// The catalog version of the plans; negative before the first.
-    pub fn catalog(&self) -> f64 {
-        self.session.catalog().map_or(-1.0, |catalog| catalog.0 as f64)
+    /// The body that waits for newer plans: Hello and the catalog version in hand.
+    pub fn watch_body(&self) -> Vec<u8> {
+        let mut out = encode_frame(&self.session.hello());
+        out.put_varint(self.session.catalog().unwrap_or_default().0);
+        out
     }
 
     /// What to add to JavaScript's clock to get the hub's.

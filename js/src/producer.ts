@@ -201,9 +201,9 @@ export class Producer {
     this.#watching = true;
     const generation = this.#generation;
     for (let failures = 0; generation === this.#generation && failures < 3; ) {
-      const frame = this.engine.bytes((x, at) => x.engine_watch_frame(at));
+      const frame = this.engine.bytes((x, at) => x.engine_watch_body(at));
       if (!frame || this.#abort.signal.aborted) break;
-      const path = `/v1/watch?catalog=${this.engine.call((x, at) => x.engine_catalog(at))}`;
+      const path = '/v1/watch';
       try {
         this.#take(await this.#transport.send(frame, { path, signal: this.#abort.signal }));
         failures = 0;

@@ -19,7 +19,8 @@ export async function query<T>(transport: FetchTransport, sql: string, signal?: 
   );
   const text = await response.text();
   const answer = parse(text);
-  if (!response.ok || !answer) throw failure(response.status, answer);
+  // Answers stream: one that fails half way has status 200 and an error beside its rows.
+  if (!response.ok || !answer || answer.error) throw failure(response.status, answer);
   const { columns = [], rows = [] } = answer as Answer;
   const out = rows.map((row) => {
     const object: Record<string, unknown> = {};
