@@ -127,6 +127,12 @@ export class Column {
     this.#i32[row * 2 + 1] = Math.floor(value / TWO_32);
   }
 
+  /** Writes one whole number into many rows. */
+  fillInt(row: number, count: number, value: number): void {
+    const i64 = new BigInt64Array(this.#i32.buffer, this.#i32.byteOffset, this.#rows);
+    i64.fill(BigInt(value), row, row + count);
+  }
+
   /**
    * Writes `count` values of `from`, from `offset` on, into the rows from `row` on. Gives how many were taken:
    * less than `count` when the next one is bad; {@link fault} says why.

@@ -156,7 +156,7 @@ export class Table {
     const row = this.rows;
     let good = room;
     let fault: Fault | undefined;
-    for (let i = 0; i < room; i++) this.#arrival.setInt(row + i, micros);
+    this.#arrival.fillInt(row, room, micros);
     for (const column of missing) column.fillNull(row, room, true);
     for (const [column, values] of inputs) {
       const copied = column.copy(row, values, offset, good);

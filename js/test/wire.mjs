@@ -60,6 +60,7 @@ export class Reader {
     }
   }
   raw(length) {
+    if (length > this.bytes.length - this.at) throw new Error('truncated');
     this.at += length;
     return this.bytes.subarray(this.at - length, this.at);
   }

@@ -1,0 +1,140 @@
+// The package as a page loads it: real headless Chromium, the files of dist/ as they are published.
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { chromium } from 'playwright-core';
+import { startHub } from '../hub.mjs';
+
+const executablePath = [process.env.CHROMIUM, '/usr/bin/chromium'].find((path) => path && existsSync(path));
+const skip = executablePath ? false : 'SKIPPED: no Chromium (set CHROMIUM, or install Debian\'s package chromium)';
+const TYPES = { js: 'text/javascript', wasm: 'application/wasm', html: 'text/html', map: 'application/json' };
+
+let site, browser, profile;
+const files = new Map();
+
+async function serve(csp) {
+  const server = createServer(async (request, response) => {
+    const path = new URL(request.url, 'http://x').pathname;
+    files.set(path, (files.get(path) ?? 0) + 1);
+    if (path === '/') {
+      response.writeHead(200, { 'content-type': TYPES.html, ...(csp ? { 'content-security-policy': csp } : {}) });
+      return response.end('<!doctype html><title>page</title>');
+    }
+    const body = await readFile(new URL(`../../dist${path}`, import.meta.url)).catch(() => undefined);
+    response.writeHead(body ? 200 : 404, { 'content-type': TYPES[path.split('.').pop()] ?? 'text/plain' });
+    response.end(body);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.close() };
+}
+
+before(async () => {
+  if (skip) return console.error(skip);
+  profile = mkdtempSync(join(tmpdir(), 'headwater-chromium-'));
+  browser = await chromium.launchPersistentContext(profile, {
+    executablePath,
+    headless: true,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  });
+  site = await serve();
+});
+
+after(async () => {
+  await browser?.close();
+  site?.close();
+  if (profile) rmSync(profile, { recursive: true, force: true });
+});
+
+async function open(url = site.url) {
+  const page = await browser.newPage();
+  const problems = [];
+  page.on('pageerror', (error) => problems.push(String(error)));
+  await page.goto(url);
+  return { page, problems };
+}
+
+test('a page counts, flushes and queries', { skip }, async () => {
+  const hub = await startHub();
+  hub.onSql = () => ({ body: { columns: [{ name: 'n', type: 'bigint' }], rows: [[3000]], tag: 'SELECT 1' } });
+  const { page, problems } = await open();
+  const result = await page.evaluate(async (url) => {
+    const { Headwater } = await import('/browser.js');
+    const errors = [];
+    const hw = Headwater.connect({ url, onError: (error) => errors.push(error.code) });
+    for (let i = 0; i < 3000; i++) hw.emit('views', { url: `/p${i % 5}`, ms: i });
+    await hw.flush();
+    const bad = hw.emit('views', { url: '/', ms: NaN })?.code;
+    const rows = await hw.query('SELECT count(*) AS n FROM v');
+    return { errors, bad, rows: [...rows], stats: await hw.close() };
+  }, hub.url);
+  assert.equal(hub.events(), 3000);
+  assert.equal(hub.viewEvents(1), 3000);
+  assert.deepEqual(result.rows, [{ n: 3000 }]);
+  assert.deepEqual([result.bad, result.errors], ['nan', ['nan']]);
+  assert.equal(result.stats.delivered, 3000);
+  assert.deepEqual(problems, []);
+  assert.equal(files.get('/headwater_full.wasm'), undefined, 'the full module is not loaded unasked');
+  await page.close();
+  await hub.close();
+});
+
+test('a hub that comes back finds what was emitted meanwhile', { skip }, async () => {
+  let up = false;
+  const hub = await startHub({ faults: () => (up ? undefined : 'lose') });
+  const { page, problems } = await open();
+  await page.evaluate(async (url) => {
+    const { Headwater } = await import('/browser.js');
+    globalThis.hw = Headwater.connect({ url });
+    for (let i = 0; i < 100; i++) globalThis.hw.emit('views', { url: '/', ms: i });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }, hub.url);
+  assert.equal(hub.events(), 0);
+  up = true;
+  await page.evaluate(() => globalThis.hw.flush());
+  assert.equal(hub.events(), 100);
+  assert.deepEqual(problems, []);
+  await page.close();
+  await hub.close();
+});
+
+test('a worker counts too', { skip }, async () => {
+  const hub = await startHub();
+  const { page, problems } = await open();
+  const delivered = await page.evaluate(async (url) => {
+    const code = `import { Headwater } from '${location.origin}/browser.js';
+      const hw = Headwater.connect({ url: '${url}' });
+      hw.emit('views', { url: '/worker', ms: 1 });
+      hw.flush().then(() => postMessage(hw.stats().delivered), (e) => postMessage(String(e)));`;
+    const worker = new Worker(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })), { type: 'module' });
+    return new Promise((resolve) => (worker.onmessage = (message) => resolve(message.data)));
+  }, hub.url);
+  assert.equal(delivered, 1);
+  assert.equal(hub.events(), 1);
+  assert.deepEqual(problems, []);
+  await page.close();
+  await hub.close();
+});
+
+test('a page whose policy forbids WASM keeps running and counts what it refuses', { skip }, async () => {
+  const hub = await startHub();
+  const strict = await serve("script-src 'self'; connect-src *");
+  const { page, problems } = await open(strict.url);
+  // evaluate() itself runs under the page's policy: the import is a same-origin script, which it allows.
+  const result = await page.evaluate(async (url) => {
+    const { Headwater } = await import('/browser.js');
+    const hw = Headwater.connect({ url });
+    hw.emit('views', { url: '/' });
+    const flushed = await hw.flush('durable', { timeoutMs: 3000 }).then(() => 'ok', (error) => error.code);
+    return { flushed, later: hw.emit('views', {})?.code, stats: hw.stats() };
+  }, hub.url);
+  assert.deepEqual([result.flushed, result.later], ['wasm_unavailable', 'wasm_unavailable']);
+  assert.deepEqual(result.stats.dropped, { wasm_unavailable: 2 });
+  assert.deepEqual(problems, []);
+  await page.close();
+  strict.close();
+  await hub.close();
+});

@@ -1,0 +1,203 @@
+// What `emit` takes and refuses, by type and by way in; queries; a module that traps or cannot be loaded.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Headwater, HeadwaterError } from '../dist/node.js';
+import * as slim from '../dist/slim.js';
+import { startHub } from './hub.mjs';
+import { VIEWS, op, spec } from './wire.mjs';
+
+const ALL = {
+  id: 1, name: 'views',
+  fields: [
+    ['b', 'boolean'], ['i2', 'smallint'], ['i4', 'integer'], ['i8', 'bigint'], ['f4', 'real'], ['f8', 'double'],
+    ['n', { precision: 9, scale: 2 }], ['t', 'text'], ['bin', 'bytea'], ['id', 'uuid'], ['d', 'date'], ['ts', 'timestamptz'],
+    ['span', 'interval'],
+  ],
+};
+const count = { view: 1, version: 1, stream: 1, nodes: [], keys: [], states: [{ spec: spec.count, args: [] }] };
+const byText = { view: 2, version: 1, stream: 1, nodes: [{ op: op.column(7), type: 'text' }], keys: [0], states: [{ spec: spec.count, args: [] }] };
+
+async function withClient(options, body) {
+  const hub = await startHub(options.hub ?? { streams: [{ schema: ALL, plans: [count, byText] }] });
+  const errors = [];
+  const hw = (options.from ?? Headwater).connect({ url: hub.url, onError: (e) => errors.push(e), ...options.client });
+  try {
+    await body({ hub, hw, errors });
+  } finally {
+    await hw.close({ timeoutMs: 500 });
+    await hub.close();
+  }
+}
+
+/** The first event brings the plans, so that `emit` itself answers. */
+async function ready(hw) {
+  hw.emit('views', {});
+  await hw.flush();
+}
+
+test('every type takes what its table says and refuses the rest', () =>
+  withClient({}, async ({ hub, hw }) => {
+    await ready(hw);
+    const good = {
+      b: [true, false, null], i2: [-32768, 32767, 5n], i4: [2147483647, -2147483648], i8: [Number.MAX_SAFE_INTEGER, -(2n ** 63n)],
+      f4: [0.5, Infinity], f8: [1e308, -0], n: [1.005, '9999999.99', 3n, '-0.5', '1e3'], t: ['', 'gr\u00fc\u00dfe', hw.intern('x')],
+      bin: [new Uint8Array([0, 255])], id: ['123e4567-e89b-12d3-a456-426614174000'], d: [new Date(0), '2026-11-20'],
+      ts: [new Date(), 1.5, 10n, '2026-11-20T12:00:00Z'], span: [{ months: 1, days: -2, micros: 3 }, {}],
+      arrival_timestamp: [new Date()],
+    };
+    let emitted = 1;
+    for (const [column, values] of Object.entries(good)) {
+      for (const value of values) {
+        assert.equal(hw.emit('views', { [column]: value }), undefined, `${column} ${String(value)}`);
+        emitted++;
+      }
+    }
+    const bad = [
+      ['b', 1, 'wrong_type'], ['i2', 32768, 'out_of_range'], ['i2', 1.5, 'wrong_type'], ['i4', 2147483648, 'out_of_range'],
+      ['i4', -2147483649, 'out_of_range'], ['i8', 2 ** 53, 'out_of_range'], ['i8', 2n ** 63n, 'out_of_range'], ['i8', NaN, 'nan'],
+      ['f4', 1e39, 'out_of_range'], ['f8', NaN, 'nan'], ['f8', '1', 'wrong_type'], ['n', NaN, 'nan'], ['n', '1.2.3', 'wrong_type'],
+      ['n', '10000000', 'out_of_range'], ['t', 5, 'wrong_type'], ['t', 'x'.repeat(257), 'too_long'], ['t', '\u20ac'.repeat(86), 'too_long'],
+      ['bin', 'x', 'wrong_type'], ['bin', new Uint8Array(70_000), 'too_long'], ['id', 'nope', 'wrong_type'], ['d', 5, 'wrong_type'],
+      ['d', 'not a day', 'wrong_type'], ['ts', NaN, 'nan'], ['ts', 'yesterday-ish', 'wrong_type'], ['ts', 2n ** 63n, 'out_of_range'],
+      ['span', 5, 'wrong_type'], ['nope', 1, 'unknown_column'],
+    ];
+    for (const [column, value, code] of bad) {
+      const error = hw.emit('views', { b: true, [column]: value });
+      assert.ok(error instanceof HeadwaterError, `${column} ${String(value)} must be refused`);
+      assert.deepEqual([error.code, error.stream, error.column], [code, 'views', column]);
+    }
+    await hw.flush();
+    assert.equal(hub.viewEvents(1), emitted);
+    const { dropped } = hw.stats();
+    assert.equal(Object.values(dropped).reduce((a, b) => a + b), bad.length);
+  }));
+
+test('bad events in the buffer are counted and reported once the plans are there', () =>
+  withClient({}, async ({ hub, hw, errors }) => {
+    assert.equal(hw.emit('views', { nope: 1 }), undefined);
+    assert.equal(hw.emit('views', { t: 'good' }), undefined);
+    hw.stream('views').columns({ f8: [1, NaN, 3] });
+    await hw.flush();
+    assert.deepEqual(errors.map((e) => e.code), ['unknown_column', 'nan']);
+    assert.equal(hub.events(), 3);
+  }));
+
+test('an event object may change after emit, and may be hostile', () =>
+  withClient({}, async ({ hub, hw }) => {
+    const event = { t: 'before' };
+    hw.emit('views', event);
+    event.t = 5;
+    const hostile = { get t() { throw new Error('mine'); } };
+    assert.equal(hw.emit('views', hostile)?.code, 'wrong_type');
+    const cyclic = {};
+    cyclic.t = cyclic;
+    hw.emit('views', cyclic);
+    await hw.flush();
+    assert.equal(hub.events(), 1);
+    assert.equal(hw.emit('views', hostile)?.code, 'wrong_type');
+  }));
+
+test('columns and writers give the same batches as emit', async () => {
+  const views = { hub: {} };
+  const payloads = [];
+  const at = new Date(1_700_000_000_000);
+  const rows = Array.from({ length: 3000 }, (_, i) => ({ url: `/${i % 13}`, ms: i / 8 }));
+  for (const way of ['emit', 'writer', 'columns', 'ids']) {
+    await withClient(views, async ({ hub, hw }) => {
+      const stream = hw.stream('views');
+      stream.emit({});
+      await hw.flush();
+      if (way === 'emit') for (const row of rows) stream.emit({ ...row, arrival_timestamp: at });
+      const writer = stream.writer('ms', 'arrival_timestamp', 'url');
+      if (way === 'writer') for (const row of rows) writer.emit(row.ms, at, stream.intern(row.url));
+      const ms = Float64Array.from(rows, (row) => row.ms);
+      const times = rows.map(() => at);
+      if (way === 'columns') stream.columns({ url: rows.map((row) => row.url), ms, arrival_timestamp: times });
+      if (way === 'ids') stream.columns({ url: Uint32Array.from(rows, (row) => stream.intern(row.url).id), ms, arrival_timestamp: times });
+      await hw.flush();
+      payloads.push([...hub.batches.values()].slice(1).map((b) => Buffer.from(b.payload).toString('hex')).join());
+      assert.equal(hub.viewEvents(1), 3001, way);
+    });
+  }
+  assert.equal(new Set(payloads).size, 1);
+});
+
+test('columns leave out bad rows only', () =>
+  withClient({ hub: {} }, async ({ hub, hw, errors }) => {
+    const stream = hw.stream('views');
+    stream.emit({});
+    await hw.flush();
+    const ms = Float64Array.from({ length: 2500 }, (_, i) => (i % 1000 === 7 ? NaN : i));
+    assert.equal(stream.columns({ ms })?.code, 'nan');
+    assert.equal(stream.columns({ url: Uint32Array.of(99) })?.code, 'wrong_type');
+    assert.equal(stream.columns({ url: ['a'], ms: [1, 2] })?.code, 'wrong_type');
+    assert.equal(stream.columns({ nope: [1, 2] })?.code, 'unknown_column');
+    assert.equal(stream.columns({ url: ['a', null, 'b'], ms: [null, undefined, 1] }), undefined);
+    await hw.flush();
+    assert.equal(hub.viewEvents(1), 1 + 2497 + 3);
+    assert.deepEqual(hw.stats().dropped, { nan: 3, wrong_type: 3, unknown_column: 2 });
+    assert.equal(errors.length, 3 + 1 + 1 + 2);
+  }));
+
+test('strings that come and go do not grow memory for ever', () =>
+  withClient({ hub: {} }, async ({ hub, hw }) => {
+    const stream = hw.stream('views');
+    stream.emit({});
+    await hw.flush();
+    for (let i = 0; i < 60_000; i++) stream.emit({ url: `/${i % 100}/${'x'.repeat(i % 50)}${i}`.slice(0, 8), ms: 1 });
+    await hw.flush();
+    assert.equal(hub.viewEvents(1), 60_001);
+  }));
+
+test('queries give typed rows and the hub\'s errors', () =>
+  withClient({ client: { token: 'key' } }, async ({ hub, hw }) => {
+    hub.onSql = () => ({
+      body: {
+        columns: [['n', 'bigint'], ['big', 'bigint'], ['x', 'double precision'], ['at', 'timestamp with time zone'], ['d', 'numeric(9,2)'], ['z', 'text']].map(([name, type]) => ({ name, type })),
+        rows: [[3, '9007199254740993', 'NaN', '2026-11-20T12:00:00Z', '1.50', null]],
+        tag: 'SELECT 1',
+      },
+    });
+    const rows = await hw.query('SELECT 1');
+    assert.deepEqual([...rows], [{ n: 3, big: 9007199254740993n, x: NaN, at: new Date('2026-11-20T12:00:00Z'), d: '1.50', z: null }]);
+    assert.deepEqual(rows.columns.map((c) => c.name), ['n', 'big', 'x', 'at', 'd', 'z']);
+    assert.deepEqual(JSON.parse(hub.sql[0].body), { sql: 'SELECT 1' });
+    assert.equal(hub.sql[0].headers.authorization, 'Bearer key');
+    hub.onSql = () => ({ status: 404, body: { error: { code: '42P01', message: 'no such view', position: 15, hint: 'by_url?' } } });
+    await assert.rejects(hw.query('SELECT * FROM nope'), { code: '42P01', position: 15, hint: 'by_url?' });
+    hub.onSql = () => ({ body: { columns: [], rows: [], error: { code: '57014', message: 'too slow' } } });
+    await assert.rejects(hw.query('SELECT 1'), { code: '57014' });
+    hub.onSql = () => ({ status: 502, body: 'nginx' });
+    await assert.rejects(hw.query('SELECT 1'), { code: 'unreachable' });
+  }));
+
+test('a page that blocks WASM keeps running, and every event is counted', () =>
+  withClient({ from: slim.Headwater }, async ({ hw, errors }) => {
+    hw.emit('views', {});
+    await assert.rejects(hw.flush(), { code: 'wasm_unavailable' });
+    assert.equal(hw.emit('views', {})?.code, 'wasm_unavailable');
+    assert.deepEqual(hw.stats().dropped, { wasm_unavailable: 2 });
+    assert.equal(errors[0].code, 'wasm_unavailable');
+  }));
+
+test('slim takes bytes, a compiled module, a Response or a function', async () => {
+  const { readFile } = await import('node:fs/promises');
+  const bytes = await readFile(new URL('../dist/headwater_core.wasm', import.meta.url));
+  const sources = [bytes, new WebAssembly.Module(bytes), new Response(bytes, { headers: { 'content-type': 'application/wasm' } }), () => bytes, async () => bytes];
+  for (const core of sources) {
+    await withClient({ from: slim.Headwater, hub: {}, client: { wasm: { core } } }, async ({ hub, hw }) => {
+      hw.emit('views', { url: '/', ms: 1 });
+      await hw.flush();
+      assert.equal(hub.events(), 1);
+    });
+  }
+});
+
+test('several clients share the module', async () => {
+  await withClient({ hub: {} }, ({ hub: a, hw: x }) =>
+    withClient({ hub: { streams: [{ schema: VIEWS, plans: [] }] } }, async ({ hub: b, hw: y }) => {
+      for (let i = 0; i < 10; i++) (i % 2 ? x : y).emit('views', { url: `${i}` });
+      await Promise.all([x.flush(), y.flush()]);
+      assert.deepEqual([a.events(), b.events()], [5, 5]);
+    }));
+});

@@ -1,0 +1,212 @@
+// Exactly once between the package and a hub in memory that loses, repeats, delays and refuses.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Headwater } from '../dist/node.js';
+import { startHub } from './hub.mjs';
+import { KIND, VIEWS, countAndSum, failure, op, refused, readBatch, spec } from './wire.mjs';
+
+/** A client and a hub; checks the ledger at the end. */
+async function run(options, body) {
+  const { hub: hubOptions, ...rest } = options;
+  const hub = await startHub(hubOptions);
+  const errors = [];
+  const hw = Headwater.connect({ url: hub.url, flushIntervalMs: 20, onError: (error) => errors.push(error.code), ...rest });
+  try {
+    await body({ hub, hw, errors });
+    const s = await hw.close({ timeoutMs: 1000 });
+    const dropped = Object.values(s.dropped).reduce((a, b) => a + b, 0);
+    assert.equal(s.emitted, s.pending + s.held + s.inOutbox + s.delivered + s.inDoubt + dropped, `ledger: ${JSON.stringify(s)}`);
+    assert.equal(hub.conflicts, 0);
+  } finally {
+    await hw.close({ timeoutMs: 1 });
+    await hub.close();
+  }
+}
+
+test('events emitted before anything is loaded arrive, each once', () =>
+  run({}, async ({ hub, hw }) => {
+    for (let i = 0; i < 5000; i++) hw.emit('views', { url: `/${i % 7}`, ms: i });
+    assert.equal(hw.stats().pending, 5000);
+    await hw.flush();
+    assert.equal(hub.events(), 5000);
+    assert.equal(hub.viewEvents(1), 5000);
+    assert.equal(hw.stats().delivered, 5000);
+  }));
+
+test('nothing happens before the first event', () =>
+  run({}, async ({ hub, hw }) => {
+    await hw.flush();
+    hw.stream('views').writer('url');
+    assert.equal(hub.requests, 0);
+    assert.equal(hw.stats().state, 'idle');
+  }));
+
+test('events are sent by age without a flush', () =>
+  run({}, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    while (hub.events() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  }));
+
+test('lost requests, lost answers and repeats count every event once', async () => {
+  let seed = 7;
+  const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
+  const faults = () => ['lose', 'lose_answer', 'twice', undefined, undefined][Math.floor(random() * 5)];
+  await run({ hub: { faults } }, async ({ hub, hw }) => {
+    for (let round = 0; round < 12; round++) {
+      for (let i = 0; i < 300; i++) hw.emit('views', { url: `/${i % 50}`, ms: i });
+      await hw.flush();
+    }
+    assert.equal(hub.events(), 3600);
+    assert.equal(hub.viewEvents(1), 3600);
+    assert.ok(hub.duplicates > 0, 'the faults did repeat something');
+    assert.equal(hw.stats().delivered, 3600);
+  });
+});
+
+test('what arrived before its answer was lost is not sent again after a resume', async () => {
+  let lost = 0;
+  const faults = ({ kind }) => (kind === KIND.batch && lost++ === 0 ? 'lose_answer' : undefined);
+  await run({ hub: { faults } }, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.equal(hub.events(), 1);
+    assert.equal(hub.duplicates, 0);
+  });
+});
+
+test('a throttled batch waits as long as the hub says', async () => {
+  const times = [];
+  const faults = ({ kind, body }) => {
+    if (kind !== KIND.batch) return undefined;
+    times.push(performance.now());
+    return times.length === 1 ? refused({ ...readBatch(body), code: 'throttled', retryAfterMs: 300 }) : undefined;
+  };
+  await run({ hub: { faults } }, async ({ hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.ok(times[1] - times[0] >= 290, `${times[1] - times[0]} ms`);
+  });
+});
+
+test('Retry-After of a proxy is obeyed', async () => {
+  const times = [];
+  const faults = ({ kind }) => {
+    if (kind === KIND.hello) times.push(performance.now());
+    return kind === KIND.hello && times.length === 1 ? { status: 503, headers: { 'retry-after': '1' } } : undefined;
+  };
+  await run({ hub: { faults } }, async ({ hw, errors }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.ok(times[1] - times[0] >= 990, `${times[1] - times[0]} ms`);
+    assert.deepEqual(errors, ['unreachable']);
+  });
+});
+
+test('a batch that the hub refuses for good is counted and reported, the next ones go on', async () => {
+  let first = true;
+  const faults = ({ kind, body }) => {
+    if (kind !== KIND.batch || !first) return undefined;
+    first = false;
+    return refused({ ...readBatch(body), code: 'malformed', message: 'looks wrong' });
+  };
+  await run({ hub: { faults } }, async ({ hub, hw, errors }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.deepEqual(errors, ['malformed']);
+    assert.equal(hw.stats().dropped.refused, 1);
+    assert.equal(hub.events(), 1);
+  });
+});
+
+test('a hub that forgot the producer leaves its transmitted batches in doubt', async () => {
+  let first = true;
+  const faults = ({ kind, body }) => {
+    if (kind !== KIND.batch || !first) return undefined;
+    first = false;
+    return refused({ ...readBatch(body), code: 'expired' });
+  };
+  await run({ hub: { faults } }, async ({ hub, hw, errors }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.equal(hw.stats().inDoubt, 1);
+    assert.deepEqual(errors, ['in_doubt']);
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.equal(hub.events(), 1);
+  });
+});
+
+test('a rejected session is reported once and tried again', async () => {
+  let left = 2;
+  const faults = ({ kind }) => (kind === KIND.hello && left-- > 0 ? failure({ code: 'unauthorized', message: 'who are you' }) : undefined);
+  await run({ hub: { faults } }, async ({ hub, hw, errors }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.deepEqual(errors, ['unauthorized']);
+    assert.equal(hub.events(), 1);
+  });
+});
+
+test('a view made later is fed within a second, over the air', () =>
+  run({}, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    const start = performance.now();
+    hub.change([{ schema: VIEWS, plans: [countAndSum(), countAndSum(2)] }]);
+    while (hub.viewEvents(2) === 0) {
+      hw.emit('views', { url: '/new', ms: 1 });
+      await hw.flush();
+      assert.ok(performance.now() - start < 1000, 'within a second');
+    }
+    assert.equal(hub.viewEvents(1), hw.stats().delivered);
+  }));
+
+test('a stream that the hub does not know yet waits and then arrives', () =>
+  run({ hub: { streams: [] } }, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await assert.rejects(hw.flush('durable', { timeoutMs: 200 }), { code: 'timeout' });
+    hub.change([{ schema: VIEWS, plans: [countAndSum()] }]);
+    await hw.flush();
+    assert.equal(hub.events(), 1);
+  }));
+
+test('a view that the core cannot evaluate brings the full module, and nothing is lost', () =>
+  run({}, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/A', ms: 1 });
+    await hw.flush();
+    assert.equal(hw.stats().module, 'core');
+    const digest = {
+      view: 2, version: 1, stream: 1,
+      nodes: [{ op: op.column(0), type: 'text' }, { op: op.lower(0), type: 'text' }, { op: op.column(1), type: 'double' }],
+      keys: [1], states: [{ spec: spec.tdigest(200), args: [2] }],
+    };
+    hub.change([{ schema: VIEWS, plans: [countAndSum(), digest] }]);
+    while (hub.viewEvents(2) === 0) {
+      hw.emit('views', { url: '/A', ms: 2 });
+      await hw.flush();
+    }
+    assert.equal(hw.stats().module, 'full');
+    assert.equal(hub.events(), hw.stats().delivered);
+    assert.equal(hub.viewEvents(1), hw.stats().delivered);
+    assert.equal(new Set([...hub.batches.values()].map((b) => b.pid)).size, 2, 'two producers');
+  }));
+
+test('event times are corrected by the hub\'s clock', () =>
+  run({}, async ({ hub, hw }) => {
+    hub.clockSkewMicros = 3_600_000_000n;
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    assert.ok(Math.abs(hw.stats().clockOffsetMs - 3_600_000) < 1000, `${hw.stats().clockOffsetMs}`);
+  }));
+
+test('a hub that is never there: flush times out, memory stays bounded, the loss is counted on close', async () => {
+  const hw = Headwater.connect({ url: 'http://127.0.0.1:9', pendingMax: 100, onError: () => {} });
+  for (let i = 0; i < 150; i++) hw.emit('views', { url: '/', ms: i });
+  await assert.rejects(hw.flush('durable', { timeoutMs: 100 }), { code: 'timeout' });
+  assert.equal(hw.stats().dropped.waiting_full, 50);
+  const stats = await hw.close({ timeoutMs: 50 });
+  assert.deepEqual([stats.dropped.closed, stats.pending, stats.state], [100, 0, 'closed']);
+  assert.equal(hw.emit('views', {})?.code, 'closed');
+});

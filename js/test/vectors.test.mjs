@@ -1,0 +1,42 @@
+// The golden vectors that Rust writes, through the JavaScript codec of these tests and through the WASM module.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import * as wire from './wire.mjs';
+
+const read = async (name) => wire.vectors(await readFile(new URL(`../../tests/vectors/${name}`, import.meta.url), 'utf8'));
+const frames = await read('frames.txt');
+const batches = await read('batches.txt');
+
+test('frames have the bytes that Rust writes', () => {
+  const pid = '018bcfe5687b07070707070707070707';
+  assert.equal(wire.hex(wire.ack({ pid, seq: 300, level: 2, epoch: 4 })), wire.hex(frames.get('ack')));
+  assert.equal(wire.hex(wire.refused({ pid, seq: 300, code: 'throttled', message: 'over quota', retryAfterMs: 1500 })), wire.hex(frames.get('refused')));
+  assert.equal(wire.hex(wire.resumed({ pid, floor: 301, bitmap: 5n, level: 1 })), wire.hex(frames.get('resumed')));
+});
+
+test('frames read as Rust meant them', () => {
+  const hello = wire.readFrame(frames.get('hello'));
+  assert.equal(hello.kind, wire.KIND.hello);
+  assert.deepEqual(wire.readHello(hello.body), {
+    versions: [1], token: 'secret', streams: ['pageviews'], sdk: 'headwater-rust/0.1.0', capabilities: 1,
+  });
+  const batch = wire.readBatch(wire.readFrame(frames.get('batch')).body);
+  assert.deepEqual([batch.seq, batch.lowWater, batch.level], [100, 99, 1]);
+  assert.deepEqual(wire.readPayload(batch.payload).sections.map((s) => s.keys.map((k) => Buffer.from(k).toString())), [['a', 'b']]);
+  const resume = wire.readResume(wire.readFrame(frames.get('resume')).body);
+  assert.deepEqual(resume, { pid: '018bcfe5687b07070707070707070707', lowWater: 300 });
+});
+
+test('payloads read as Rust meant them', () => {
+  const full = wire.readPayload(batches.get('full'));
+  assert.equal(full.events, 61);
+  assert.deepEqual(full.dropped, [[1, 1], [3, 300]]);
+  assert.equal(full.inDoubt, 2);
+  assert.deepEqual(full.sections.map((s) => [s.view, s.version, s.events, s.rejected, s.keys.length]), [[9, 1, 60, [[18, 5]], 6], [300, 1, 10, [], 1]]);
+  assert.deepEqual(full.sections[0].keys.map((k) => wire.hex(k)), ['', '6162', '616263', '616264', '62', 'fe']);
+  assert.equal(wire.readPayload(batches.get('no_group')).sections.length, 0);
+  for (let end = 0; end < batches.get('full').length; end++) {
+    assert.throws(() => wire.readPayload(batches.get('full').subarray(0, end)));
+  }
+});
