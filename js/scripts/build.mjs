@@ -12,6 +12,14 @@ const path = (name) => fileURLToPath(new URL(name, root));
 /** -O3 and -Oz give the same brotli bytes here, and -O3 a third less time per event. */
 const WASM_OPT = { core: ['-O3', '--converge'], full: ['-O3'] };
 
+/** Members of internal classes that modules share: no public name, no name of a built-in, no export of the module. */
+const INTERNAL = [
+  'invoke', 'lend', 'takeBytes', 'takeText', 'takeNumbers', 'pushAll', 'emitAt', 'emitColumns', 'fillInt', 'fillNull',
+  'setInt', 'setNull', 'clearNull', 'eventMicros', 'written', 'barrier', 'pump', 'counters', 'isHungry', 'onPlans',
+  'onNeedsFull', 'pinnedLimit', 'interned', 'isFull', 'forget', 'micros', 'live', 'fault', 'engine', 'texts', 'tables',
+  'trapped', 'others', 'rowsMax', 'good',
+];
+
 function run(command, args) {
   const { status } = spawnSync(command, args, { stdio: 'inherit', cwd: path('.') });
   if (status !== 0) throw new Error(`${command} ${args.join(' ')} failed`);
@@ -49,7 +57,7 @@ async function bundle() {
     sourcemap: true,
     sourcesContent: false,
     chunkNames: 'chunks/[name]-[hash]',
-    mangleProps: /^\$/,
+    mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
     metafile: true,
     logLevel: 'warning',
   });

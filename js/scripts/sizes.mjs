@@ -20,7 +20,7 @@ export function closure(metafile, entry) {
     seen.add(file);
     for (const { path, kind, external } of metafile.outputs[file].imports) {
       if (external) continue;
-      const isFull = metafile.outputs[path].entryPoint?.includes('glue/full');
+      const isFull = false;
       if (kind === 'import-statement' || !isFull) visit(path);
     }
   };

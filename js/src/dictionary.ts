@@ -50,7 +50,7 @@ export class Pinned {
 }
 
 /** What a dictionary needs of its engine. */
-export type DictionaryMemory = Pick<Engine, 'call' | 'pass'>;
+export type DictionaryMemory = Pick<Engine, 'invoke' | 'lend'>;
 
 /** Handles of one engine. */
 export class Dictionary {
@@ -100,7 +100,7 @@ export class Dictionary {
 
   /** Forgets passing strings. Only while no written row waits to be pushed. */
   forget(): void {
-    this.#memory.call((x, at) => x.engine_forget_passing(at));
+    this.#memory.invoke((x, at) => x.engine_forget_passing(at));
     this.#passing.clear();
     this.#chars = 0;
     this.#count = 0;
@@ -109,14 +109,14 @@ export class Dictionary {
   #sync(): void {
     for (; this.#pinnedCount < this.#pinned.values.length; this.#pinnedCount++) {
       const value = this.#pinned.values[this.#pinnedCount];
-      this.#memory.call((x, at) => x.engine_intern_pinned(at, ...this.#memory.pass(value)));
+      this.#memory.invoke((x, at) => x.engine_intern_pinned(at, ...this.#memory.lend(value)));
     }
   }
 
   #add(value: string | Uint8Array): number {
     this.#chars += value.length;
     this.#count++;
-    const number = this.#memory.call((x, at) => x.engine_intern_passing(at, ...this.#memory.pass(value)));
+    const number = this.#memory.invoke((x, at) => x.engine_intern_passing(at, ...this.#memory.lend(value)));
     return ((number ?? 0) | PASSING) >>> 0;
   }
 }

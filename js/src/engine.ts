@@ -1,55 +1,21 @@
 /**
- * The WASM module behind one wall: every call goes through {@link Engine.call}, which survives a trap.
+ * The WASM module behind one wall: every call goes through {@link Engine.invoke}, which survives a trap.
  *
- * Owns: loading, passing bytes, memory views, the poisoned state, tables. Must not know: transports, retries, users.
+ * Owns: passing bytes, memory views, the poisoned state, tables. Must not know: transports, retries, users.
  * Invariants: after a trap no call reaches the module again; views are renewed whenever memory grew.
  * The exports are wasm-bindgen's own ABI, whose types it writes beside the glue: bytes go in by address and length
  * (the module frees them), and come back so (we free them).
  */
 import { Dictionary, type Pinned } from './dictionary.ts';
-import type { InitOutput } from './generated/headwater_core.js';
+import type { Exports } from './module.ts';
 import { Table, type TableMemory } from './table.ts';
 
-/** The module's functions; see `bindings/src/lib.rs` for what they mean. */
-export type Exports = InitOutput;
-
-/** A glue module as wasm-bindgen writes it. */
-export interface Glue {
-  /** Instantiates. */
-  default(input: { module_or_path: unknown }): Promise<Exports>;
-}
-
-/** Where a module's bytes come from. */
-export type WasmInput = string | URL | Request | Response | BufferSource | WebAssembly.Module;
-
-/** A URL, a `Response`, bytes or a compiled module; a promise of one; or a function that gives either. */
-export type WasmSource = WasmInput | Promise<WasmInput> | (() => WasmInput | Promise<WasmInput>);
-
-/** A running module. Clients of one page share it, so a trap of one is a trap of all. */
+/** A running module. */
 export interface Instance {
   /** Its functions and memory. */
   exports: Exports;
   /** True once it trapped: what it holds cannot be trusted any more. */
   trapped: boolean;
-}
-
-/** A glue module holds one instance, so it must not be made twice. */
-const instances = new Map<Glue, Promise<Instance>>();
-
-/** Loads a glue module's WASM, once. */
-export function load(glue: Glue, source: WasmSource): Promise<Instance> {
-  let instance = instances.get(glue);
-  if (!instance) {
-    instance = instantiate(glue, source);
-    instances.set(glue, instance);
-    instance.catch(() => instances.delete(glue));
-  }
-  return instance;
-}
-
-async function instantiate(glue: Glue, source: WasmSource): Promise<Instance> {
-  const input = await (typeof source === 'function' ? source() : source);
-  return { exports: await glue.default({ module_or_path: input }), trapped: false };
 }
 
 /** One engine of a module: one producer. */
@@ -77,13 +43,13 @@ export class Engine implements TableMemory {
     this.#onTrap = onTrap;
     this.buffer = instance.exports.memory.buffer as ArrayBuffer;
     const { engine_new } = instance.exports;
-    this.#at = this.call(() => engine_new(...this.pass(token), level, now)) ?? 0;
-    this.rows = this.call((x, at) => x.engine_rows(at)) ?? 0;
+    this.#at = this.invoke(() => engine_new(...this.lend(token), level, now)) ?? 0;
+    this.rows = this.invoke((x, at) => x.engine_rows(at)) ?? 0;
     this.texts = new Dictionary(this, pinned);
   }
 
   /** Calls the module with its exports and this engine's address; undefined when it trapped, now or before. */
-  call<T>(f: (exports: Exports, at: number) => T): T | undefined {
+  invoke<T>(f: (exports: Exports, at: number) => T): T | undefined {
     if (this.#isFreed) return undefined;
     const instance = this.#instance;
     try {
@@ -99,9 +65,9 @@ export class Engine implements TableMemory {
     }
   }
 
-  /** Like {@link call}, for functions that return bytes; undefined also when there are none. */
-  bytes(f: (exports: Exports, at: number) => [number, number]): Uint8Array | undefined {
-    return this.call((x, at) => {
+  /** Like {@link invoke}, for functions that return bytes; undefined also when there are none. */
+  takeBytes(f: (exports: Exports, at: number) => [number, number]): Uint8Array | undefined {
+    return this.invoke((x, at) => {
       const [from, length] = f(x, at);
       if (!length) return undefined;
       const bytes = new Uint8Array(x.memory.buffer, from >>> 0, length).slice();
@@ -110,15 +76,15 @@ export class Engine implements TableMemory {
     });
   }
 
-  /** Like {@link bytes}, as text. */
-  text(f: (exports: Exports, at: number) => [number, number]): string | undefined {
-    const bytes = this.bytes(f);
+  /** Like {@link takeBytes}, as text. */
+  takeText(f: (exports: Exports, at: number) => [number, number]): string | undefined {
+    const bytes = this.takeBytes(f);
     return bytes && this.#decoder.decode(bytes);
   }
 
-  /** Like {@link bytes}, as doubles. */
-  numbers(f: (exports: Exports, at: number) => [number, number]): Float64Array | undefined {
-    return this.call((x, at) => {
+  /** Like {@link takeBytes}, as doubles. */
+  takeNumbers(f: (exports: Exports, at: number) => [number, number]): Float64Array | undefined {
+    return this.invoke((x, at) => {
       const [from, length] = f(x, at);
       const numbers = new Float64Array(x.memory.buffer, from >>> 0, length).slice();
       x.__wbindgen_free(from, length * 8, 8);
@@ -126,8 +92,8 @@ export class Engine implements TableMemory {
     });
   }
 
-  /** Puts bytes into memory for the next call, which frees them; only inside {@link call}. */
-  pass(value: string | Uint8Array): [number, number] {
+  /** Puts bytes into memory for the next call, which frees them; only inside {@link invoke}. */
+  lend(value: string | Uint8Array): [number, number] {
     const bytes = typeof value === 'string' ? this.#encoder.encode(value) : value;
     const { __wbindgen_malloc, memory } = this.#instance.exports;
     const at = __wbindgen_malloc(bytes.length, 1) >>> 0;
@@ -137,7 +103,7 @@ export class Engine implements TableMemory {
 
   /** Evaluates the rows of one table; see {@link TableMemory}. */
   push(table: number, rows: number): void {
-    this.call((x, at) => x.engine_push(at, table, rows));
+    this.invoke((x, at) => x.engine_push(at, table, rows));
   }
 
   /** Evaluates the rows of all tables. */
@@ -150,18 +116,18 @@ export class Engine implements TableMemory {
   bind(): void {
     this.#drop();
     // Names are joined by NUL, which no identifier holds; a stream ends with two.
-    const streams = this.text((x, at) => x.engine_schema(at))?.split('\0\0') ?? [];
+    const streams = this.takeText((x, at) => x.engine_schema(at))?.split('\0\0') ?? [];
     streams.pop();
     streams.forEach((stream, index) => {
       const [name, ...columns] = stream.split('\0');
-      const layout = this.numbers((x, at) => x.engine_layout(at, index));
+      const layout = this.takeNumbers((x, at) => x.engine_layout(at, index));
       if (layout?.length) this.tables.set(name, new Table(this, index, columns, layout, this.texts));
     });
   }
 
   /** Releases the module's memory of this engine. */
   free(): void {
-    this.call((x, at) => x.__wbg_engine_free(at, 0));
+    this.invoke((x, at) => x.__wbg_engine_free(at, 0));
     this.#isFreed = true;
     this.#drop();
   }

@@ -8,8 +8,9 @@
 import { localMicros, TurnClock } from './clock.ts';
 import type { ColumnValues } from './column.ts';
 import { type Interned, Pinned } from './dictionary.ts';
-import { Engine, type Glue, type Instance, load, type WasmSource } from './engine.ts';
+import { Engine, type Instance } from './engine.ts';
 import { type ErrorCode, HeadwaterError } from './errors.ts';
+import { load, type WasmSource } from './module.ts';
 import { Pending, type Waiting } from './pending.ts';
 import { COUNTERS, Producer } from './producer.ts';
 import { query } from './query.ts';
@@ -51,11 +52,6 @@ export interface ConnectOptions {
 export type Sources = { core?: WasmSource; full?: WasmSource };
 
 type Flavor = 'core' | 'full';
-
-const GLUE: Record<Flavor, () => Promise<unknown>> = {
-  core: () => import('./glue/core.ts'),
-  full: () => import('./glue/full.ts'),
-};
 
 /** A connection to a hub. Made by `Headwater.connect`. */
 export class Client implements Sink {
@@ -236,8 +232,7 @@ export class Client implements Sink {
       try {
         const source = this.#options.wasm?.[flavor] ?? this.#sources[flavor];
         if (!source) throw new WebAssembly.LinkError(`no source for the ${flavor} module; see ConnectOptions.wasm`);
-        const glue = (await GLUE[flavor]()) as Glue;
-        const instance = await load(glue, source);
+        const instance = { exports: await load(source), trapped: false };
         if (this.#state === 'started') this.#run(instance, flavor);
         return;
       } catch (cause) {
@@ -271,7 +266,7 @@ export class Client implements Sink {
   /** Tells the session which streams are wanted. */
   #ask(engine: Engine): void {
     for (const name of this.#names) {
-      engine.call((x, at) => x.engine_add_stream(at, ...engine.pass(name), localMicros()));
+      engine.invoke((x, at) => x.engine_add_stream(at, ...engine.lend(name), localMicros()));
     }
   }
 
@@ -279,10 +274,10 @@ export class Client implements Sink {
   #planned(producer: Producer): void {
     const { engine } = producer;
     engine.pushAll();
-    engine.call((x, at) => x.engine_apply_plans(at));
+    engine.invoke((x, at) => x.engine_apply_plans(at));
     if (producer !== this.#producer) return;
     engine.bind();
-    this.#offset = engine.call((x, at) => x.engine_clock_offset(at, localMicros())) ?? 0;
+    this.#offset = engine.invoke((x, at) => x.engine_clock_offset(at, localMicros())) ?? 0;
     for (const stream of this.#pending.streams()) {
       const table = this.table(stream);
       if (!table) continue;

@@ -63,19 +63,19 @@ export class Producer {
 
   /** Runs the session machine; it asks for a connection at once. */
   start(): void {
-    this.engine.call((x, at) => x.engine_handle_timeout(at, localMicros()));
+    this.engine.invoke((x, at) => x.engine_handle_timeout(at, localMicros()));
     this.pump();
   }
 
   /** True when a flush would leave at once. */
   get isHungry(): boolean {
-    return !!this.engine.call((x, at) => x.engine_is_hungry(at, localMicros()));
+    return !!this.engine.invoke((x, at) => x.engine_is_hungry(at, localMicros()));
   }
 
   /** Freezes what was evaluated; gives the number of the newest batch. */
   flush(): number {
     this.engine.pushAll();
-    const batch = this.engine.call((x, at) => x.engine_flush(at, localMicros())) ?? 0;
+    const batch = this.engine.invoke((x, at) => x.engine_flush(at, localMicros())) ?? 0;
     this.pump();
     return batch;
   }
@@ -83,7 +83,7 @@ export class Producer {
   /** Resolves when everything evaluated before is safe at `level`, or was given up and reported. */
   barrier(level: number): Promise<void> {
     const batch = this.flush();
-    this.engine.call((x, at) => x.engine_require(at, batch, level));
+    this.engine.invoke((x, at) => x.engine_require(at, batch, level));
     return new Promise((resolve, reject) => {
       this.#waiters.push({ batch, level, resolve, reject });
       this.pump();
@@ -93,23 +93,23 @@ export class Producer {
   /** Runs the machine: sends what it has, reads what it says, sets its timer. */
   pump(): void {
     if (this.#abort.signal.aborted) return;
-    for (let event; (event = this.engine.text((x, at) => x.engine_poll_event(at))); ) this.#hear(event.split('\0'));
-    for (let frame; (frame = this.engine.bytes((x, at) => x.engine_poll_transmit(at, localMicros()))); ) void this.#send(frame);
+    for (let event; (event = this.engine.takeText((x, at) => x.engine_poll_event(at))); ) this.#hear(event.split('\0'));
+    for (let frame; (frame = this.engine.takeBytes((x, at) => x.engine_poll_transmit(at, localMicros()))); ) void this.#send(frame);
     this.#settle();
     this.counters();
     clearTimeout(this.#timer);
-    const at = this.engine.call((x, at) => x.engine_poll_timeout(at)) ?? Infinity;
+    const at = this.engine.invoke((x, at) => x.engine_poll_timeout(at)) ?? Infinity;
     if (at === Infinity) return;
     const delay = Math.min(Math.max(at - localMicros(), 0) / 1000, 2 ** 31 - 1);
     this.#timer = setTimeout(() => {
-      this.engine.call((x, at) => x.engine_handle_timeout(at, localMicros()));
+      this.engine.invoke((x, at) => x.engine_handle_timeout(at, localMicros()));
       this.pump();
     }, Math.ceil(delay));
   }
 
   /** The module's counters; the last known ones after a trap. */
   counters(): Float64Array {
-    return (this.#known = this.engine.numbers((x, at) => x.engine_counters(at)) ?? this.#known);
+    return (this.#known = this.engine.takeNumbers((x, at) => x.engine_counters(at)) ?? this.#known);
   }
 
   /** Stops everything; what is unsent stays unsent. */
@@ -131,7 +131,7 @@ export class Producer {
     if (pause > 0) return this.#later(pause);
     this.#generation++;
     this.state = 'connecting';
-    this.engine.call((x, at) => x.engine_handle_connected(at, localMicros()));
+    this.engine.invoke((x, at) => x.engine_handle_connected(at, localMicros()));
   }
 
   #later(pause: number): void {
@@ -157,7 +157,7 @@ export class Producer {
   #take(bytes: Uint8Array | null): void {
     if (!bytes || this.#abort.signal.aborted) return;
     const { engine } = this;
-    const error = engine.text((x, at) => x.engine_handle_frames(at, ...engine.pass(bytes), localMicros()));
+    const error = engine.takeText((x, at) => x.engine_handle_frames(at, ...engine.lend(bytes), localMicros()));
     if (error) throw new HeadwaterError(...(error.split('\0') as [string, string]));
   }
 
@@ -166,7 +166,7 @@ export class Producer {
     this.#generation++;
     this.state = 'waiting';
     this.#pausedUntil = Date.now() + (error.retryAfterMs ?? 0);
-    this.engine.call((x, at) => x.engine_handle_disconnected(at, localMicros()));
+    this.engine.invoke((x, at) => x.engine_handle_disconnected(at, localMicros()));
     // Once per outage: retrying is this client's business, knowing is the user's.
     if (!this.#reported) this.#hooks.onError(error);
     this.#reported = true;
@@ -189,7 +189,7 @@ export class Producer {
 
   #settle(): void {
     this.#waiters = this.#waiters.filter(({ batch, level, resolve }) => {
-      if (!this.engine.call((x, at) => x.engine_has_reached(at, batch, level))) return true;
+      if (!this.engine.invoke((x, at) => x.engine_has_reached(at, batch, level))) return true;
       resolve();
       return false;
     });
@@ -201,7 +201,7 @@ export class Producer {
     this.#watching = true;
     const generation = this.#generation;
     for (let failures = 0; generation === this.#generation && failures < 3; ) {
-      const frame = this.engine.bytes((x, at) => x.engine_watch_body(at));
+      const frame = this.engine.takeBytes((x, at) => x.engine_watch_body(at));
       if (!frame || this.#abort.signal.aborted) break;
       const path = '/v1/watch';
       try {
