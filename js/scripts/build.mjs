@@ -16,7 +16,7 @@ const WASM_OPT = { core: ['-O3', '--converge'], full: ['-O3'] };
 const INTERNAL = [
   'invoke', 'lend', 'takeBytes', 'takeText', 'takeNumbers', 'pushAll', 'emitAt', 'emitColumns', 'fillInt', 'fillNull',
   'setInt', 'setNull', 'clearNull', 'eventMicros', 'written', 'barrier', 'pump', 'counters', 'isHungry', 'onPlans',
-  'onNeedsFull', 'pinnedLimit', 'interned', 'isFull', 'forget', 'micros', 'live', 'fault', 'engine', 'texts', 'tables',
+  'onNeedsFull', 'pinnedLimit', 'interned', 'isFull', 'forget', 'happenedAt', 'live', 'fault', 'engine', 'texts', 'tables',
   'trapped', 'others', 'rowsMax', 'good',
 ];
 

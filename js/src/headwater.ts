@@ -8,11 +8,12 @@
 import { localMicros, TurnClock } from './clock.ts';
 import type { ColumnValues } from './column.ts';
 import { type Interned, Pinned } from './dictionary.ts';
-import { Engine, type Instance } from './engine.ts';
+import type { Engine, Instance } from './engine.ts';
 import { type ErrorCode, HeadwaterError } from './errors.ts';
-import { load, type WasmSource } from './module.ts';
+import { COUNTERS, frozen } from './ledger.ts';
+import type { WasmSource } from './module.ts';
 import { Pending, type Waiting } from './pending.ts';
-import { COUNTERS, Producer } from './producer.ts';
+import type { Producer } from './producer.ts';
 import { query } from './query.ts';
 import { type Sink, Stream } from './stream.ts';
 import type { Fault, Table } from './table.ts';
@@ -99,7 +100,7 @@ export class Client implements Sink {
     const table = this.table(stream);
     try {
       if (table) return this.#booked(stream, table.emit(event, this.eventMicros()));
-      return this.#wait(stream, { micros: localMicros(), rows: 1, event: { ...event } });
+      return this.#wait(stream, { happenedAt: localMicros(), rows: 1, event: { ...event } });
     } catch (cause) {
       return this.#refuse('wrong_type', stream, 1, undefined, cause); // a getter of the event threw
     }
@@ -122,9 +123,9 @@ export class Client implements Sink {
     this.#emitted += rows;
     if (lengths.some((length) => length !== rows)) return this.#refuse('wrong_type', stream, rows);
     const table = this.table(stream);
-    if (table) return this.#fill(stream, table, { micros: this.eventMicros(), rows, columns });
+    if (table) return this.#fill(stream, table, { happenedAt: this.eventMicros(), rows, columns });
     const copies = Object.entries(columns).map(([name, values]) => [name, copy(values)] as const);
-    return this.#wait(stream, { micros: localMicros(), rows, columns: Object.fromEntries(copies) });
+    return this.#wait(stream, { happenedAt: localMicros(), rows, columns: Object.fromEntries(copies) });
   }
 
   /** @internal */
@@ -232,8 +233,9 @@ export class Client implements Sink {
       try {
         const source = this.#options.wasm?.[flavor] ?? this.#sources[flavor];
         if (!source) throw new WebAssembly.LinkError(`no source for the ${flavor} module; see ConnectOptions.wasm`);
-        const instance = { exports: await load(source), trapped: false };
-        if (this.#state === 'started') this.#run(instance, flavor);
+        const room = await import('./room.ts');
+        const instance = { exports: await room.load(source), trapped: false };
+        if (this.#state === 'started') this.#run(room, instance, flavor);
         return;
       } catch (cause) {
         const { CompileError, LinkError } = WebAssembly;
@@ -246,11 +248,11 @@ export class Client implements Sink {
     }
   }
 
-  #run(instance: Instance, flavor: Flavor): void {
+  #run(room: typeof import('./room.ts'), instance: Instance, flavor: Flavor): void {
     const { token = '', ackLevel = 'durable' } = this.#options;
     const level = LEVELS.indexOf(ackLevel);
-    const engine = new Engine(instance, this.#pinned, token, level, localMicros(), (cause) => this.#trapped(producer, cause));
-    const producer = new Producer(engine, this.#options.transport ?? this.#http, {
+    const engine = new room.Engine(instance, this.#pinned, token, level, localMicros(), (cause) => this.#trapped(producer, cause));
+    const producer = new room.Producer(engine, this.#options.transport ?? this.#http, {
       onPlans: () => this.#planned(producer),
       onNeedsFull: () => this.#upgrade(producer),
       onError: (error) => this.#report(error),
@@ -282,7 +284,7 @@ export class Client implements Sink {
       const table = this.table(stream);
       if (!table) continue;
       for (const waiting of this.#pending.take(stream)) {
-        this.#fill(stream, table, { ...waiting, micros: waiting.micros + this.#offset });
+        this.#fill(stream, table, { ...waiting, happenedAt: waiting.happenedAt + this.#offset });
       }
     }
     if (!this.#pending.rows) for (const resolve of this.#drained.splice(0)) resolve();
@@ -355,13 +357,13 @@ export class Client implements Sink {
 
   /** Puts waiting events into their table. */
   #fill(stream: string, table: Table, waiting: Waiting): HeadwaterError | undefined {
-    if (waiting.event) return this.#booked(stream, table.emit(waiting.event, waiting.micros));
+    if (waiting.event) return this.#booked(stream, table.emit(waiting.event, waiting.happenedAt));
     let first: HeadwaterError | undefined;
     const refused = (fault: Fault) => {
       const error = this.#refuse(fault.code, stream, 1, fault.column);
       first ??= error;
     };
-    this.#taken += table.emitColumns(waiting.columns!, waiting.rows, waiting.micros, refused);
+    this.#taken += table.emitColumns(waiting.columns!, waiting.rows, waiting.happenedAt, refused);
     this.#arm();
     return first;
   }
@@ -428,13 +430,6 @@ export class Client implements Sink {
       // The page's own callback failed: not ours to show.
     }
   }
-}
-
-/** Events that left the rollup, wherever they are now: see {@link COUNTERS}. */
-function frozen(counts: Float64Array): number {
-  let sum = counts[0] + counts[1] + counts[2];
-  for (let i = 7; i < counts.length; i++) sum += counts[i];
-  return sum;
 }
 
 function copy(values: ColumnValues): ColumnValues {

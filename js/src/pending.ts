@@ -10,7 +10,7 @@ import type { EventValues } from './types.ts';
 /** What waits: one event, or columns of several. */
 export interface Waiting {
   /** When it happened, by this machine's clock, microseconds. */
-  micros: number;
+  happenedAt: number;
   /** How many events. */
   rows: number;
   /** One event. */

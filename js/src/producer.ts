@@ -9,15 +9,8 @@
 import { localMicros } from './clock.ts';
 import type { Engine } from './engine.ts';
 import { HeadwaterError } from './errors.ts';
+import { COUNTERS } from './ledger.ts';
 import type { Transport, TransportError } from './transport.ts';
-
-/**
- * What `Engine::counters` gives, in order. Up to `bytesSent` they are `Stats`; then events that ended here, by the
- * reasons of the outbox, and (counted in JavaScript) with a module.
- */
-export const COUNTERS = [
-  'delivered', 'inOutbox', 'inDoubt', 'sent', 'resent', 'acked', 'bytesSent', 'outbox_full', 'refused', 'forfeited',
-] as const;
 
 /** What a producer tells its client. */
 export interface ProducerHooks {
