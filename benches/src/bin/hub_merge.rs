@@ -27,7 +27,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const GROUPS_PER_BATCH: usize = 1_000;
+/// Batches in flight per producer, as many as a native client has.
 const IN_FLIGHT: usize = 8;
+const PRODUCERS: u64 = 4;
 const SCANS: usize = 21;
 
 type Failed = Box<dyn std::error::Error>;
@@ -43,7 +45,9 @@ fn main() -> Result<(), Failed> {
 }
 
 async fn run(directory: &Path, time: Duration) -> Result<(), Failed> {
-    println!("{GROUPS_PER_BATCH} groups per batch, {IN_FLIGHT} batches in flight, {time:?} each, fsync on");
+    println!(
+        "{GROUPS_PER_BATCH} groups per batch, {PRODUCERS} producers, {IN_FLIGHT} batches in flight each, {time:?}, fsync on"
+    );
     for (name, distinct) in [("hot keys", 1_000), ("1 M distinct keys", 1_000_000)] {
         let hub = Hub::open(&directory.join(name.replace(' ', "-"))).await?;
         let payloads = payloads(distinct);
@@ -184,17 +188,31 @@ struct Merged {
     cpu: Duration,
 }
 
-/// One producer sends batches for `time`, a window of them in flight.
+/// Several producers send batches for `time`, each with a window of them in flight.
 async fn merge(shards: &Shards, payloads: &[Vec<u8>], time: Duration) -> Merged {
-    let micros = now().0 as u64;
-    let pid = Pid::new(micros / 1_000, std::array::from_fn(|i| (micros >> (i % 8)) as u8));
     let (started, cpu) = (Instant::now(), cpu_time());
+    let producers = (0..PRODUCERS).map(|n| produce(shards, payloads, n, started + time));
+    let done = futures::future::join_all(producers).await;
+    let batches: u64 = done.iter().map(|d| d.0).sum();
+    let bytes = done.iter().map(|d| d.1).sum();
+    let groups = batches * GROUPS_PER_BATCH as u64;
+    Merged { groups, bytes, wall: started.elapsed(), cpu: cpu_time() - cpu }
+}
+
+/// One producer; returns its batches and bytes.
+async fn produce(shards: &Shards, payloads: &[Vec<u8>], number: u64, until: Instant) -> (u64, u64) {
+    let micros = now().0 as u64;
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&micros.to_le_bytes());
+    random[8] = number as u8;
+    let pid = Pid::new(micros / 1_000, random);
+    let first = number as usize * payloads.len() / PRODUCERS as usize;
     let (mut sent, mut done, mut bytes) = (0u64, 0u64, 0u64);
     let mut window: VecDeque<Submission> = VecDeque::new();
-    while started.elapsed() < time {
+    while Instant::now() < until {
         while window.len() < IN_FLIGHT {
             sent += 1;
-            let payload = payloads[sent as usize % payloads.len()].clone();
+            let payload = payloads[(first + sent as usize) % payloads.len()].clone();
             bytes += payload.len() as u64;
             let (seq, low_water) = (Seq(sent), Seq(done + 1));
             let (route, level) = (RouteVersion(1), AckLevel::Durable);
@@ -209,8 +227,7 @@ async fn merge(shards: &Shards, payloads: &[Vec<u8>], time: Duration) -> Merged 
         wait(&mut rest).await;
         done += 1;
     }
-    let groups = done * GROUPS_PER_BATCH as u64;
-    Merged { groups, bytes, wall: started.elapsed(), cpu: cpu_time() - cpu }
+    (done, bytes)
 }
 
 async fn wait(submission: &mut Submission) {

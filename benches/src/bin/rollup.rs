@@ -8,8 +8,8 @@ use headwater::ids::{Micros, PlanVersion, StreamId, ViewId};
 use headwater::plan::{ExprId, Op, Plan, PlanBuilder, PlanError};
 use headwater::rollup::{Rollup, RollupOptions};
 use headwater::schema::{Field, StreamSchema};
-use headwater::value::column::ColumnBatch;
 use headwater::value::DataType;
+use headwater::value::column::ColumnBatch;
 use headwater_benches::measure::{machine, print_rate, time};
 use headwater_benches::workload::Events;
 use serde::Serialize;
@@ -114,24 +114,33 @@ fn main() {
     for groups in [1_000, 1_000_000] {
         let events = Events::uniform(EVENTS, groups);
         let batches = batches(&events);
-        for (name, width) in [("count, sum, avg", Width::Plain), ("+ distinct, p99, top-k", Width::Sketches)] {
+        for (name, width) in [("count, sum, avg", Width::Plain), ("+ distinct, p99, top-k", Width::Sketches)]
+        {
             // A million groups of sketches only measures the memory allocator for gigabytes.
             let label = |by: &str| format!("{by}: {groups} groups, {name}");
             if width == Width::Sketches && groups > 1_000 && filter.is_empty() {
                 continue;
             }
             if label("batch").contains(&filter) {
-                let runs = time(RUNS, || rollup(width), |mut rollup| {
-                    batches.iter().for_each(|batch| rollup.push(batch));
-                    rollup
-                });
+                let runs = time(
+                    RUNS,
+                    || rollup(width),
+                    |mut rollup| {
+                        batches.iter().for_each(|batch| rollup.push(batch));
+                        rollup
+                    },
+                );
                 print_rate(&label("batch"), "events", EVENTS, &runs, None);
             }
             if label("emit").contains(&filter) {
-                let runs = time(RUNS, || (rollup(width), EventBuffer::new(schema())), |(mut rollup, mut buffer)| {
-                    emit(&mut rollup, &mut buffer, &events);
-                    rollup
-                });
+                let runs = time(
+                    RUNS,
+                    || (rollup(width), EventBuffer::new(schema())),
+                    |(mut rollup, mut buffer)| {
+                        emit(&mut rollup, &mut buffer, &events);
+                        rollup
+                    },
+                );
                 print_rate(&label("emit"), "events", EVENTS, &runs, None);
             }
         }

@@ -23,6 +23,8 @@ mod views;
 mod writer;
 
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod testing;
