@@ -47,7 +47,7 @@ pub use options::{ConnectOptions, Fingerprint, FingerprintError, Trust};
 pub use producer::{EmitError, Emitter};
 pub use query::Rows;
 pub use spool::DiskSpool;
-pub use stats::Stats;
+pub use stats::{Stats, WireBytes};
 pub use tls::{ALPN, fingerprint};
 
 use crate::ids::{Micros, Pid};
@@ -106,6 +106,8 @@ struct Shared {
     streams: Mutex<Vec<Arc<Stream>>>,
     status: Mutex<Status>,
     link: watch::Sender<Link>,
+    /// What connections that ended had sent and received.
+    past_wire: Mutex<WireBytes>,
     plans_changed: Notify,
 }
 
@@ -121,21 +123,33 @@ struct Status {
 
 impl Shared {
     fn set_connected(&self, connection: Option<Connection>) {
-        self.link.send_if_modified(|link| match (connection, &link) {
-            (Some(connection), _) => {
-                *link = Link::Up(connection);
-                true
+        match connection {
+            Some(connection) => self.set_link(Link::Up(connection)),
+            None if matches!(*self.link.borrow(), Link::Up(_)) => {
+                self.set_failed(ConnectError::Unreachable("the connection ended".into()));
             }
-            (None, Link::Up(_)) => {
-                *link = Link::Down(ConnectError::Unreachable("the connection ended".into()));
-                true
-            }
-            (None, _) => false,
-        });
+            None => {}
+        }
     }
 
     fn set_failed(&self, error: ConnectError) {
-        self.link.send_replace(Link::Down(error));
+        self.set_link(Link::Down(error));
+    }
+
+    /// Only the driver calls this, so nobody changes the link in between.
+    fn set_link(&self, link: Link) {
+        if let Link::Up(connection) = self.link.send_replace(link) {
+            lock(&self.past_wire).add(&connection);
+        }
+    }
+
+    /// Bytes of all connections so far.
+    fn wire(&self) -> WireBytes {
+        let mut wire = *lock(&self.past_wire);
+        if let Link::Up(connection) = &*self.link.borrow() {
+            wire.add(connection);
+        }
+        wire
     }
 }
 
@@ -218,6 +232,7 @@ impl Client {
             streams: Mutex::default(),
             status: Mutex::default(),
             link: watch::channel(Link::Starting).0,
+            past_wire: Mutex::default(),
             plans_changed: Notify::new(),
         });
         let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);

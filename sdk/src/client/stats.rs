@@ -34,10 +34,30 @@ pub struct Stats {
     pub outbox: OutboxLedger,
     /// The identity in use.
     pub pid: Pid,
+    /// What crossed the network.
+    pub wire: WireBytes,
     /// True while a session is open.
     pub is_connected: bool,
     /// Why the disk spool stopped, if it did; the outbox then lives in memory only.
     pub spool_error: Option<SpoolError>,
+}
+
+/// UDP payload bytes of all connections of a client: batches, acks, plans and queries, with everything that QUIC and
+/// TLS add.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WireBytes {
+    /// Sent to hubs, repeats included.
+    pub sent: u64,
+    /// Received from hubs.
+    pub received: u64,
+}
+
+impl WireBytes {
+    pub(super) fn add(&mut self, connection: &quinn::Connection) {
+        let stats = connection.stats();
+        self.sent += stats.udp_tx.bytes;
+        self.received += stats.udp_rx.bytes;
+    }
 }
 
 impl Stats {
@@ -51,6 +71,7 @@ impl Stats {
             stats.waiting += waiting;
             stats.dropped.merge(&stream.dropped());
         }
+        stats.wire = shared.wire();
         let status = lock(&shared.status);
         stats.generated = counts.generated;
         stats.refused = counts.refused;
