@@ -3,4 +3,7 @@
 //! Owns: what is measured and how a figure is taken. Must not know: which engine runs it.
 
 pub mod measure;
+#[cfg(feature = "peers")]
+pub mod peers;
+pub mod plans;
 pub mod workload;
