@@ -67,7 +67,13 @@ impl Shards {
     /// Anything that [`StoreError`] names.
     pub fn open(dir: &Path, options: ShardOptions, catalog: Catalog) -> Result<Self, StoreError> {
         let redb = RedbOptions { cache_bytes: options.cache_bytes, create: true };
-        let store = RedbStore::open(&dir.join(HUB_FILE), HUB_TABLES, redb)?;
+        let file = dir.join(HUB_FILE);
+        // Streams are only made once both files are there: without its data, such a hub must not start as new.
+        let is_used = !catalog.snapshot().streams.is_empty();
+        if is_used && file.metadata().map_or(0, |m| m.len()) == 0 {
+            return Err(StoreError::Corrupted(format!("{} is missing or empty", file.display())));
+        }
+        let store = RedbStore::open(&file, HUB_TABLES, redb)?;
         marker::sync_directory(dir)?;
         Self::with_store(Arc::new(store), options, catalog, system_clock())
     }

@@ -48,7 +48,7 @@ impl RedbStore {
     /// Opens or makes the file at `path` with `tables`.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Corrupted`], [`StoreError::NoSpace`], …
+    /// [`StoreError::InUse`], [`StoreError::ReadOnly`], [`StoreError::Corrupted`], [`StoreError::NoSpace`], ...
     pub fn open(path: &Path, tables: &'static [Table], options: RedbOptions) -> Result<Self, StoreError> {
         let device = Device::open_file(path, options.create)?;
         Self::with_device(device, tables, options)
@@ -116,8 +116,11 @@ impl RedbStore {
 
 fn open_handle(device: &Device, cache_bytes: usize) -> Result<Handle, StoreError> {
     let failed = Arc::new(AtomicBool::new(false));
-    let db =
-        Database::builder().set_cache_size(cache_bytes).create_with_backend(device.attach(failed.clone()))?;
+    let open =
+        || Database::builder().set_cache_size(cache_bytes).create_with_backend(device.attach(failed.clone()));
+    // redb 4.4 asserts what a damaged file's allocator state says, instead of reporting it.
+    let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open))
+        .map_err(|_| StoreError::Corrupted("the allocator's state does not fit the file".into()))??;
     Ok(Handle { db: Arc::new(db), failed })
 }
 
