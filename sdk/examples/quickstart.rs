@@ -1,0 +1,45 @@
+//! The Rust quickstart of README.md.
+
+use headwater::client::{Client, ConnectOptions};
+use headwater::wire::AckLevel;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct PageView<'a> {
+    url: &'a str,
+    user_id: u64,
+    latency_ms: f64,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // A development hub prints both when it starts.
+    let address = std::env::var("HEADWATER_ADDRESS")?;
+    let fingerprint = std::env::var("HEADWATER_FINGERPRINT")?.parse()?;
+    let client = Client::connect(ConnectOptions::development(address, fingerprint)).await?;
+
+    client.query("CREATE STREAM pageviews (url TEXT, user_id BIGINT, latency_ms DOUBLE PRECISION)").await?;
+    client
+        .query(
+            "CREATE CONTINUOUS VIEW by_url AS
+             SELECT url, count(*) AS views, count(DISTINCT user_id) AS users,
+                    percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99
+             FROM pageviews GROUP BY url",
+        )
+        .await?;
+
+    let pageviews = client.stream("pageviews");
+    for i in 0..100_000 {
+        let url = if i % 3 == 0 { "/" } else { "/pricing" };
+        pageviews.emit(&PageView { url, user_id: i % 1_000, latency_ms: (i % 100) as f64 })?;
+    }
+    client.flush(AckLevel::Durable).await?; // a read now sees everything emitted before
+
+    let rows: Vec<(String, i64, i64, f64)> =
+        client.query_as("SELECT url, views, users, p99 FROM by_url ORDER BY url").await?;
+    for (url, views, users, p99) in rows {
+        println!("{url}: {views} views by {users} users, 99 % within {p99:.0} ms");
+    }
+    client.close().await;
+    Ok(())
+}
