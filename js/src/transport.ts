@@ -9,7 +9,7 @@ import { HeadwaterError } from './errors.ts';
 const KEEPALIVE_BYTES_MAX = 60 * 1024;
 
 /** Where a frame of each kind is posted; the kind is a frame's second byte (`sdk/src/wire`). */
-const ROUTES: Record<number, string> = { 1: 'session', 3: 'resume', 6: 'batch', 9: 'clock' };
+const ROUTES: Record<number, string> = { 1: 'session', 4: 'resume', 6: 'batch', 9: 'clock' };
 
 /** Carries frames. Replaceable by `connect({ transport })`. */
 export interface Transport {

@@ -1,7 +1,7 @@
 //! The HTTP door: the same session machine, one request at a time.
 //!
 //! Owns: the listener, TLS, connections, and the routes that carry frames: `/v1/session`, `/v1/batch`,
-//! `/v1/resume`, `/v1/watch`. Must not know: what frames lead to. The SQL and health routes are
+//! `/v1/resume`, `/v1/clock`, `/v1/watch`. Must not know: what frames lead to. The SQL and health routes are
 //! [`crate::api`]'s.
 //! Invariants: at most `http_connections_max` connections; a body is bounded in bytes and in time; a
 //! protocol-level answer (ack, refusal) is a frame with status 200, so that no proxy rewrites it; only what

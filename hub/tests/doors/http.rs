@@ -2,9 +2,10 @@
 
 use super::{House, batch, hello};
 use headwater::codec::Writer;
-use headwater::ids::{CatalogVersion, Pid, Seq};
+use headwater::ids::{CatalogVersion, Micros, Pid, Seq};
 use headwater::wire::{
-    Ack, AckLevel, Body, Failure, Frame, Plans, Refused, RefusedCode, Resume, Resumed, Welcome, encode_frame,
+    Ack, AckLevel, Body, ClockReply, ClockRequest, Failure, Frame, Plans, Refused, RefusedCode, Resume,
+    Resumed, Welcome, encode_frame,
 };
 use headwater_hub::options::Secrets;
 use headwater_sql::arrow::ipc::reader::StreamReader;
@@ -104,6 +105,17 @@ async fn a_watch_answers_when_the_catalog_is_newer() {
     house.fake.create_stream("later");
     let plans: Plans = waiting.await.expect("watch").frame();
     assert_eq!((plans.catalog, plans.streams.len()), (CatalogVersion(1), 1));
+    let reply = post(&house, "/v1/watch?catalog=0", &encode_frame(&hello(&["later"]))).await;
+    assert_eq!(reply.frame::<Plans>().catalog, CatalogVersion(1), "news at once when the client is behind");
+    assert_eq!(post(&house, "/v1/watch?catalog=x", &encode_frame(&hello(&[]))).await.status, 400);
+}
+
+#[tokio::test]
+async fn the_clock_is_told() {
+    let house = House::open(|_| {});
+    let reply: ClockReply =
+        post(&house, "/v1/clock", &encode_frame(&ClockRequest { sent: Micros(4) })).await.frame();
+    assert!(reply.sent == Micros(4) && reply.time > Micros(1_000_000));
 }
 
 #[tokio::test]

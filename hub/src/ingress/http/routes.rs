@@ -14,7 +14,7 @@ use axum::routing::post;
 use futures::StreamExt;
 use headwater::codec::Reader;
 use headwater::ids::CatalogVersion;
-use headwater::wire::{self, Frame, Hello, encode_frame};
+use headwater::wire::{self, ClockReply, ClockRequest, Frame, Hello, encode_frame};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,7 @@ pub(crate) fn router(door: Arc<Door>) -> Router {
         .route("/v1/session", post(session))
         .route("/v1/batch", post(batch))
         .route("/v1/resume", post(resume))
+        .route("/v1/clock", post(clock))
         .route("/v1/watch", post(watch))
         .with_state(door)
 }
@@ -115,11 +116,19 @@ async fn resume(State(door): State<Arc<Door>>, request: Request) -> Result<Respo
     }
 }
 
-/// Long poll: a Hello frame, then the catalog version the client knows as a varint. Answers `Plans` as soon
-/// as the catalog is newer, 204 when it is not within 25 s (or the hub goes away).
+async fn clock(State(door): State<Arc<Door>>, request: Request) -> Result<impl IntoResponse, Close> {
+    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let request: ClockRequest = door.frame(&bytes)?.decode()?;
+    Ok(Reply(ClockReply { sent: request.sent, time: now() }))
+}
+
+/// Long poll: a Hello frame, and the catalog version the client knows: `?catalog=N`, or a varint after the
+/// frame. Answers `Plans` as soon as the catalog is newer, 204 when it is not within 25 s (or the hub goes
+/// away).
 async fn watch(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
+    let known = known_catalog(request.uri())?;
     let (bytes, held) = body(&door, request.into_body()).await?;
-    let (hello, known) = door.watch_request(&bytes)?;
+    let (hello, known) = door.watch_request(&bytes, known)?;
     drop((bytes, held));
     let mut catalog = door.backend.catalog();
     let mut session = Session::new(Arc::clone(&door.policy));
@@ -144,7 +153,14 @@ impl Door {
         Ok(Frame::read_only(bytes, self.bytes_max())?)
     }
 
-    fn watch_request(&self, bytes: &[u8]) -> Result<(Hello, CatalogVersion), Close> {
+    fn watch_request(
+        &self,
+        bytes: &[u8],
+        known: Option<CatalogVersion>,
+    ) -> Result<(Hello, CatalogVersion), Close> {
+        if let Some(known) = known {
+            return Ok((self.frame(bytes)?.decode()?, known));
+        }
         let truncated = || Close::new(CloseCode::Malformed, "truncated");
         let (frame, length) = Frame::read(bytes, self.bytes_max())?.ok_or_else(truncated)?;
         let mut rest = Reader::new(bytes.get(length..).unwrap_or_default());
@@ -152,6 +168,14 @@ impl Door {
         rest.finish()?;
         Ok((frame.decode()?, known))
     }
+}
+
+/// `?catalog=N`.
+fn known_catalog(uri: &Uri) -> Result<Option<CatalogVersion>, Close> {
+    let query = uri.query().unwrap_or_default();
+    let Some(text) = query.split('&').find_map(|pair| pair.strip_prefix("catalog=")) else { return Ok(None) };
+    let version = text.parse().map_err(|_| Close::new(CloseCode::Malformed, "catalog is not a number"))?;
+    Ok(Some(CatalogVersion(version)))
 }
 
 /// A request's whole body, bounded in bytes and in time, with its share of the budget.
