@@ -2,6 +2,7 @@
 
 use crate::cell::Cell;
 use crate::views::{Allowed, View};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// An answer: column names and rows, from either engine.
@@ -50,8 +51,8 @@ pub fn compare(view: &View, answer: &Answer, exact: &Answer, time: Duration) -> 
     for (name, allowed) in &view.columns {
         let verdict = judge(answer, exact, name, *allowed)?;
         print_line(view, answer, exact, name, &verdict)?;
-        // NaN (a NULL or another text) is outside every bound.
-        if verdict.worst.is_nan() || verdict.worst > verdict.allowed {
+        // The division that gives the error rounds. NaN (a NULL or another text) is outside every bound.
+        if verdict.worst.is_nan() || verdict.worst > verdict.allowed * (1.0 + 1e-9) {
             faults.push(format!(
                 "{}.{name}: off by {:.3e}, allowed {:.3e}",
                 view.name, verdict.worst, verdict.allowed
@@ -72,6 +73,7 @@ fn judge(answer: &Answer, exact: &Answer, name: &str, allowed: Allowed) -> Resul
         Allowed::Rounding(bound) => ("rounding", bound),
         Allowed::Distinct(bound) => ("distinct", bound),
         Allowed::Quantile(bound) => ("quantile", bound),
+        Allowed::Top(bound) => ("top", bound),
     };
     let mut verdict = Verdict { worst: 0.0, allowed: bound, kind, row: 0 };
     for (i, (a, e)) in answer.rows.iter().zip(&exact.rows).enumerate() {
@@ -91,6 +93,9 @@ fn error(ours: &Cell, lo: &Cell, hi: &Cell, allowed: Allowed) -> f64 {
     if ours == lo || ours == hi {
         return 0.0;
     }
+    if let (Allowed::Top(_), Cell::Text(ours), Cell::Text(all)) = (allowed, ours, lo) {
+        return top_error(&counts(ours), &counts(all));
+    }
     let (Some(ours), Some(lo), Some(hi)) = (ours.number(), lo.number(), hi.number()) else { return f64::NAN };
     if lo <= ours && ours <= hi {
         return 0.0;
@@ -101,6 +106,25 @@ fn error(ours: &Cell, lo: &Cell, hi: &Cell, allowed: Allowed) -> f64 {
         Allowed::Distinct(_) => ((ours - nearest).abs() - 0.5).max(0.0) / nearest.abs(),
         _ => (ours - nearest).abs() / nearest.abs(),
     }
+}
+
+/// `ORD:165573 DFW:156515`
+fn counts(text: &str) -> HashMap<&str, f64> {
+    let pairs = text.split(' ').filter_map(|pair| pair.split_once(':'));
+    pairs.map(|(item, count)| (item, count.parse().unwrap_or(f64::NAN))).collect()
+}
+
+/// The largest error of a list of heavy hitters, as a part of all events; infinite when a count is too high.
+fn top_error(listed: &HashMap<&str, f64>, all: &HashMap<&str, f64>) -> f64 {
+    let total: f64 = all.values().sum();
+    let last = listed.values().copied().fold(f64::INFINITY, f64::min);
+    let errors = all.iter().map(|(item, count)| match listed.get(item) {
+        Some(estimate) if estimate > count => f64::INFINITY,
+        Some(estimate) => count - estimate,
+        None => count - last,
+    });
+    let unknown = listed.keys().any(|item| !all.contains_key(item));
+    if unknown { f64::INFINITY } else { errors.fold(0.0, f64::max) / total }
 }
 
 fn print_line(view: &View, answer: &Answer, exact: &Answer, name: &str, v: &Verdict) -> Result<(), String> {

@@ -46,6 +46,7 @@ impl DemoHub {
         let (http, fingerprint) = (self.hub.http_addr(), self.hub.fingerprint());
         println!("\nthe hub stays up; Ctrl-C ends it");
         println!("  SDK   {}  fingerprint {fingerprint}", self.quic);
+        println!("  SQL   cargo run --release -p headwater-hub -- sql --hub {}", self.quic);
         println!("  HTTP  curl 'http://{http}/v1/sql?format=csv' -d 'SELECT * FROM by_day ORDER BY day'");
         tokio::signal::ctrl_c().await?;
         Ok(())
