@@ -143,8 +143,15 @@ pub(crate) fn payload(views: &[u32], events: &[(&str, i64)]) -> Vec<u8> {
 
 /// The same for another version of their plans.
 pub(crate) fn payload_of(views: &[u32], version: PlanVersion, events: &[(&str, i64)]) -> Vec<u8> {
+    let keys: Vec<Vec<u8>> = events.iter().map(|(k, _)| key(k)).collect();
+    let events: Vec<(&[u8], i64)> = keys.iter().map(Vec::as_slice).zip(events.iter().map(|e| e.1)).collect();
+    payload_with_keys(views, version, &events)
+}
+
+/// The same with group key bytes.
+pub(crate) fn payload_with_keys(views: &[u32], version: PlanVersion, events: &[(&[u8], i64)]) -> Vec<u8> {
     let mut table = GroupTable::new(&testing::view_def("v", 1).specs());
-    let groups: Vec<u32> = events.iter().map(|(k, _)| table.group(&key(k))).collect();
+    let groups: Vec<u32> = events.iter().map(|(k, _)| table.group(k)).collect();
     let rows: Vec<u32> = (0..events.len() as u32).collect();
     let values = Column::valid(ColumnData::Int(events.iter().map(|e| e.1).collect()));
     table.states_mut()[0].update(&rows, &groups, &[]);

@@ -1,12 +1,15 @@
 //! Shard groups end to end, over memory and over a file.
 
-use super::testing::{Fixture, START, batch, catalog, eager, key, lazy, payload, payload_of, pid, totals};
+use super::testing::{
+    Fixture, START, batch, catalog, eager, key, lazy, payload, payload_of, payload_with_keys, pid, totals,
+};
 use super::{Outcome, ShardOptions};
-use crate::catalog::testing::{create_view, drop_view};
+use crate::catalog::testing::{create_view, drop_view, view_def};
 use crate::store::tables::HUB_TABLES;
 use crate::store::{MemoryStore, RedbOptions, RedbStore, Store, StoreError, Table};
 use headwater::ids::{Pid, PlanVersion, Seq};
 use headwater::wire::{AckLevel, BatchFrame, RefusedCode, Resume};
+use headwater_sql::definition::Ddl;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -292,4 +295,64 @@ async fn shutting_down_refuses_what_comes_later() {
     assert_eq!(refused, Err(RefusedCode::Unavailable));
     assert!(fixture.shards.resume(Resume { pid: pid(1), low_water: Seq(1) }).await.is_err());
     fixture.shards.shutdown().await.expect("twice is fine");
+}
+
+/// `SELECT [k,] date_trunc('minute', arrival_timestamp) AS minute, count(*), sum(v)` with a TTL of a day.
+fn minutes_view(leading: bool) -> headwater_sql::definition::ViewDef {
+    use headwater::plan::{ExprId, Function, Node, Op};
+    use headwater::value::{DataType, Value};
+    let mut def = view_def("t", 1);
+    let node = |op, data_type| Node { op, data_type };
+    def.plan.nodes.push(node(Op::Literal(Value::Text("minute".into())), DataType::Text));
+    def.plan.nodes.push(node(Op::Column(2), DataType::Timestamp));
+    def.plan.nodes.push(node(Op::Call(Function::DateTrunc, vec![ExprId(2), ExprId(3)]), DataType::Timestamp));
+    let minute = (ExprId(4), ("minute".to_string(), DataType::Timestamp));
+    let (plan_keys, keys) = (&mut def.plan.keys, &mut def.keys);
+    if leading {
+        (plan_keys.clear(), keys.clear());
+    }
+    plan_keys.push(minute.0);
+    keys.push(minute.1);
+    def.options = vec![("ttl".into(), "1 day".into()), ("ttl_column".into(), "minute".into())];
+    def
+}
+
+/// A batch with one event per time, in microseconds.
+fn at_times(leading: bool, seq: u64, times: &[i64]) -> BatchFrame {
+    let key_at = |time: i64| {
+        let mut out = if leading { Vec::new() } else { key("k") };
+        headwater::value::key::put_int64(time, &mut out);
+        out
+    };
+    let keys: Vec<Vec<u8>> = times.iter().map(|t| key_at(*t)).collect();
+    let rows: Vec<(&[u8], i64)> = keys.iter().map(|k| (k.as_slice(), 1)).collect();
+    let mut frame = batch(pid(1), seq, seq, &[]);
+    frame.payload = payload_with_keys(&[1], PlanVersion(1), &rows);
+    frame
+}
+
+#[tokio::test]
+async fn groups_outside_their_time_are_dropped_and_rows_past_their_ttl_removed() {
+    const HOUR: i64 = 3_600_000_000;
+    for leading in [true, false] {
+        let (memory, store) = memory();
+        let catalog = catalog(1, 0).await;
+        let create = Ddl::CreateView { def: Box::new(minutes_view(leading)), if_not_exists: false };
+        catalog.apply(create).await.expect("view");
+        let fixture = Fixture::open(store.clone(), &catalog, eager());
+        let times = [START - 9 * 24 * HOUR, START - 3 * HOUR, START, START + HOUR];
+        assert!(fixture.send(at_times(leading, 1, &times)).await.is_ok());
+        let ledger = fixture.shards.status().ledger;
+        assert_eq!((ledger.groups, ledger.late_groups, ledger.future_groups), (2, 1, 1));
+        stop(fixture).await;
+        assert_eq!(rows(&memory, Table::Base), 2);
+        // A day and an hour after the first of the two; a new start looks at once.
+        let fixture = Fixture::open(store, &catalog, eager());
+        fixture.clock.store(START + 22 * HOUR, Ordering::Relaxed);
+        for seq in 2..6 {
+            assert!(fixture.send(at_times(leading, seq, &[START + 22 * HOUR])).await.is_ok());
+        }
+        stop(fixture).await;
+        assert_eq!(rows(&memory, Table::Base), 2, "one expired, one came");
+    }
 }
