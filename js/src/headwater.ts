@@ -251,12 +251,16 @@ export class Client implements Sink {
   #run(room: typeof import('./room.ts'), instance: Instance, flavor: Flavor): void {
     const { token = '', ackLevel = 'durable' } = this.#options;
     const level = LEVELS.indexOf(ackLevel);
-    const engine = new room.Engine(instance, this.#pinned, token, level, localMicros(), (cause) => this.#trapped(producer, cause));
+    let made: Producer | undefined;
+    const onTrap = (cause: unknown) => this.#trapped(made, cause);
+    const engine = new room.Engine(instance, this.#pinned, token, level, localMicros(), onTrap);
+    if (instance.trapped) return;
     const producer = new room.Producer(engine, this.#options.transport ?? this.#http, {
       onPlans: () => this.#planned(producer),
       onNeedsFull: () => this.#upgrade(producer),
       onError: (error) => this.#report(error),
     });
+    made = producer;
     const old = this.#producer;
     this.#producer = producer;
     this.#module = flavor;
@@ -312,14 +316,14 @@ export class Client implements Sink {
     producer.close();
   }
 
-  #trapped(producer: Producer, cause: unknown): void {
+  /** The module of a producer (of one that was never finished, if it is undefined) trapped. */
+  #trapped(producer: Producer | undefined, cause: unknown): void {
     const error = new HeadwaterError('wasm_trapped', String(cause), { cause });
     this.#report(error);
-    producer.fail(error);
-    if (producer === this.#producer) {
-      this.#module = 'trapped';
-      this.#give_up(error);
-    }
+    producer?.fail(error);
+    if (producer && producer !== this.#producer) return;
+    this.#module = 'trapped';
+    this.#give_up(error);
   }
 
   /** From now on events are refused. */

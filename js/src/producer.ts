@@ -44,6 +44,7 @@ export class Producer {
   #waiters: Waiter[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #generation = 0;
+  #failed: HeadwaterError | undefined;
   #pausedUntil = 0;
   #watching = false;
   #reported = false;
@@ -78,6 +79,7 @@ export class Producer {
     const batch = this.flush();
     this.engine.invoke((x, at) => x.engine_require(at, batch, level));
     return new Promise((resolve, reject) => {
+      if (this.#failed) return reject(this.#failed);
       this.#waiters.push({ batch, level, resolve, reject });
       this.pump();
     });
@@ -115,6 +117,7 @@ export class Producer {
 
   /** Ends waiting barriers, after a trap or on close. */
   fail(error: HeadwaterError): void {
+    this.#failed = error;
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 

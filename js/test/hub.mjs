@@ -2,6 +2,8 @@
 import { createServer } from 'node:http';
 import { KIND, VIEWS, ack, countAndSum, plans, readBatch, readFrame, readHello, readPayload, readResume, refused, resumed, welcome } from './wire.mjs';
 
+const ROUTES = { [KIND.hello]: '/v1/session', [KIND.resume]: '/v1/resume', [KIND.batch]: '/v1/batch' };
+
 /** Starts a fake hub. `faults(request)` may return `lose` (not handled), `lose_answer` (handled), `twice`, a frame, or nothing. */
 export async function startHub({ faults = () => undefined, streams = [{ schema: VIEWS, plans: [countAndSum()] }] } = {}) {
   const hub = {
@@ -57,6 +59,10 @@ export async function startHub({ faults = () => undefined, streams = [{ schema: 
     }
     if (request.url === '/v1/watch') return watch(response, bytes);
     const { kind, body } = readFrame(bytes);
+    if (request.url !== ROUTES[kind]) {
+      response.writeHead(404);
+      return response.end();
+    }
     const fault = faults({ kind, body, path: request.url, hub });
     if (fault === 'lose') return request.socket.destroy();
     if (fault instanceof Uint8Array) return response.end(fault);

@@ -1,52 +1,20 @@
 // The package as a page loads it: real headless Chromium, the files of dist/ as they are published.
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { chromium } from 'playwright-core';
 import { startHub } from '../hub.mjs';
+import { launch, serveDist, skip } from './chromium.mjs';
 
-const executablePath = [process.env.CHROMIUM, '/usr/bin/chromium'].find((path) => path && existsSync(path));
-const skip = executablePath ? false : 'SKIPPED: no Chromium (set CHROMIUM, or install Debian\'s package chromium)';
-const TYPES = { js: 'text/javascript', wasm: 'application/wasm', html: 'text/html', map: 'application/json' };
-
-let site, browser, profile;
-const files = new Map();
-
-async function serve(csp) {
-  const server = createServer(async (request, response) => {
-    const path = new URL(request.url, 'http://x').pathname;
-    files.set(path, (files.get(path) ?? 0) + 1);
-    if (path === '/') {
-      response.writeHead(200, { 'content-type': TYPES.html, ...(csp ? { 'content-security-policy': csp } : {}) });
-      return response.end('<!doctype html><title>page</title>');
-    }
-    const body = await readFile(new URL(`../../dist${path}`, import.meta.url)).catch(() => undefined);
-    response.writeHead(body ? 200 : 404, { 'content-type': TYPES[path.split('.').pop()] ?? 'text/plain' });
-    response.end(body);
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${server.address().port}/`, close: () => server.close() };
-}
+let site, browser, close;
 
 before(async () => {
   if (skip) return console.error(skip);
-  profile = mkdtempSync(join(tmpdir(), 'headwater-chromium-'));
-  browser = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    headless: true,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
-  site = await serve();
+  ({ browser, close } = await launch());
+  site = await serveDist();
 });
 
 after(async () => {
-  await browser?.close();
+  await close?.();
   site?.close();
-  if (profile) rmSync(profile, { recursive: true, force: true });
 });
 
 async function open(url = site.url) {
@@ -77,7 +45,7 @@ test('a page counts, flushes and queries', { skip }, async () => {
   assert.deepEqual([result.bad, result.errors], ['nan', ['nan']]);
   assert.equal(result.stats.delivered, 3000);
   assert.deepEqual(problems, []);
-  assert.equal(files.get('/headwater_full.wasm'), undefined, 'the full module is not loaded unasked');
+  assert.ok(!site.asked.has('/headwater_full.wasm'), 'the full module is not loaded unasked');
   await page.close();
   await hub.close();
 });
@@ -121,7 +89,7 @@ test('a worker counts too', { skip }, async () => {
 
 test('a page whose policy forbids WASM keeps running and counts what it refuses', { skip }, async () => {
   const hub = await startHub();
-  const strict = await serve("script-src 'self'; connect-src *");
+  const strict = await serveDist("script-src 'self'; connect-src *");
   const { page, problems } = await open(strict.url);
   // evaluate() itself runs under the page's policy: the import is a same-origin script, which it allows.
   const result = await page.evaluate(async (url) => {

@@ -1,0 +1,102 @@
+// End to end against a real hub: SQL in, events in, answers out; the hub dies in between.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Headwater } from '../dist/node.js';
+import { skip, startRealHub } from './real.mjs';
+
+let hub;
+before(async () => {
+  if (skip) return console.error(skip);
+  hub = await startRealHub();
+});
+after(() => hub?.close());
+
+const connect = (options) => Headwater.connect({ url: hub.url, ...options });
+
+test('views answer exactly what was emitted', { skip }, async () => {
+  const errors = [];
+  const hw = connect({ onError: (error) => errors.push(error) });
+  await hw.query('CREATE STREAM pageviews (url TEXT, user_id TEXT, latency_ms DOUBLE PRECISION, bytes BIGINT)');
+  await hw.query(`CREATE CONTINUOUS VIEW by_url AS SELECT url, count(*) AS n, sum(latency_ms) AS total, avg(latency_ms) AS mean,
+    min(bytes) AS least, max(bytes) AS most, count(DISTINCT user_id) AS users, percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) AS p50
+    FROM pageviews WHERE latency_ms < 900 GROUP BY url`);
+  const expected = new Map();
+  for (let i = 0; i < 20_000; i++) {
+    if (i % 5000 === 4999) await hw.flush(); // the buffer holds 10,000, and most should meet the module
+    const event = { url: `/${i % 17}`, user_id: `u${i % 500}`, latency_ms: (i * 7) % 1000, bytes: i };
+    assert.equal(hw.emit('pageviews', event), undefined);
+    if (event.latency_ms >= 900) continue;
+    const row = expected.get(event.url) ?? { n: 0, total: 0, users: new Set(), values: [], least: Infinity, most: -Infinity };
+    expected.set(event.url, row);
+    row.n++;
+    row.total += event.latency_ms;
+    row.users.add(event.user_id);
+    row.values.push(event.latency_ms);
+    row.least = Math.min(row.least, i);
+    row.most = Math.max(row.most, i);
+  }
+  await hw.flush();
+  const rows = await hw.query('SELECT * FROM by_url ORDER BY url');
+  assert.equal(rows.length, 17);
+  for (const row of rows) {
+    const e = expected.get(row.url);
+    assert.deepEqual([row.n, row.total, row.mean, row.least, row.most], [e.n, e.total, e.total / e.n, e.least, e.most]);
+    assert.ok(Math.abs(row.users - e.users.size) <= 0.05 * e.users.size, `${row.users} users for ${e.users.size}`);
+    const p50 = e.values.sort((a, b) => a - b)[e.values.length >> 1];
+    assert.ok(Math.abs(row.p50 - p50) <= 0.03 * p50 + 8, `${row.p50} for ${p50}`);
+  }
+  assert.deepEqual(errors, []);
+  const stats = await hw.close();
+  assert.equal(stats.delivered, 20_000);
+});
+
+test('a view made later, with functions of the full module, is fed over the air', { skip }, async () => {
+  const hw = connect();
+  await hw.query('CREATE STREAM clicks (tag TEXT)');
+  await hw.query('CREATE CONTINUOUS VIEW clicks_all AS SELECT count(*) AS n FROM clicks');
+  hw.emit('clicks', { tag: 'First' });
+  await hw.flush();
+  assert.equal(hw.stats().module, 'core');
+  await hw.query('CREATE CONTINUOUS VIEW clicks_by AS SELECT lower(tag) AS tag, count(*) AS n FROM clicks GROUP BY lower(tag)');
+  let emitted = 1;
+  while (hw.stats().module !== 'full') {
+    hw.emit('clicks', { tag: 'Loading' });
+    emitted++;
+    await hw.flush();
+  }
+  for (let i = 0; i < 10; i++) hw.emit('clicks', { tag: 'MiXeD' });
+  await hw.flush();
+  assert.deepEqual([...(await hw.query("SELECT n FROM clicks_by WHERE tag = 'mixed'"))], [{ n: 10 }]);
+  assert.deepEqual([...(await hw.query('SELECT n FROM clicks_all'))], [{ n: emitted + 10 }]);
+  await hw.close();
+});
+
+test('kill -9 of the hub loses and repeats nothing', { skip }, async () => {
+  const errors = [];
+  const hw = connect({ flushIntervalMs: 10, onError: (error) => errors.push(error.code) });
+  await hw.query('CREATE STREAM ticks (k INTEGER)');
+  await hw.query('CREATE CONTINUOUS VIEW ticks_by AS SELECT k, count(*) AS n FROM ticks GROUP BY k');
+  let emitted = 0;
+  for (let round = 0; round < 3; round++) {
+    const end = performance.now() + 250;
+    while (performance.now() < end) {
+      for (let i = 0; i < 50; i++) hw.emit('ticks', { k: emitted++ % 10 });
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    await hub.kill();
+    for (let i = 0; i < 100; i++) hw.emit('ticks', { k: emitted++ % 10 });
+    await hub.restart();
+  }
+  await hw.flush('durable', { timeoutMs: 30_000 }).catch((error) => assert.fail(`${error.message} ${errors} ${JSON.stringify(hw.stats())}`));
+  const [{ n }] = await hw.query('SELECT sum(n) AS n FROM ticks_by');
+  assert.equal(Number(n), emitted);
+  const stats = await hw.close();
+  assert.deepEqual([stats.delivered, stats.dropped, stats.inDoubt], [emitted, {}, 0]);
+});
+
+test('SQL errors have a code, a position and a hint', { skip }, async () => {
+  const hw = connect();
+  await assert.rejects(hw.query('SELEC 1'), (error) => /^42/.test(error.code) && error.position >= 1);
+  await assert.rejects(hw.query('SELECT * FROM nothing_here'), { code: '42P01' });
+  await hw.close();
+});
