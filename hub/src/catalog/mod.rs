@@ -10,7 +10,7 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use crate::store::marker::{self, CATALOG_FILE, Marker};
+use crate::store::marker::{self, CATALOG_FILE, HUB_FILE, Marker};
 use crate::store::tables::{CATALOG_TABLES, version_key};
 use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table};
 use command::{Command, Settings};
@@ -69,8 +69,14 @@ impl Catalog {
     /// Anything that [`StoreError`] names; nothing is overwritten then.
     pub fn open(dir: &Path, options: &CatalogOptions) -> Result<Self, StoreError> {
         let marker = marker::open(dir, || draw_marker(options))?;
+        let (file, data) = (dir.join(CATALOG_FILE), dir.join(HUB_FILE));
+        let size = |path: &Path| path.metadata().map_or(0, |m| m.len());
+        // The data file is made after this one: where there is data, a catalog was lost.
+        if size(&file) == 0 && size(&data) > 0 {
+            return Err(StoreError::Corrupted(format!("{} is missing or empty", file.display())));
+        }
         let store = RedbStore::open(
-            &dir.join(CATALOG_FILE),
+            &file,
             CATALOG_TABLES,
             RedbOptions { cache_bytes: 8 << 20, ..RedbOptions::default() },
         )?;
@@ -338,5 +344,15 @@ mod tests {
         let again = Catalog::open(&path, &CatalogOptions::default()).expect("reopen");
         assert_eq!(again.settings().shard_groups, 4);
         assert!(again.snapshot().stream("s").is_some());
+    }
+
+    #[test]
+    fn a_lost_catalog_beside_data_is_no_new_hub() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        drop(Catalog::open(dir.path(), &CatalogOptions::default()).expect("open"));
+        std::fs::write(dir.path().join(HUB_FILE), b"data").expect("data");
+        std::fs::remove_file(dir.path().join(CATALOG_FILE)).expect("remove");
+        let error = Catalog::open(dir.path(), &CatalogOptions::default()).err().expect("refused");
+        assert_eq!(error.code(), "storage_corrupted");
     }
 }

@@ -43,11 +43,12 @@ fn frame(pid: Pid, seq: u64, low_water: u64) -> BatchFrame {
 
 async fn open(directory: &Path) -> (Catalog, Shards) {
     let catalog = Catalog::open(directory, &CatalogOptions::default()).expect("catalog");
+    // As a hub does: nothing is created before both files are there.
+    let shards = Shards::open(directory, options(), catalog.clone()).expect("shards");
     if catalog.snapshot().view("v1").is_none() {
         let _ = catalog.apply(create_stream("s")).await;
         catalog.apply(create_view("v1", 1)).await.expect("view");
     }
-    let shards = Shards::open(directory, options(), catalog.clone()).expect("shards");
     (catalog, shards)
 }
 
