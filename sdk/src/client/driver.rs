@@ -162,7 +162,7 @@ impl Driver {
                 tracing::debug!(code = code.code(), "a batch is tried again later")
             }
             Event::InDoubt { batches, events } => {
-                tracing::warn!(batches, events, "the hub has forgotten this producer: batches are in doubt");
+                tracing::warn!(batches, events, "batches are in doubt: they may or may not be counted");
             }
         }
     }
@@ -333,7 +333,9 @@ impl Driver {
 
     /// True when closing has nothing left to wait for.
     fn is_drained(&self) -> bool {
-        self.session.ledger().held_batches == 0
+        // What a failed spool has leaves with the next process.
+        let ledger = self.session.ledger();
+        ledger.held_batches == ledger.left_batches
             && self.jobs.is_empty()
             && self.streams.iter().all(|s| s.held().0 == 0)
     }

@@ -76,6 +76,12 @@ pub enum FlushError {
         /// Events in doubt.
         in_doubt: u64,
     },
+    /// The disk spool failed: events that it has are sent by the next process that opens it. The rest is safe.
+    #[error("{events} events are left in the failed spool, for the next process")]
+    LeftInSpool {
+        /// How many.
+        events: u64,
+    },
     /// Events wait for streams that the hub does not have.
     #[error("no such stream: {}", .0.join(", "))]
     UnknownStreams(Vec<String>),
@@ -89,6 +95,7 @@ impl FlushError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Lost { .. } => "lost",
+            Self::LeftInSpool { .. } => "left_in_spool",
             Self::UnknownStreams(_) => "unknown_stream",
             Self::Closed => "closed",
         }

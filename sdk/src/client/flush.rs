@@ -5,7 +5,7 @@ use super::error::FlushError;
 use super::lock;
 use super::producer::Stream;
 use crate::ids::Micros;
-use crate::outbox::BatchId;
+use crate::outbox::{BatchId, OutboxLedger};
 use crate::wire::AckLevel;
 use crate::wire::batch::{DropReason, SectionInput, encode_payloads};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ pub(super) struct Barrier {
     done: oneshot::Sender<Result<(), FlushError>>,
     /// The last batch it waits for; `None` until everything before it is frozen.
     upto: Option<BatchId>,
-    /// Events lost and in doubt when it began.
-    before: Option<(u64, u64)>,
+    /// What was given up when it began.
+    before: Option<GivenUp>,
 }
 
 impl Barrier {
@@ -116,17 +116,41 @@ pub(super) fn release_barriers(driver: &mut Driver) {
         return;
     }
     let ledger = driver.session.ledger();
-    let after = (ledger.dropped.total(), ledger.in_doubt_events);
+    let after = GivenUp::of(&ledger);
     for barrier in std::mem::take(&mut driver.barriers) {
         let reached = barrier.upto.is_some_and(|upto| driver.session.has_reached(upto, barrier.level));
         if !reached {
             driver.barriers.push(barrier);
             continue;
         }
-        let (dropped, in_doubt) =
-            barrier.before.map_or((0, 0), |before| (after.0 - before.0, after.1 - before.1));
-        let lost = dropped + in_doubt > 0;
-        barrier.answer(if lost { Err(FlushError::Lost { dropped, in_doubt }) } else { Ok(()) });
+        let result = barrier.before.map_or(Ok(()), |before| after.since(before));
+        barrier.answer(result);
+    }
+}
+
+/// Events that no ack of this process will cover.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GivenUp {
+    dropped: u64,
+    in_doubt: u64,
+    left: u64,
+}
+
+impl GivenUp {
+    fn of(ledger: &OutboxLedger) -> Self {
+        let (dropped, in_doubt) = (ledger.dropped.total(), ledger.in_doubt_events);
+        Self { dropped, in_doubt, left: ledger.left_events }
+    }
+
+    fn since(self, before: Self) -> Result<(), FlushError> {
+        let (dropped, in_doubt) = (self.dropped - before.dropped, self.in_doubt - before.in_doubt);
+        if dropped + in_doubt > 0 {
+            return Err(FlushError::Lost { dropped, in_doubt });
+        }
+        match self.left - before.left {
+            0 => Ok(()),
+            events => Err(FlushError::LeftInSpool { events }),
+        }
     }
 }
 
@@ -134,8 +158,8 @@ pub(super) fn release_barriers(driver: &mut Driver) {
 pub(super) struct Collected {
     /// False when there was nothing to freeze.
     pub found: bool,
-    /// Events lost and in doubt so far, those that emitters refused included: the caller of `emit` knows them.
-    pub before: (u64, u64),
+    /// What was given up so far, what emitters refused included: the caller of `emit` knows that.
+    pub before: GivenUp,
 }
 
 /// Takes what all emitters gathered and freezes it.
@@ -149,7 +173,7 @@ pub(super) fn collect(driver: &mut Driver) -> Collected {
         drained.dropped.iter().for_each(|(reason, events)| driver.session.count_dropped(reason, events));
     }
     let ledger = driver.session.ledger();
-    let before = (ledger.dropped.total(), ledger.in_doubt_events);
+    let before = GivenUp::of(&ledger);
     let mut report = driver.session.take_delta();
     report.events = drained.iter().map(|drained| drained.events).sum();
     let partials = drained.iter().flat_map(|drained| &drained.partials);

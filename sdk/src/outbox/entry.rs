@@ -18,6 +18,17 @@ pub(super) enum State {
     InFlight,
 }
 
+/// What the spool has of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// Nothing: it was never handed over.
+    No,
+    /// It was handed over, and the outcome is not known.
+    Handed,
+    /// All of it.
+    Durable,
+}
+
 /// A frozen batch.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -37,6 +48,7 @@ pub(super) struct Entry {
     pub sent_at: Micros,
     pub retry_at: Micros,
     pub loading: bool,
+    pub stored: Stored,
 }
 
 impl Entry {
@@ -56,12 +68,14 @@ impl Entry {
             sent_at: Micros(0),
             retry_at: Micros(i64::MIN),
             loading: false,
+            stored: Stored::No,
         }
     }
 
     pub fn restored(saved: &SavedBatch, wanted: AckLevel) -> Self {
         let mut entry = Self::new(saved.id, saved.seq, saved.events, Arc::new([]), wanted);
         entry.payload = None;
+        entry.stored = Stored::Durable;
         entry.bytes = saved.bytes;
         entry.route = saved.route;
         entry.transmitted = saved.route.is_some();

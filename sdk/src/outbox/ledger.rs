@@ -36,6 +36,12 @@ pub struct OutboxLedger {
     pub held_events: u64,
     /// Their payload bytes.
     pub held_bytes: u64,
+    /// Batches among those held that only the next process can send: the spool failed and has them.
+    pub left_batches: u64,
+    /// Their events.
+    pub left_events: u64,
+    /// Their payload bytes.
+    pub left_bytes: u64,
     /// Batches refused for good, by code.
     pub refused: Vec<(RefusedCode, u64)>,
 }

@@ -14,6 +14,8 @@
 //! - at most `in_flight_max` batches are in flight, and `seq - low_water < 64` (C3);
 //! - one identity at a time: a new one starts only when no transmitted batch is left, so that after a crash
 //!   no number can be used twice;
+//! - what a failed spool may hold is left to the next process, which will send it: see
+//!   [`handle_spool_lost`](Outbox::handle_spool_lost);
 //! - frozen = acked + dropped + in doubt + held, in batches and in events.
 
 mod entry;
@@ -32,7 +34,7 @@ use crate::wire::{AckLevel, BatchFrame, RefusedCode, Resumed, SEQ_WINDOW};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use entry::{Entry, State};
+use entry::{Entry, State, Stored};
 
 /// What an outbox is made with.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +76,8 @@ pub struct Outbox {
     level_max: AckLevel,
     /// This identity is to be replaced as soon as nothing transmitted is left.
     retiring: bool,
+    /// The lowest number under this identity that a failed spool may hold: the hub must go on to expect it.
+    left_low: Option<Seq>,
     bytes: u64,
     memory_bytes: usize,
     ops: Vec<SpoolOp>,
@@ -94,6 +98,7 @@ impl Outbox {
             entries: VecDeque::new(),
             level_max: AckLevel::Replicated,
             retiring: false,
+            left_low: None,
             bytes: 0,
             memory_bytes: 0,
             ops: Vec::new(),
@@ -134,7 +139,8 @@ impl Outbox {
 
     /// The lowest batch not acked (C3).
     pub fn low_water(&self) -> Seq {
-        self.entries.front().map_or(self.next_seq, |entry| entry.seq)
+        let low = self.entries.front().map_or(self.next_seq, |entry| entry.seq);
+        self.left_low.map_or(low, |left| left.min(low))
     }
 
     /// Batches held.
@@ -155,9 +161,9 @@ impl Outbox {
     /// What became of all batches so far.
     pub fn ledger(&self) -> OutboxLedger {
         let mut ledger = self.ledger.clone();
-        ledger.held_batches = self.entries.len() as u64;
-        ledger.held_events = self.entries.iter().map(|entry| entry.events).sum();
-        ledger.held_bytes = self.bytes;
+        ledger.held_batches = ledger.left_batches + self.entries.len() as u64;
+        ledger.held_events = ledger.left_events + self.entries.iter().map(|entry| entry.events).sum::<u64>();
+        ledger.held_bytes = ledger.left_bytes + self.bytes;
         ledger
     }
 
@@ -294,6 +300,13 @@ impl Outbox {
             _ => None,
         };
         self.committing = Some(ops.iter().filter_map(mark).collect());
+        for op in &ops {
+            if let SpoolOp::Put { id, .. } = op
+                && let Some(entry) = self.entry(*id)
+            {
+                entry.stored = Stored::Handed;
+            }
+        }
         Some(ops)
     }
 
@@ -307,18 +320,65 @@ impl Outbox {
                 entry.state = State::Waiting;
             }
         }
+        let handed = |entry: &&mut Entry| entry.stored == Stored::Handed;
+        self.entries.iter_mut().filter(handed).for_each(|entry| entry.stored = Stored::Durable);
         self.shed_memory();
     }
 
-    /// Storage failed for good: from now on this outbox lives in memory only. What was taken may be lost to
-    /// the next process, never to this one.
+    /// Storage failed for good: from now on this outbox takes batches in memory only. The next process will
+    /// send what the spool has, so this one must not, except under a dot whose mark is durable: then the hub
+    /// sees the same dot twice. Stored batches without a mark are left; a batch that may or may not have been
+    /// stored is in doubt; one never handed over goes on, under a new identity that the spool never sees.
     pub fn handle_spool_lost(&mut self) {
-        self.handle_committed();
-        self.ops.clear();
-        self.options.persistent = false;
-        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::Marking) {
-            entry.state = State::Waiting;
+        if !self.options.persistent {
+            return;
         }
+        self.options.persistent = false;
+        self.committing = None;
+        self.ops.clear();
+        self.retiring = true;
+        let mut at = 0;
+        while let Some(entry) = self.entries.get_mut(at) {
+            match entry.stored {
+                Stored::Durable if entry.transmitted => at += 1,
+                Stored::Durable => self.leave(at),
+                Stored::Handed => at += self.doubt_handed(at),
+                Stored::No => {
+                    entry.state = State::Waiting;
+                    at += 1;
+                }
+            }
+        }
+    }
+
+    /// The next process sends this batch, if it is there.
+    fn leave(&mut self, at: usize) {
+        let Some(entry) = self.remove(at) else { return };
+        self.keep_low(entry.seq);
+        self.ledger.left_batches += 1;
+        self.ledger.left_events += entry.events;
+        self.ledger.left_bytes += entry.bytes as u64;
+    }
+
+    fn keep_low(&mut self, seq: Seq) {
+        self.left_low = Some(self.left_low.map_or(seq, |low| low.min(seq)));
+    }
+
+    /// A batch whose writing failed may be in the spool all the same. Returns how many batches stay at `at`.
+    fn doubt_handed(&mut self, at: usize) -> usize {
+        self.keep_low(self.entries[at].seq);
+        if self.options.limits.in_doubt == InDoubt::Resend {
+            let entry = &mut self.entries[at];
+            (entry.state, entry.stored) = (State::Waiting, Stored::No);
+            let entry = entry.clone();
+            self.delta_doubt(&entry);
+            self.ledger.resent_batches += 1;
+            return 1;
+        }
+        if let Some(entry) = self.remove(at) {
+            self.count_doubt(&entry);
+        }
+        0
     }
 
     /// Payloads beyond the memory limit are left to the disk, newest first.
@@ -526,6 +586,9 @@ impl Outbox {
         while at < self.entries.len() {
             if !self.entries[at].transmitted {
                 at += 1;
+            } else if !self.options.persistent && self.entries[at].stored == Stored::Durable {
+                // The spool has failed and the next process finds this batch marked: the doubt is its to resolve.
+                self.leave(at);
             } else if self.options.limits.in_doubt == InDoubt::Resend {
                 let entry = self.entries[at].clone();
                 self.delta_doubt(&entry);
@@ -542,6 +605,7 @@ impl Outbox {
     fn redot(&mut self, pid: Pid) {
         self.pid = pid;
         self.retiring = false;
+        self.left_low = None;
         self.next_seq = Seq(1);
         // Marks under way belong to the old dots.
         self.committing.iter_mut().for_each(Vec::clear);

@@ -223,3 +223,45 @@ fn a_restored_outbox_drains_the_old_identity_before_a_new_one() {
     let unsent = Saved { pid: Some(pid(1)), batches: vec![batch(5, 8, None)] };
     assert_eq!(Outbox::restore(options, &unsent, pid(3)).pid(), pid(3));
 }
+
+/// The next process sends what the spool has, under new dots where no mark is stored.
+#[test]
+fn after_its_spool_failed_an_outbox_leaves_what_is_stored_and_sends_the_rest() {
+    let mut outbox = outbox(OutboxLimits { in_flight_max: 1, ..LIMITS }, true);
+    (0..2).for_each(|_| _ = outbox.freeze(payload(), 10));
+    outbox.pump(Micros(0), ROUTE);
+    commit(&mut outbox);
+    assert_eq!(send(&mut outbox), [1]);
+    outbox.freeze(payload(), 100);
+    outbox.take_ops().expect("a batch that may or may not be written");
+    outbox.freeze(payload(), 1_000);
+    outbox.handle_spool_lost();
+    let ledger = outbox.ledger();
+    assert_eq!((ledger.left_events, ledger.in_doubt_events, ledger.held_events), (10, 100, 1_020));
+    assert!(send(&mut outbox).is_empty() && !outbox.wants_identity(), "the first is not answered");
+    outbox.handle_disconnected();
+    assert_eq!(send(&mut outbox), [1], "its mark is stored");
+    ack(&mut outbox, 1);
+    assert_eq!(outbox.low_water(), Seq(2), "the next process may send it under this dot");
+    assert!(outbox.renew_if_drained(pid(2)));
+    assert_eq!(send(&mut outbox), [1]);
+    assert_eq!(ack(&mut outbox, 1), Some(1_000));
+    let ledger = outbox.ledger();
+    assert_eq!((ledger.acked_events, ledger.held_events, ledger.held_bytes), (1_010, 10, 7));
+    assert!(outbox.is_empty() && outbox.take_ops().is_none());
+}
+
+#[test]
+fn an_identity_that_expires_after_its_spool_failed_leaves_its_batches_too() {
+    for in_doubt in [InDoubt::Drop, InDoubt::Resend] {
+        let mut outbox = outbox(OutboxLimits { in_doubt, ..LIMITS }, true);
+        outbox.freeze(payload(), 1);
+        outbox.pump(Micros(0), ROUTE);
+        commit(&mut outbox);
+        assert_eq!(send(&mut outbox), [1]);
+        outbox.handle_spool_lost();
+        assert_eq!(outbox.expire(pid(2)), (0, 0));
+        assert!(send(&mut outbox).is_empty());
+        assert_eq!(outbox.ledger().left_batches, 1);
+    }
+}

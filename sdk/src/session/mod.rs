@@ -333,9 +333,16 @@ impl ClientSession {
         self.pump(now);
     }
 
-    /// Storage failed for good: the outbox goes on in memory only.
+    /// Storage failed for good: the outbox goes on in memory only, without what the next process will send.
     pub fn handle_spool_lost(&mut self, now: Micros) {
+        let before = self.outbox.ledger();
         self.outbox.handle_spool_lost();
+        let after = self.outbox.ledger();
+        let batches = after.in_doubt_batches - before.in_doubt_batches;
+        if batches > 0 {
+            let events = after.in_doubt_events - before.in_doubt_events;
+            self.events.push_back(Event::InDoubt { batches, events });
+        }
         self.pump(now);
     }
 

@@ -21,20 +21,29 @@ fn random_histories_keep_every_batch_exactly_once() {
     assert!(
         totals.client_crashes > 0 && totals.hub_crashes > 0 && totals.in_doubt > 0 && totals.identities > 0
     );
+    assert!(totals.spool_losses > 0 && totals.left > 0);
     assert!(totals.applied > totals.in_doubt);
 }
 
 #[test]
-fn without_expiry_nothing_is_ever_in_doubt() {
+fn without_expiry_and_spool_failures_nothing_is_ever_in_doubt() {
     for seed in 0..200 {
-        let totals = run(seed, Faults { expiry: false, ..Faults::default() }, None).expect("holds");
+        let totals =
+            run(seed, Faults { expiry: false, spool: false, ..Faults::default() }, None).expect("holds");
         assert_eq!(totals.in_doubt, 0, "seed {seed}");
     }
 }
 
 #[test]
 fn planted_bugs_are_caught() {
-    for bug in [Bug::SendBeforeMark, Bug::HubForgetsDots, Bug::AckBeforeSync, Bug::SpoolForgetsMarks] {
+    let bugs = [
+        Bug::SendBeforeMark,
+        Bug::SpoolForgetsMarks,
+        Bug::IgnoresSpoolLoss,
+        Bug::HubForgetsDots,
+        Bug::AckBeforeSync,
+    ];
+    for bug in bugs {
         let caught = (0..400).any(|seed| run(seed, Faults::default(), Some(bug)).is_err());
         assert!(caught, "{bug:?} was not caught");
     }

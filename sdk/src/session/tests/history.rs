@@ -20,11 +20,13 @@ pub struct Faults {
     pub loss: bool,
     pub crashes: bool,
     pub expiry: bool,
+    /// Writes of the spool fail, for the rest of the process.
+    pub spool: bool,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { loss: true, crashes: true, expiry: true }
+        Self { loss: true, crashes: true, expiry: true, spool: true }
     }
 }
 
@@ -35,6 +37,8 @@ pub enum Bug {
     SendBeforeMark,
     /// The spool answers without the marks it was given.
     SpoolForgetsMarks,
+    /// The driver says that a failed write succeeded, and goes on as if it were written.
+    IgnoresSpoolLoss,
     HubForgetsDots,
     AckBeforeSync,
 }
@@ -45,6 +49,8 @@ pub struct Totals {
     pub in_doubt: u64,
     pub client_crashes: u64,
     pub hub_crashes: u64,
+    pub spool_losses: u64,
+    pub left: u64,
     pub identities: u64,
 }
 
@@ -54,6 +60,8 @@ impl Totals {
         self.in_doubt += other.in_doubt;
         self.client_crashes += other.client_crashes;
         self.hub_crashes += other.hub_crashes;
+        self.spool_losses += other.spool_losses;
+        self.left += other.left;
         self.identities += other.identities;
     }
 }
@@ -88,6 +96,8 @@ struct World {
     session: ClientSession,
     spool: MemorySpool,
     pending: Option<Vec<SpoolOp>>,
+    /// The spool takes no more writes.
+    broken: bool,
     hub: Hub,
     /// Batches under way; they outlive their connection.
     to_hub: Vec<Vec<u8>>,
@@ -150,6 +160,7 @@ impl World {
             session,
             spool,
             pending: None,
+            broken: false,
             hub,
             to_hub: Vec::new(),
             answers: Vec::new(),
@@ -172,9 +183,10 @@ impl World {
             50..70 => self.deliver_answer(),
             70..80 => self.deliver_control(),
             80..88 => self.answers.extend(self.hub.sync()),
-            88..91 => self.disconnect(),
+            88..90 => self.disconnect(),
             91 if self.faults.crashes => self.crash_client(),
             92 if self.faults.crashes => self.crash_hub(),
+            90 if self.faults.spool => self.lose_spool(),
             93 => self.now.0 += 1_000_000 * self.rng.below(30) as i64,
             94 if self.faults.expiry => {
                 let old = self.hub_ms().saturating_sub(LIFETIME_MS / if self.rng.chance(30) { 8 } else { 1 });
@@ -256,6 +268,7 @@ impl World {
                     self.session.handle_committed(self.now);
                     self.pending = Some([self.pending.take().unwrap_or_default(), ops].concat());
                 }
+                Some(SpoolRequest::Commit(_)) if self.broken => self.session.handle_committed(self.now),
                 Some(SpoolRequest::Commit(ops)) => self.pending = Some(ops),
                 Some(SpoolRequest::Load(id)) => {
                     let payload = self.spool.payload(id).ok();
@@ -263,6 +276,21 @@ impl World {
                 }
                 None => return,
             }
+        }
+    }
+
+    /// The write under way fails, and may have reached the disk all the same; all later ones fail too.
+    fn lose_spool(&mut self) {
+        let Some(ops) = self.pending.take() else { return };
+        if self.rng.chance(50) {
+            self.apply(&ops);
+        }
+        self.broken = true;
+        self.totals.spool_losses += 1;
+        if self.bug == Some(Bug::IgnoresSpoolLoss) {
+            self.session.handle_committed(self.now);
+        } else {
+            self.session.handle_spool_lost(self.now);
         }
     }
 
@@ -335,12 +363,19 @@ impl World {
         {
             self.apply(&ops);
         }
-        self.past.push(self.session.ledger());
         let ids: Vec<BatchId> = self.spool.load().expect("memory").batches.iter().map(|b| b.id).collect();
         let kept: BTreeSet<Vec<u8>> =
             ids.into_iter().map(|id| self.spool.payload(id).expect("memory")).collect();
         self.exposed.extend(self.frozen.difference(&kept).cloned());
-        self.control = None;
+        self.restart();
+    }
+
+    /// The next process.
+    fn restart(&mut self) {
+        let ledger = self.session.ledger();
+        self.totals.left += ledger.left_batches;
+        self.past.push(ledger);
+        (self.control, self.broken) = (None, false);
         let seed = self.rng.next();
         self.session = session(seed, self.now, &mut self.spool);
     }
@@ -353,9 +388,12 @@ impl World {
     }
 
     fn heal(&mut self) -> Result<(), String> {
-        (self.faults.loss, self.faults.crashes) = (false, false);
+        (self.faults.loss, self.faults.crashes, self.faults.spool) = (false, false, false);
         for _ in 0..100_000 {
-            if self.session.ledger().held_batches == 0 && self.pending.is_none() {
+            let ledger = self.session.ledger();
+            if ledger.left_batches > 0 && ledger.left_batches == ledger.held_batches {
+                self.restart();
+            } else if ledger.held_batches == 0 && self.pending.is_none() {
                 self.hub.sync();
                 return self.check_once();
             }
