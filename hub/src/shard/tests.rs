@@ -309,7 +309,8 @@ fn minutes_view(leading: bool) -> headwater_sql::definition::ViewDef {
     let minute = (ExprId(4), ("minute".to_string(), DataType::Timestamp));
     let (plan_keys, keys) = (&mut def.plan.keys, &mut def.keys);
     if leading {
-        (plan_keys.clear(), keys.clear());
+        plan_keys.clear();
+        keys.clear();
     }
     plan_keys.push(minute.0);
     keys.push(minute.1);
