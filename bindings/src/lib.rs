@@ -105,7 +105,7 @@ impl Engine {
         self.feed.schema()
     }
 
-    /// Where stream `table` of [`Engine::schema`] takes its rows ([`stage::Stage::layout`]).
+    /// Where stream `table` of [`Engine::schema`] takes its rows (`stage::Stage::layout`).
     pub fn layout(&self, table: u32) -> Vec<f64> {
         self.feed.layout(table as usize, self.session.batch_limits().key_bytes_max)
     }

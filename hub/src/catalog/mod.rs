@@ -125,7 +125,7 @@ impl Catalog {
         self.inner.writer().state.last_view()
     }
 
-    /// Applies a checked change; it is durable when this returns. `false`: nothing to do (IF [NOT] EXISTS).
+    /// Applies a checked change; it is durable when this returns. `false`: nothing to do (`IF [NOT] EXISTS`).
     ///
     /// # Errors
     /// Refused by the catalog's rules, or `58030` when storage failed.

@@ -1,6 +1,6 @@
 //! Types and single values of streams, keys and answers.
 //!
-//! Owns: [`DataType`], [`Value`], the canonical key bytes ([`key`]) and column batches ([`column`]).
+//! Owns: [`DataType`], [`Value`], the canonical key bytes ([`key`]) and column batches ([`mod@column`]).
 //! Must not know: plans, aggregates, Arrow, SQL text.
 
 pub mod column;

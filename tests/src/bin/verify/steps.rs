@@ -79,7 +79,7 @@ fn fuzz() -> Result<Tally, String> {
 }
 
 fn doc() -> Result<Tally, String> {
-    let mut doc = cargo("doc --workspace --no-deps");
+    let mut doc = cargo("doc --workspace --no-deps --keep-going");
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run(doc)
 }
