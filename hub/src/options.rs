@@ -471,6 +471,33 @@ mod tests {
     }
 
     #[test]
+    fn defaults_are_those_of_the_sdk() {
+        use headwater::limits::{BatchLimits, FrameLimits, TimeLimits, TransportLimits};
+        let limits = LimitOptions::default();
+        let transport = TransportLimits::NATIVE;
+        let sizes = [
+            (limits.frame_bytes_max as usize, FrameLimits::NATIVE.body_bytes_max),
+            (limits.http_frame_bytes_max as usize, FrameLimits::BROWSER.body_bytes_max),
+            (limits.batch_groups_max as usize, BatchLimits::NATIVE.groups_max),
+            (limits.http_batch_groups_max as usize, BatchLimits::BROWSER.groups_max),
+            (limits.key_bytes_max as usize, BatchLimits::NATIVE.key_bytes_max),
+            (limits.http_key_bytes_max as usize, BatchLimits::BROWSER.key_bytes_max),
+            (limits.streams_max as usize, transport.streams_bidi_max as usize),
+            (limits.stream_window_bytes as usize, transport.stream_window_bytes as usize),
+            (limits.connection_window_bytes as usize, transport.connection_window_bytes as usize),
+        ];
+        let times = [
+            (limits.idle_ms, transport.idle_timeout),
+            (limits.keep_alive_ms, transport.keep_alive),
+            (limits.pid_lifetime_ms, TimeLimits::PERSISTENT.pid_lifetime),
+            (limits.late_max_ms, TimeLimits::PERSISTENT.late_max),
+            (limits.future_skew_ms, TimeLimits::PERSISTENT.future_skew_max),
+        ];
+        assert!(sizes.iter().all(|(mine, sdk)| mine == sdk), "{sizes:?}");
+        assert!(times.iter().all(|(mine, sdk)| u128::from(*mine) == sdk.as_millis()), "{times:?}");
+    }
+
+    #[test]
     fn every_option_has_its_flag_variable_and_help() {
         let mut command = Flags::command();
         let help = command.render_long_help().to_string();

@@ -3,7 +3,7 @@
 use super::CliError;
 use crate::options::{Layer, LogFormat, LogOptions, Options};
 use crate::server::Hub;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
@@ -26,9 +26,16 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
 async fn serve(options: &Options) -> Result<(), CliError> {
     let hub = Hub::start(options).await?;
     greet(&hub, options);
+    tracing::info!(quic = %hub.addr(), http = %hub.http_addr(), fingerprint = %hub.fingerprint(), "ready");
     let reason = stop_signal().await;
-    tracing::info!(reason, "shutting down");
-    hub.shutdown().await?;
+    tracing::info!(reason, "shutting down; a second signal stops at once");
+    tokio::select! {
+        result = hub.shutdown() => result?,
+        reason = stop_signal() => {
+            tracing::warn!(reason, "stopped without draining: what was acknowledged is safe in the log");
+            return Ok(());
+        }
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -78,7 +85,10 @@ async fn interrupt() -> &'static str {
 fn log(options: &LogOptions) -> Result<(), CliError> {
     let filter = EnvFilter::try_new(&options.level)
         .map_err(|error| CliError::Usage(format!("log level {:?}: {error}", options.level)))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let result = match options.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

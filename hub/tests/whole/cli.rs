@@ -135,6 +135,43 @@ fn a_data_directory_that_cannot_be_used_is_told_by_its_exit_code() {
     assert_eq!(serve(&data).status.code(), Some(13));
 }
 
+/// Each source sets an impossible value; the message tells whose was taken. Nothing is ever started.
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let house = House::new();
+    let file = house.path().join("hub.toml");
+    std::fs::write(&file, "[storage]\nshard_groups = 0\n[limits]\nstreams_max = 0\n").expect("write");
+    let serve = |flags: &[&str], env: &[(&str, &str)]| {
+        let mut command = Command::new(HEADWATER);
+        command.args(["serve", "--config"]).arg(&file).args(flags).envs(env.iter().copied());
+        let output = command.output().expect("serve");
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let (shards, streams) = ("shard_groups must be", "streams_max must not");
+    assert!(serve(&[], &[]).contains(shards), "the file alone");
+    assert!(serve(&[], &[("HEADWATER_SHARD_GROUPS", "1")]).contains(streams), "the environment wins");
+    assert!(
+        serve(&["--shard-groups", "1"], &[("HEADWATER_SHARD_GROUPS", "0")]).contains(streams),
+        "the flag wins"
+    );
+    std::fs::write(&file, "[storage]\nshards = 1\n").expect("write");
+    assert!(serve(&[], &[]).contains("unknown field `shards`"));
+}
+
+#[cfg(unix)]
+#[test]
+fn sigterm_drains_and_ends_well() {
+    let house = House::new();
+    let mut server = Server::start(&house, &[]);
+    server.sql("CREATE STREAM s (a TEXT)");
+    let id = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill").success());
+    assert!(server.process.wait().expect("wait").success());
+    let server = Server::start(&house, &[]);
+    assert!(server.sql("\\d").contains(" s "), "what was made is still there");
+}
+
 #[test]
 fn every_option_is_in_the_help_and_in_the_printed_file() {
     let help = Command::new(HEADWATER).args(["serve", "--help"]).output().expect("help");
