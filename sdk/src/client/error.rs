@@ -82,6 +82,12 @@ pub enum FlushError {
         /// How many.
         events: u64,
     },
+    /// Groups that no batch can hold were left out of their views. Everything else is safe.
+    #[error("{groups} groups are too large for a batch and were left out")]
+    Oversized {
+        /// How many groups, over all views.
+        groups: u64,
+    },
     /// Events wait for streams that the hub does not have.
     #[error("no such stream: {}", .0.join(", "))]
     UnknownStreams(Vec<String>),
@@ -95,6 +101,7 @@ impl FlushError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Lost { .. } => "lost",
+            Self::Oversized { .. } => "oversized",
             Self::LeftInSpool { .. } => "left_in_spool",
             Self::UnknownStreams(_) => "unknown_stream",
             Self::Closed => "closed",

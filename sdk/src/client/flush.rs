@@ -7,7 +7,7 @@ use super::producer::Stream;
 use crate::ids::Micros;
 use crate::outbox::{BatchId, OutboxLedger};
 use crate::wire::AckLevel;
-use crate::wire::batch::{DropReason, SectionInput, encode_payloads};
+use crate::wire::batch::{SectionInput, encode_payloads};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -134,12 +134,13 @@ pub(super) struct GivenUp {
     dropped: u64,
     in_doubt: u64,
     left: u64,
+    oversized: u64,
 }
 
 impl GivenUp {
     fn of(ledger: &OutboxLedger) -> Self {
         let (dropped, in_doubt) = (ledger.dropped.total(), ledger.in_doubt_events);
-        Self { dropped, in_doubt, left: ledger.left_events }
+        Self { dropped, in_doubt, left: ledger.left_events, oversized: ledger.oversized_groups }
     }
 
     fn since(self, before: Self) -> Result<(), FlushError> {
@@ -148,8 +149,12 @@ impl GivenUp {
             return Err(FlushError::Lost { dropped, in_doubt });
         }
         match self.left - before.left {
+            0 => {}
+            events => return Err(FlushError::LeftInSpool { events }),
+        }
+        match self.oversized - before.oversized {
             0 => Ok(()),
-            events => Err(FlushError::LeftInSpool { events }),
+            groups => Err(FlushError::Oversized { groups }),
         }
     }
 }
@@ -188,7 +193,7 @@ pub(super) fn collect(driver: &mut Driver) -> Collected {
         .collect();
     sections.iter().for_each(|section| lock(&driver.shared.status).rejected.merge(&section.rejected));
     let batches = encode_payloads(&report, &sections, &driver.session.batch_limits());
-    driver.session.count_dropped(DropReason::Oversized, batches.oversized_groups);
+    driver.session.count_oversized(batches.oversized_groups);
     let found = report.events > 0 || !sections.is_empty();
     for payload in batches.payloads {
         driver.session.freeze(now, payload.bytes, payload.events);

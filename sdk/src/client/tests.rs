@@ -113,6 +113,22 @@ async fn dropping_the_last_handle_still_sends() {
 }
 
 #[tokio::test]
+async fn a_group_too_large_for_a_batch_is_no_lost_event() {
+    let hub = Hub::start().await;
+    hub.state().frame_bytes_max = Some(500);
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    let long = View { url: "/a/path/of/two/hundred/bytes/".repeat(7).leak(), ms: 1 };
+    (0..3).for_each(|_| emitter.emit(&long).expect("emits"));
+    emitter.emit(&HOME).expect("emits");
+    assert_eq!(client.flush(AckLevel::Durable).await, Err(FlushError::Oversized { groups: 1 }));
+    let stats = client.stats();
+    assert_eq!((stats.outbox.oversized_groups, stats.dropped.total(), stats.acked), (1, 0, 4));
+    balance(&stats);
+    assert_eq!(client.flush(AckLevel::Durable).await, Ok(()));
+}
+
+#[tokio::test]
 async fn a_bad_event_is_refused_alone() {
     #[derive(Serialize)]
     struct Typo {

@@ -42,6 +42,8 @@ pub struct OutboxLedger {
     pub left_events: u64,
     /// Their payload bytes.
     pub left_bytes: u64,
+    /// Groups that no batch can hold, and that were left out: groups of views, never in the counts of events.
+    pub oversized_groups: u64,
     /// Batches refused for good, by code.
     pub refused: Vec<(RefusedCode, u64)>,
 }

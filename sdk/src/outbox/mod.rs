@@ -207,6 +207,11 @@ impl Outbox {
         self.ledger.dropped.add(reason, events);
     }
 
+    /// Counts groups that no batch can hold. They are no events: an event's other groups may well be in batches.
+    pub fn count_oversized(&mut self, groups: u64) {
+        self.ledger.oversized_groups += groups;
+    }
+
     /// Freezes a payload: it gets the next number, for good unless it is never transmitted (C2).
     pub fn freeze(&mut self, payload: Vec<u8>, events: u64) -> BatchId {
         let room = self.bytes_max().saturating_sub(payload.len() as u64);

@@ -219,6 +219,11 @@ impl ClientSession {
         self.outbox.pid()
     }
 
+    /// Counts groups that no batch can hold.
+    pub fn count_oversized(&mut self, groups: u64) {
+        self.outbox.count_oversized(groups);
+    }
+
     /// What became of all batches.
     pub fn ledger(&self) -> OutboxLedger {
         self.outbox.ledger()

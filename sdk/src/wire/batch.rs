@@ -40,7 +40,7 @@ pub enum DropReason {
     OutboxFull = 3,
     /// The hub refused the batch for good.
     Refused = 4,
-    /// One group's states do not fit a frame. Counted in groups.
+    /// One group's states do not fit a frame. Counted in groups; native clients count those apart instead.
     Oversized = 5,
     /// Rollup and outbox were full and the caller did not wait.
     Backpressure = 6,

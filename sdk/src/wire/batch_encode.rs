@@ -76,7 +76,7 @@ pub struct EncodedPayload {
 pub struct EncodedBatches {
     /// One payload per batch; empty when there was nothing to say.
     pub payloads: Vec<EncodedPayload>,
-    /// Groups left out because they alone break a limit; the caller counts them as dropped.
+    /// Groups left out because they alone break a limit; the caller counts them, apart from events.
     pub oversized_groups: u64,
 }
 

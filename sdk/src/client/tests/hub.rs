@@ -40,6 +40,7 @@ pub struct State {
     pub is_mute: bool,
     pub refuse: Option<RefusedCode>,
     pub token: Option<String>,
+    pub frame_bytes_max: Option<u32>,
     plan_version: u32,
 }
 
@@ -92,6 +93,7 @@ impl Hub {
             is_mute: false,
             refuse: None,
             token: None,
+            frame_bytes_max: None,
             plan_version: 1,
         };
         let mut hub = Self {
@@ -261,7 +263,7 @@ fn hello(state: &Shared, hello: &Hello, catalog: u64) -> Vec<u8> {
         route: RouteVersion(1),
         ack_level_max: AckLevel::Durable,
         limits: SessionLimits {
-            frame_bytes_max: 1 << 20,
+            frame_bytes_max: state.frame_bytes_max.unwrap_or(1 << 20),
             batch_groups_max: 10_000,
             key_bytes_max: 256,
             pid_lifetime_ms: 604_800_000,
