@@ -3,6 +3,8 @@
 use super::spool::{BatchId, SavedBatch};
 use crate::ids::{Micros, RouteVersion, Seq};
 use crate::wire::AckLevel;
+use crate::wire::batch::LedgerDelta;
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 /// Where a batch is on its way out.
@@ -49,6 +51,8 @@ pub(super) struct Entry {
     pub retry_at: Micros,
     pub loading: bool,
     pub stored: Stored,
+    /// What it reports besides its events, for as long as its payload is not in memory.
+    pub report: Option<Box<LedgerDelta>>,
 }
 
 impl Entry {
@@ -69,6 +73,7 @@ impl Entry {
             retry_at: Micros(i64::MIN),
             loading: false,
             stored: Stored::No,
+            report: None,
         }
     }
 
@@ -80,6 +85,19 @@ impl Entry {
         entry.route = saved.route;
         entry.transmitted = saved.route.is_some();
         entry
+    }
+
+    /// Leaves the payload to the disk, but not what it reports. False when it was there already.
+    pub fn shed(&mut self) -> bool {
+        self.report = self.take_report().filter(|report| !report.is_empty()).map(Box::new);
+        self.payload.take().is_some()
+    }
+
+    /// What it reports besides its events; `None` when it was stored by another process and not read since.
+    pub fn take_report(&mut self) -> Option<LedgerDelta> {
+        let Some(payload) = self.payload.as_deref() else { return self.report.take().map(|report| *report) };
+        let report = LedgerDelta::peek(payload).ok()?;
+        Some(LedgerDelta { events: 0, ..report })
     }
 
     /// The route of the first transmission stays.

@@ -239,7 +239,7 @@ impl Outbox {
             let at = fresh.or_else(|| (!self.entries.is_empty()).then_some(0));
             match at.and_then(|at| self.remove(at)) {
                 Some(entry) if entry.transmitted => self.count_doubt(&entry),
-                Some(entry) => self.count_lost(&entry, DropReason::OutboxFull),
+                Some(entry) => self.count_lost(entry, DropReason::OutboxFull),
                 None => return,
             }
         }
@@ -395,7 +395,7 @@ impl Outbox {
             if self.memory_bytes <= self.options.limits.memory_bytes_max {
                 return;
             }
-            if entry.state == State::Waiting && entry.payload.take().is_some() {
+            if entry.state == State::Waiting && entry.shed() {
                 self.memory_bytes -= entry.bytes;
             }
         }
@@ -508,8 +508,9 @@ impl Outbox {
         self.retiring |= code == RefusedCode::DotConflict;
         let Some(entry) = self.remove(at) else { return RefusedOutcome::Unknown };
         self.ledger.count_refused(code);
-        self.count_lost(&entry, DropReason::Refused);
-        RefusedOutcome::Skipped { events: entry.events }
+        let events = entry.events;
+        self.count_lost(entry, DropReason::Refused);
+        RefusedOutcome::Skipped { events }
     }
 
     /// What the hub holds (C5): those batches are acked, the other transmitted ones are sent again. Returns
@@ -637,10 +638,8 @@ impl Outbox {
 
     /// A batch that certainly counts nowhere: its events are lost, and what it had to report is still to be
     /// reported.
-    fn count_lost(&mut self, entry: &Entry, reason: DropReason) {
-        if let Some(mut report) = entry.payload.as_deref().and_then(|payload| LedgerDelta::peek(payload).ok())
-        {
-            report.events = 0;
+    fn count_lost(&mut self, mut entry: Entry, reason: DropReason) {
+        if let Some(report) = entry.take_report() {
             self.delta.merge(&report);
         }
         self.ledger.dropped_batches += 1;

@@ -265,3 +265,22 @@ fn an_identity_that_expires_after_its_spool_failed_leaves_its_batches_too() {
         assert_eq!(outbox.ledger().left_batches, 1);
     }
 }
+
+#[test]
+fn a_batch_dropped_while_only_the_disk_has_it_is_still_reported_in_full() {
+    let limits = OutboxLimits {
+        memory_bytes_max: 0,
+        disk_bytes_max: 2 * payload().len() as u64,
+        overflow: Overflow::DropOldest,
+        ..LIMITS
+    };
+    let mut outbox = outbox(limits, true);
+    for _ in 0..4 {
+        outbox.freeze(payload(), 10);
+        commit(&mut outbox);
+    }
+    assert!(outbox.entries.iter().all(|entry| entry.payload.is_none()));
+    let delta = outbox.take_delta();
+    assert_eq!((delta.dropped.get(DropReason::OutboxFull), delta.dropped.get(DropReason::Invalid)), (20, 2));
+    assert_eq!(delta.events, 0);
+}
