@@ -178,8 +178,11 @@ impl DropCounts {
     }
 }
 
-/// What a producer reports about itself with a batch: differences since its last one, so that hubs can show
-/// the ledger `generated = applied + in outbox + dropped + in doubt`.
+/// What a producer reports about itself with a batch: differences since its last one. Hubs add them up.
+///
+/// In the ledger `generated = applied + in outbox + dropped + in doubt`, a hub sees what is delivered: `events`
+/// are those of batches that arrived, never those generated. What was generated and what is still in an outbox
+/// is known to the client alone, in its stats: a hub cannot check the sum for a producer that is away.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerDelta {
     /// Events this batch stands for, each counted once however many views read it.
