@@ -267,13 +267,15 @@ options! {
         late_max_ms: u64 = "604800000", "late-max-ms", "HEADWATER_LATE_MAX_MS";
         /// QUIC connections at a time. Each may hold session_bytes_max and one connection window.
         connections_max: u32 = "1024", "connections-max", "HEADWATER_CONNECTIONS_MAX";
-        /// HTTP connections at a time. Each may hold one frame.
+        /// HTTP connections at a time. Above it the one that is idle longest makes room; when none is idle, new ones are told the hub's health only. Each may hold http_session_bytes_max.
         http_connections_max: u32 = "1024", "http-connections-max", "HEADWATER_HTTP_CONNECTIONS_MAX";
         /// Streams (batches and queries in flight) of one connection.
         streams_max: u32 = "64", "streams-max", "HEADWATER_STREAMS_MAX";
         /// Bytes of frames that one connection may have in the hub at a time; at least one frame.
         session_bytes_max: u32 = "16777216", "session-bytes-max", "HEADWATER_SESSION_BYTES_MAX";
-        /// Bytes of frames that all connections together may have in the hub at a time; at least one frame.
+        /// Bytes of bodies that one HTTP connection may announce at a time; at least one frame. A proxy that carries many clients over one connection may need more.
+        http_session_bytes_max: u32 = "4194304", "http-session-bytes-max", "HEADWATER_HTTP_SESSION_BYTES_MAX";
+        /// Bytes of frames that all connections together may have in the hub at a time, counted as they arrive; at least one frame. HTTP may take half of it.
         ingress_bytes_max: u32 = "268435456", "ingress-bytes-max", "HEADWATER_INGRESS_BYTES_MAX";
         /// Streams that one session may feed.
         session_streams_max: u32 = "256", "session-streams-max", "HEADWATER_SESSION_STREAMS_MAX";
@@ -281,7 +283,7 @@ options! {
         stream_window_bytes: u32 = "1048576", "stream-window-bytes", "HEADWATER_STREAM_WINDOW_BYTES";
         /// QUIC flow control per connection, bytes.
         connection_window_bytes: u32 = "8388608", "connection-window-bytes", "HEADWATER_CONNECTION_WINDOW_BYTES";
-        /// Milliseconds of silence after which a connection is closed.
+        /// Milliseconds of silence after which a connection is closed. Over HTTP an answer that does not move gets 35 s or more: watches wait for 25.
         idle_ms: u64 = "30000", "idle-ms", "HEADWATER_IDLE_MS";
         /// Milliseconds between keep-alives; below idle_ms.
         keep_alive_ms: u64 = "10000", "keep-alive-ms", "HEADWATER_KEEP_ALIVE_MS";
@@ -349,6 +351,11 @@ impl Options {
             (limits.http_frame_bytes_max < 1024, "http_frame_bytes_max must be at least 1024"),
             (limits.session_bytes_max < limits.frame_bytes_max, "session_bytes_max must hold one frame"),
             (limits.ingress_bytes_max < limits.frame_bytes_max, "ingress_bytes_max must hold one frame"),
+            (
+                limits.http_session_bytes_max < limits.http_frame_bytes_max.min(limits.frame_bytes_max),
+                "http_session_bytes_max must hold one frame",
+            ),
+            (limits.http_connections_max == 0, "http_connections_max must not be 0"),
             (limits.streams_max == 0, "streams_max must not be 0"),
             (self.sql.concurrent_max == 0, "concurrent_max must not be 0"),
         ];

@@ -115,10 +115,14 @@ impl Doors {
         shared: &Shared,
         status: StatusSource,
     ) -> Result<(), DoorError> {
+        let limits = http_limits(&options.limits);
+        // HTTP is open to more strangers than QUIC: however many bodies they send, half is left to producers.
+        let share = (limits.ingress_bytes_max / 2).max(limits.frame_bytes_max);
+        let budget = shared.budget.within(share.saturating_add(HEADER_ROOM));
         let door = Arc::new(Door {
             backend: Arc::clone(&shared.backend),
-            policy: Arc::new(policy(options, &http_limits(&options.limits), shared.backend.as_ref())),
-            budget: shared.budget.clone(),
+            policy: Arc::new(policy(options, &limits, shared.backend.as_ref())),
+            budget: budget.clone(),
             metrics: Arc::clone(&shared.metrics),
             shutdown: self.shutdown.clone(),
             body_within: Duration::from_millis(options.limits.frame_ms),
@@ -134,7 +138,8 @@ impl Doors {
             listener,
             tls,
             router: routes(api, origins(options, self.http).as_deref()),
-            limits: options.limits.clone(),
+            limits,
+            budget,
             metrics: Arc::clone(&shared.metrics),
             shutdown: self.shutdown.clone(),
         };

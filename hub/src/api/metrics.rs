@@ -25,8 +25,10 @@ pub struct Metrics {
     pub quic_connections: Gauge,
     /// Open HTTP connections.
     pub http_connections: Gauge,
-    /// QUIC and HTTP connections turned away for lack of a place.
+    /// QUIC connections turned away for lack of a place, and HTTP connections that were told the health only.
     pub connections_refused: Counter,
+    /// Idle HTTP connections closed to make room for others.
+    pub connections_shed: Counter,
     /// Open sessions (QUIC control streams).
     pub sessions: Gauge,
     /// Batches received, by both doors.
@@ -62,6 +64,11 @@ impl Metrics {
                 &mut r,
                 "connections_refused",
                 "Connections turned away for lack of a place",
+            ),
+            connections_shed: add(
+                &mut r,
+                "connections_shed",
+                "Idle HTTP connections closed to make room for others",
             ),
             sessions: add(&mut r, "sessions", "Open producer sessions"),
             batches: add(&mut r, "batches_received", "Batches received, before any check"),

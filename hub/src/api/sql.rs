@@ -7,7 +7,7 @@
 
 use super::Api;
 use super::format::{self, Format};
-use crate::ingress::http::{body, token};
+use crate::ingress::http::{read, token};
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -45,7 +45,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Respon
     let Some(format) = Format::wanted(&parts.uri, &parts.headers) else {
         return error(StatusCode::NOT_ACCEPTABLE, "0A000", "formats are json, ndjson, csv and arrow");
     };
-    let bytes = match body(&api.door, content).await {
+    let bytes = match read(&api.door, &parts.extensions, content).await {
         Ok((bytes, _held)) => bytes,
         Err(close) => {
             let message = close.message.clone();

@@ -1,8 +1,8 @@
 //! Whole frames from a stream of bytes, with their limits kept before anything is buffered.
 //!
 //! Owns: when to give up on a peer that is too large, too slow or out of step. Must not know: what frames
-//! mean. Invariant: a body's bytes come out of the [`Budget`] before they are read, and memory grows with
-//! the bytes that arrived, never with the length that a header claims.
+//! mean. Invariant: a header's claim comes out of its own connection's [`Budget`] only; memory, and what is
+//! taken from the hub's, grow with the bytes that arrived.
 
 use super::budget::{Budget, Taken};
 use super::session::{Close, CloseCode};
@@ -10,13 +10,18 @@ use headwater::codec::Reader;
 use headwater::wire::{FRAME_HEADER_BYTES_MAX, Frame};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
+
+/// Bytes of a body that are read at a time, at least and at most; between them, as many as have arrived.
+const STEP: (usize, usize) = (1024, 64 * 1024);
 
 /// What a reader keeps.
 #[derive(Clone, Debug)]
 pub struct FrameLimits {
     /// Longest body, bytes.
     pub body_bytes_max: usize,
-    /// For a frame's header, once begun, and again for its body.
+    /// For a frame's header, once begun, and again for its body; waiting for the hub's budget is not counted,
+    /// but also no longer than this.
     pub complete_within: Duration,
     /// Where the bytes of bodies come from.
     pub budget: Budget,
@@ -59,21 +64,19 @@ where
         Err(error) => return Err(lost(&error)),
     }
     let (mut bytes, length) = within(limits, read_header(source, first[0], limits.body_bytes_max)).await?;
-    // Waiting for the budget is the hub's doing and not held against the peer.
     let claim = u32::try_from(bytes.len() + length).unwrap_or(u32::MAX);
-    let taken = limits
-        .budget
-        .take(claim)
-        .await
-        .ok_or_else(|| Close::new(CloseCode::Done, "the hub is going away"))?;
-    within(limits, read_body(source, length, &mut bytes)).await?;
+    let taken = limits.budget.claim(claim).await;
+    let mut taken = taken.ok_or_else(|| Close::new(CloseCode::Done, "the hub is going away"))?;
+    read_body(source, length, &mut bytes, limits, &mut taken).await?;
     Ok(Some(Received { bytes, body_bytes_max: limits.body_bytes_max, _taken: taken }))
 }
 
 async fn within<T>(limits: &FrameLimits, step: impl Future<Output = Result<T, Close>>) -> Result<T, Close> {
-    tokio::time::timeout(limits.complete_within, step)
-        .await
-        .unwrap_or_else(|_| Err(Close::new(CloseCode::Slow, "a frame was begun and not completed in time")))
+    tokio::time::timeout(limits.complete_within, step).await.unwrap_or_else(|_| Err(slow()))
+}
+
+fn slow() -> Close {
+    Close::new(CloseCode::Slow, "a frame was begun and not completed in time")
 }
 
 /// The header's bytes and the length of the body.
@@ -90,12 +93,33 @@ where
     }
 }
 
-async fn read_body<R>(source: &mut R, length: usize, bytes: &mut Vec<u8>) -> Result<(), Close>
+async fn read_body<R>(
+    source: &mut R,
+    length: usize,
+    bytes: &mut Vec<u8>,
+    limits: &FrameLimits,
+    taken: &mut Taken,
+) -> Result<(), Close>
 where
     R: AsyncRead + Unpin,
 {
-    let read = source.take(length as u64).read_to_end(bytes).await.map_err(|e| lost(&e))?;
-    if read < length { Err(Close::new(CloseCode::Malformed, "truncated")) } else { Ok(()) }
+    let mut deadline = Instant::now() + limits.complete_within;
+    let mut source = source.take(length as u64);
+    while source.limit() > 0 {
+        let step = bytes.len().clamp(STEP.0, STEP.1);
+        bytes.reserve(step.min(usize::try_from(source.limit()).unwrap_or(step)));
+        let read = tokio::time::timeout_at(deadline, source.read_buf(bytes)).await;
+        match read.map_err(|_| slow())?.map_err(|e| lost(&e))? {
+            0 => return Err(Close::new(CloseCode::Malformed, "truncated")),
+            arrived => {
+                let begun = Instant::now();
+                let room = tokio::time::timeout(limits.complete_within, taken.arrived(arrived)).await;
+                room.map_err(|_| Close::new(CloseCode::Busy, "the hub has no room for more frames"))?;
+                deadline += begun.elapsed();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The body's length, once `header` is complete. Anything that is not the beginning of a frame is refused.
@@ -160,6 +184,31 @@ mod tests {
             (&[0x48, 1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], CloseCode::TooLarge),
         ] {
             assert_eq!(read(bytes, 100).await.expect_err("refused").code, code, "{bytes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_in_steps_and_given_back() {
+        let limits = limits(9000);
+        let long = encode_frame(&Query { sql: "x".repeat(8000), ..Query::default() });
+        for _ in 0..20 {
+            let frame = read_frame(&mut long.as_slice(), &limits).await.expect("frame").expect("first");
+            assert_eq!(frame.len(), long.len());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hub_without_room_says_so_and_not_that_the_peer_is_slow() {
+        let hub = Budget::new(4000);
+        let long = encode_frame(&Query { sql: "x".repeat(3500), ..Query::default() });
+        let limits = |_| FrameLimits { budget: hub.within(9000), ..limits(9000) };
+        let mut held = Vec::new();
+        loop {
+            match read_frame(&mut long.as_slice(), &limits(())).await {
+                Ok(frame) => held.push(frame),
+                Err(close) => break assert_eq!(close.code, CloseCode::Busy),
+            }
+            assert!(held.len() < 10, "more than the budget is held");
         }
     }
 

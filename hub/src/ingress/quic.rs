@@ -71,7 +71,7 @@ impl Shared {
         FrameLimits {
             body_bytes_max: self.limits.frame_bytes_max as usize,
             complete_within: Duration::from_millis(self.limits.frame_ms),
-            budget: self.budget.connection(self.limits.session_bytes_max.saturating_add(HEADER_ROOM)),
+            budget: self.budget.within(self.limits.session_bytes_max.saturating_add(HEADER_ROOM)),
         }
     }
 }

@@ -36,6 +36,11 @@ impl Fake {
         }
     }
 
+    /// How many wait for news of the catalog.
+    pub fn watchers(&self) -> usize {
+        self.catalog.receiver_count()
+    }
+
     /// Makes a stream, as DDL would.
     pub fn create_stream(&self, name: &str) {
         self.catalog.send_modify(|catalog| {

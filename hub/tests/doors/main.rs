@@ -1,5 +1,6 @@
 //! Both doors on real sockets, in front of a backend made of memory.
 
+mod crowd;
 mod fake;
 mod hostile;
 mod http;

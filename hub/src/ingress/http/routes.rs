@@ -8,7 +8,7 @@ use crate::server::now;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use futures::StreamExt;
@@ -17,15 +17,17 @@ use headwater::ids::CatalogVersion;
 use headwater::wire::{self, ClockReply, ClockRequest, Frame, Hello, encode_frame};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// How long a watch waits for news before it answers 204; below the usual 30 s of proxies.
-const WATCH: Duration = Duration::from_secs(25);
+pub(super) const WATCH: Duration = Duration::from_secs(25);
 
 /// What every request shares.
 pub(crate) struct Door {
     pub backend: Arc<dyn Backend>,
     pub policy: Arc<Policy>,
+    /// Of the whole door; a connection brings its own, as an extension of its requests.
     pub budget: Budget,
     pub metrics: Arc<Metrics>,
     pub shutdown: CancellationToken,
@@ -72,7 +74,7 @@ impl IntoResponse for Close {
 }
 
 async fn session(State(door): State<Arc<Door>>, request: Request) -> Result<impl IntoResponse, Close> {
-    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let (bytes, _held) = body(&door, request).await?;
     let hello: Hello = door.frame(&bytes)?.decode()?;
     let catalog = Arc::clone(&door.backend.catalog().borrow());
     let welcome = Session::new(Arc::clone(&door.policy)).handle_hello(hello, now(), &catalog)?;
@@ -83,7 +85,7 @@ async fn session(State(door): State<Arc<Door>>, request: Request) -> Result<impl
 async fn batch(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
     let token = token(request.headers(), request.uri());
     door.policy.check(token.as_deref())?;
-    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let (bytes, _held) = body(&door, request).await?;
     let frame = door.frame(&bytes)?.decode()?;
     door.metrics.batches.inc();
     door.metrics.batch_bytes.inc_by(bytes.len() as u64);
@@ -105,7 +107,7 @@ async fn batch(State(door): State<Arc<Door>>, request: Request) -> Result<Respon
 async fn resume(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
     let token = token(request.headers(), request.uri());
     door.policy.check(token.as_deref())?;
-    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let (bytes, _held) = body(&door, request).await?;
     let resume = door.frame(&bytes)?.decode()?;
     match door.backend.resume(resume).await {
         Ok(resumed) => Ok(Reply(resumed).into_response()),
@@ -117,7 +119,7 @@ async fn resume(State(door): State<Arc<Door>>, request: Request) -> Result<Respo
 }
 
 async fn clock(State(door): State<Arc<Door>>, request: Request) -> Result<impl IntoResponse, Close> {
-    let (bytes, _held) = body(&door, request.into_body()).await?;
+    let (bytes, _held) = body(&door, request).await?;
     let request: ClockRequest = door.frame(&bytes)?.decode()?;
     Ok(Reply(ClockReply { sent: request.sent, time: now() }))
 }
@@ -127,7 +129,7 @@ async fn clock(State(door): State<Arc<Door>>, request: Request) -> Result<impl I
 /// away).
 async fn watch(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
     let known = known_catalog(request.uri())?;
-    let (bytes, held) = body(&door, request.into_body()).await?;
+    let (bytes, held) = body(&door, request).await?;
     let (hello, known) = door.watch_request(&bytes, known)?;
     drop((bytes, held));
     let mut catalog = door.backend.catalog();
@@ -178,35 +180,40 @@ fn known_catalog(uri: &Uri) -> Result<Option<CatalogVersion>, Close> {
     Ok(Some(CatalogVersion(version)))
 }
 
+async fn body(door: &Door, request: Request) -> Result<(Vec<u8>, Taken), Close> {
+    let (parts, content) = request.into_parts();
+    read(door, &parts.extensions, content).await
+}
+
 /// A request's whole body, bounded in bytes and in time, with its share of the budget.
-pub(crate) async fn body(door: &Door, body: Body) -> Result<(Vec<u8>, Taken), Close> {
+pub(crate) async fn read(
+    door: &Door,
+    extensions: &Extensions,
+    body: Body,
+) -> Result<(Vec<u8>, Taken), Close> {
     // A frame's header comes on top of its body.
     let bytes_max = door.bytes_max() + wire::FRAME_HEADER_BYTES_MAX + 10;
     let too_large = || Close::new(CloseCode::TooLarge, format!("the body is above {bytes_max} bytes"));
-    let hint = HttpBody::size_hint(&body);
-    let claim = usize::try_from(hint.upper().unwrap_or(bytes_max as u64)).unwrap_or(usize::MAX);
-    if claim > bytes_max {
-        return Err(too_large());
-    }
+    let busy = || Close::new(CloseCode::Busy, "the hub has no room for more bodies");
+    let claim = HttpBody::size_hint(&body).upper().unwrap_or(bytes_max as u64);
+    let claim = usize::try_from(claim).ok().filter(|bytes| *bytes <= bytes_max).ok_or_else(too_large)?;
     let claim = u32::try_from(claim.max(1)).unwrap_or(u32::MAX);
-    let taken =
-        door.budget.take(claim).await.ok_or_else(|| Close::new(CloseCode::Done, "the hub is going away"))?;
-    let whole = async {
-        let mut bytes = Vec::new();
-        let mut chunks = body.into_data_stream();
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| Close::new(CloseCode::Malformed, "the body was cut short"))?;
-            if bytes.len() + chunk.len() > bytes_max {
-                return Err(too_large());
-            }
-            bytes.extend_from_slice(&chunk);
+    let deadline = Instant::now() + door.body_within;
+    let budget = extensions.get::<Budget>().unwrap_or(&door.budget);
+    let taken = timeout_at(deadline, budget.claim(claim)).await.map_err(|_| busy())?;
+    let mut taken = taken.ok_or_else(|| Close::new(CloseCode::Done, "the hub is going away"))?;
+    let mut bytes = Vec::new();
+    let mut chunks = body.into_data_stream();
+    let slow = || Close::new(CloseCode::Slow, "the body was not complete in time");
+    while let Some(chunk) = timeout_at(deadline, chunks.next()).await.map_err(|_| slow())? {
+        let chunk = chunk.map_err(|_| Close::new(CloseCode::Malformed, "the body was cut short"))?;
+        if bytes.len() + chunk.len() > bytes_max {
+            return Err(too_large());
         }
-        Ok(bytes)
-    };
-    match tokio::time::timeout(door.body_within, whole).await {
-        Ok(result) => result.map(|bytes| (bytes, taken)),
-        Err(_) => Err(Close::new(CloseCode::Slow, "the body was not complete in time")),
+        timeout_at(deadline, taken.arrived(chunk.len())).await.map_err(|_| busy())?;
+        bytes.extend_from_slice(&chunk);
     }
+    Ok((bytes, taken))
 }
 
 /// `Authorization: Bearer ...`, or `?token=...` for beacons, which cannot set headers.

@@ -1,24 +1,36 @@
 //! The listener and its connections.
 
+use super::places::{Activity, Patience, Place, Places, is_health};
+use super::routes::WATCH;
 use crate::api::metrics::{Metrics, Present};
-use crate::ingress::session::CloseCode;
+use crate::ingress::budget::Budget;
+use crate::ingress::session::{Close, CloseCode};
 use crate::options::LimitOptions;
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use axum::response::IntoResponse;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// Requests at a time on one HTTP/2 connection.
 const H2_STREAMS_MAX: u32 = 64;
+/// Bytes of headers that may come on top of a frame that fills a connection's budget.
+const HEADER_ROOM: u32 = 1024;
 /// How long to wait before accepting again after the system refused (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -28,6 +40,8 @@ pub(crate) struct HttpDoor {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub router: Router,
     pub limits: LimitOptions,
+    /// The door's; connections get shares of it.
+    pub budget: Budget,
     pub metrics: Arc<Metrics>,
     pub shutdown: CancellationToken,
 }
@@ -35,7 +49,7 @@ pub(crate) struct HttpDoor {
 impl HttpDoor {
     /// Serves until shutdown, then until what is in flight is answered or `drain_ms` are over.
     pub async fn run(self) {
-        let places = Arc::new(Semaphore::new(self.limits.http_connections_max as usize));
+        let places = Places::new(self.limits.http_connections_max);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -60,23 +74,27 @@ impl HttpDoor {
         let _ = tokio::time::timeout(Duration::from_millis(self.limits.drain_ms), all).await;
     }
 
-    fn admit(&self, stream: TcpStream, places: &Arc<Semaphore>, connections: &mut JoinSet<()>) {
-        let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+    fn admit(&self, stream: TcpStream, places: &Arc<Places>, connections: &mut JoinSet<()>) {
+        let (place, was_shed) = places.take();
+        if was_shed {
+            self.metrics.connections_shed.inc();
+        }
+        if place.is_spare {
             self.metrics.connections_refused.inc();
-            return;
-        };
+        }
         let _ = stream.set_nodelay(true);
+        let within = Duration::from_millis(self.limits.frame_ms);
+        let idle = Duration::from_millis(self.limits.idle_ms);
         let connection = Connection {
             router: self.router.clone(),
-            within: Duration::from_millis(self.limits.frame_ms),
+            within,
+            patience: Patience { first: within, idle, answer: idle.max(WATCH + within) },
+            budget: self.budget.within(self.limits.http_session_bytes_max.saturating_add(HEADER_ROOM)),
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),
+            place,
         };
-        let tls = self.tls.clone();
-        connections.spawn(async move {
-            connection.serve(stream, tls).await;
-            drop(place);
-        });
+        connections.spawn(connection.serve(stream, self.tls.clone()));
     }
 }
 
@@ -91,36 +109,47 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 struct Connection {
     router: Router,
     within: Duration,
+    patience: Patience,
+    budget: Budget,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
+    place: Place,
 }
 
 impl Connection {
     async fn serve(self, stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>) {
         let _present = Present::new(&self.metrics.http_connections);
-        match tls {
-            None => self.drive(stream).await,
-            Some(config) => {
-                match tokio::time::timeout(self.within, TlsAcceptor::from(config).accept(stream)).await {
-                    Ok(Ok(stream)) => self.drive(stream).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
-                    Err(_) => self.metrics.session_ended(CloseCode::Slow),
-                }
-            }
+        tokio::select! {
+            biased;
+            () = self.place.activity.cut.cancelled() => {}
+            () = self.place.activity.overdue(self.patience) => self.metrics.session_ended(CloseCode::Slow),
+            () = self.talk(stream, tls) => {}
+        }
+    }
+
+    async fn talk(&self, stream: TcpStream, tls: Option<Arc<rustls::ServerConfig>>) {
+        let Some(config) = tls else { return self.drive(stream).await };
+        match tokio::time::timeout(self.within, TlsAcceptor::from(config).accept(stream)).await {
+            Ok(Ok(stream)) => self.drive(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, "tls handshake failed"),
+            Err(_) => self.metrics.session_ended(CloseCode::Slow),
         }
     }
 
     async fn drive(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(self.within);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.within)
+            .keep_alive(!self.place.is_spare);
         builder
             .http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(H2_STREAMS_MAX)
             .keep_alive_interval(Some(self.within))
             .keep_alive_timeout(self.within);
-        let service = TowerToHyperService::new(self.router.clone());
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), Requests::of(self)));
         let result = tokio::select! {
             result = connection.as_mut() => result,
             () = self.shutdown.cancelled() => {
@@ -131,5 +160,42 @@ impl Connection {
         if let Err(error) = result {
             tracing::debug!(%error, "http connection ended");
         }
+    }
+}
+
+/// The requests of one connection on their way to the routes.
+struct Requests {
+    routes: TowerToHyperService<Router>,
+    budget: Budget,
+    activity: Arc<Activity>,
+    is_spare: bool,
+}
+
+impl Requests {
+    fn of(connection: &Connection) -> Self {
+        Self {
+            routes: TowerToHyperService::new(connection.router.clone()),
+            budget: connection.budget.clone(),
+            activity: Arc::clone(&connection.place.activity),
+            is_spare: connection.place.is_spare,
+        }
+    }
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let in_flight = self.activity.begin();
+        if self.is_spare && !is_health(&request) {
+            let close = Close::new(CloseCode::Busy, "the hub has no place for another connection");
+            let response = in_flight.until_sent(close.into_response());
+            return async { Ok(response) }.boxed();
+        }
+        request.extensions_mut().insert(self.budget.clone());
+        let answer = self.routes.call(request);
+        async move { answer.await.map(|response| in_flight.until_sent(response)) }.boxed()
     }
 }
