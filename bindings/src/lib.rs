@@ -25,7 +25,6 @@ use headwater::ids::Micros;
 use headwater::limits::{BatchLimits, FrameLimits, OutboxLimits, TimeLimits};
 use headwater::outbox::BatchId;
 use headwater::session::{ClientSession, SessionOptions};
-use headwater::wire::batch::DropReason;
 use headwater::wire::{AckLevel, Frame, Plans, encode_frame};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -119,7 +118,7 @@ impl Engine {
     pub fn flush(&mut self, now: f64) -> f64 {
         let delta = self.session.take_delta();
         let batches = self.feed.freeze(delta, &self.session.batch_limits());
-        self.session.count_dropped(DropReason::Oversized, batches.oversized_groups);
+        self.session.count_oversized(batches.oversized_groups);
         for payload in batches.payloads {
             self.session.freeze(micros(now), payload.bytes, payload.events);
         }
