@@ -40,6 +40,10 @@ pub(super) struct Driver {
     pub(super) unknown_streams: Vec<String>,
     /// When the oldest unflushed event was first noticed plus the flush interval; `None` while nothing waits.
     pub(super) flush_due: Option<Micros>,
+    /// Events that emitters refused, among those that the ledger has as dropped.
+    pub(super) refused: u64,
+    /// What flushes have told of.
+    pub(super) told: flush::GivenUp,
     /// When a persistent outbox takes what cannot be sent.
     pub(super) spool_due: Option<Micros>,
     dialer: Dialer,
@@ -71,6 +75,8 @@ impl Driver {
             barriers: Vec::new(),
             unknown_streams: Vec::new(),
             flush_due: None,
+            refused: 0,
+            told: flush::GivenUp::default(),
             spool_due: None,
             dialer,
             generation: 0,
@@ -239,7 +245,9 @@ impl Driver {
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Flush { level, done } => self.barriers.push(Barrier::new(level, done)),
+            Command::Flush { level, done } => {
+                self.barriers.push(Barrier::new(level, done, self.told));
+            }
         }
     }
 

@@ -19,13 +19,13 @@ pub(super) struct Barrier {
     done: oneshot::Sender<Result<(), FlushError>>,
     /// The last batch it waits for; `None` until everything before it is frozen.
     upto: Option<BatchId>,
-    /// What was given up when it began.
-    before: Option<GivenUp>,
+    /// What flushes before it had told of.
+    told: GivenUp,
 }
 
 impl Barrier {
-    pub fn new(level: AckLevel, done: oneshot::Sender<Result<(), FlushError>>) -> Self {
-        Self { level, done, upto: None, before: None }
+    pub fn new(level: AckLevel, done: oneshot::Sender<Result<(), FlushError>>, told: GivenUp) -> Self {
+        Self { level, done, upto: None, told }
     }
 
     pub fn answer(self, result: Result<(), FlushError>) {
@@ -43,7 +43,7 @@ pub(super) fn run_due(driver: &mut Driver) {
     if wanted && driver.session.has_room() && is_ready(driver) {
         freeze_for_barriers(driver);
     } else if due && driver.session.is_hungry(now) {
-        let goes_on = collect(driver).found || is_still_used(driver);
+        let goes_on = collect(driver) || is_still_used(driver);
         driver.flush_due = goes_on.then(|| after(now, driver.options.flush.age_max));
     } else if due {
         hold(driver, now);
@@ -86,7 +86,7 @@ fn is_ready(driver: &Driver) -> bool {
 }
 
 fn freeze_for_barriers(driver: &mut Driver) {
-    let before = collect(driver).before;
+    collect(driver);
     let last = driver.session.last_id();
     let unknown: Vec<String> = unknown_streams(driver);
     for mut barrier in std::mem::take(&mut driver.barriers) {
@@ -94,7 +94,6 @@ fn freeze_for_barriers(driver: &mut Driver) {
             driver.barriers.push(barrier);
         } else if unknown.is_empty() {
             barrier.upto = Some(last);
-            barrier.before = Some(before);
             driver.session.require(last, barrier.level);
             driver.barriers.push(barrier);
         } else {
@@ -115,21 +114,23 @@ pub(super) fn release_barriers(driver: &mut Driver) {
     if driver.barriers.is_empty() {
         return;
     }
-    let ledger = driver.session.ledger();
-    let after = GivenUp::of(&ledger);
+    let now = GivenUp::of(&driver.session.ledger(), driver.refused);
     for barrier in std::mem::take(&mut driver.barriers) {
         let reached = barrier.upto.is_some_and(|upto| driver.session.has_reached(upto, barrier.level));
         if !reached {
             driver.barriers.push(barrier);
             continue;
         }
-        let result = barrier.before.map_or(Ok(()), |before| after.since(before));
+        // What was given up since somebody was told, though before this flush was asked for, is told too:
+        // a flush that succeeds means that everything taken by `emit` is safe.
+        driver.told = now;
+        let result = now.since(barrier.told);
         barrier.answer(result);
     }
 }
 
-/// Events that no ack of this process will cover.
-#[derive(Clone, Copy, Debug)]
+/// Events that `emit` took and no ack of this process will cover.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct GivenUp {
     dropped: u64,
     in_doubt: u64,
@@ -138,8 +139,10 @@ pub(super) struct GivenUp {
 }
 
 impl GivenUp {
-    fn of(ledger: &OutboxLedger) -> Self {
-        let (dropped, in_doubt) = (ledger.dropped.total(), ledger.in_doubt_events);
+    /// The callers of `emit` know of what was `refused`.
+    fn of(ledger: &OutboxLedger, refused: u64) -> Self {
+        let dropped = ledger.dropped.total().saturating_sub(refused);
+        let in_doubt = ledger.in_doubt_events;
         Self { dropped, in_doubt, left: ledger.left_events, oversized: ledger.oversized_groups }
     }
 
@@ -159,26 +162,18 @@ impl GivenUp {
     }
 }
 
-/// What a collection found.
-pub(super) struct Collected {
-    /// False when there was nothing to freeze.
-    pub found: bool,
-    /// What was given up so far, what emitters refused included: the caller of `emit` knows that.
-    pub before: GivenUp,
-}
-
-/// Takes what all emitters gathered and freezes it.
-pub(super) fn collect(driver: &mut Driver) -> Collected {
+/// Takes what all emitters gathered and freezes it. False when there was nothing.
+pub(super) fn collect(driver: &mut Driver) -> bool {
     let now = driver.now();
     driver.shared.gate.full.store(false, Ordering::Relaxed);
     driver.shared.gate.pressed.store(false, Ordering::Relaxed);
     driver.spool_due = None;
     let drained: Vec<_> = driver.streams.iter().map(|stream| stream.drain()).collect();
     for drained in &drained {
-        drained.dropped.iter().for_each(|(reason, events)| driver.session.count_dropped(reason, events));
+        driver.refused += drained.refused.total();
+        let dropped = drained.refused.iter().chain(drained.lost.iter());
+        dropped.for_each(|(reason, events)| driver.session.count_dropped(reason, events));
     }
-    let ledger = driver.session.ledger();
-    let before = GivenUp::of(&ledger);
     let mut report = driver.session.take_delta();
     report.events = drained.iter().map(|drained| drained.events).sum();
     let partials = drained.iter().flat_map(|drained| &drained.partials);
@@ -198,5 +193,5 @@ pub(super) fn collect(driver: &mut Driver) -> Collected {
     for payload in batches.payloads {
         driver.session.freeze(now, payload.bytes, payload.events);
     }
-    Collected { found, before }
+    found
 }

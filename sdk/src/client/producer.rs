@@ -46,6 +46,9 @@ pub enum EmitError {
     /// The hub is not keeping up, or is away, and memory limits are reached: try later.
     #[error("rollup and outbox are full; the hub is away or not keeping up")]
     Backpressure,
+    /// The stream was dropped at the hub.
+    #[error("the stream was dropped")]
+    StreamGone,
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -61,6 +64,7 @@ impl EmitError {
             Self::WaitingFull => "waiting_full",
             Self::NoSchema => "no_schema",
             Self::Backpressure => "backpressure",
+            Self::StreamGone => "stream_gone",
             Self::Closed => "closed",
         }
     }
@@ -69,6 +73,7 @@ impl EmitError {
         match self {
             Self::WaitingFull | Self::NoSchema => DropReason::WaitingFull,
             Self::Backpressure => DropReason::Backpressure,
+            Self::StreamGone => DropReason::StreamGone,
             Self::Closed => DropReason::Closed,
             Self::Event(_) | Self::Batch(_) | Self::Serialize(_) => DropReason::Invalid,
         }
@@ -90,7 +95,18 @@ pub(super) struct Gate {
     pub groups_max: usize,
 }
 
-/// What the hub said about a stream.
+/// What the hub has said about a stream.
+#[derive(Clone, Debug, Default)]
+enum Word {
+    /// Nothing, or that there is no such stream yet: events wait.
+    #[default]
+    None,
+    Known(Arc<Known>),
+    /// There was one, and it was dropped.
+    Gone,
+}
+
+/// A stream's schema and plans.
 #[derive(Clone, Debug)]
 struct Known {
     plans: StreamPlans,
@@ -102,9 +118,9 @@ struct Known {
 pub(super) struct Stream {
     pub name: String,
     gate: Arc<Gate>,
-    /// Counts changes of `known`; emitters compare it with what they work by.
+    /// Counts changes of `word`; emitters compare it with what they work by.
     generation: AtomicU64,
-    known: Mutex<Option<Arc<Known>>>,
+    word: Mutex<Word>,
     emitters: Mutex<Vec<Arc<Mutex<Local>>>>,
     /// What emitters that are gone had generated.
     past: Mutex<Counts>,
@@ -138,10 +154,14 @@ impl Counts {
 struct Local {
     generation: u64,
     producer: Option<Producer>,
+    /// The stream was dropped: events are refused.
+    is_gone: bool,
     waiting: Waiting,
     counts: Counts,
-    /// Dropped since the last drain.
-    dropped: DropCounts,
+    /// Refused by `emit` since the last drain: the caller knows.
+    refused: DropCounts,
+    /// Taken by `emit` and given up since the last drain.
+    lost: DropCounts,
 }
 
 #[derive(Debug)]
@@ -156,7 +176,10 @@ struct Producer {
 #[derive(Debug, Default)]
 pub(super) struct Drained {
     pub events: u64,
-    pub dropped: DropCounts,
+    /// What `emit` refused.
+    pub refused: DropCounts,
+    /// What `emit` had taken and nobody can have any more.
+    pub lost: DropCounts,
     pub partials: Vec<ViewPartials>,
 }
 
@@ -166,7 +189,7 @@ impl Stream {
             name: name.into(),
             gate,
             generation: AtomicU64::new(0),
-            known: Mutex::new(None),
+            word: Mutex::default(),
             emitters: Mutex::default(),
             past: Mutex::default(),
         }
@@ -174,12 +197,20 @@ impl Stream {
 
     /// The hub's newest word: `None` when it has no such stream.
     pub fn set_plans(&self, plans: Option<StreamPlans>, key_bytes_max: usize) {
-        *lock(&self.known) = plans.map(|plans| Arc::new(Known { plans, key_bytes_max }));
+        let mut word = lock(&self.word);
+        *word = match (plans, &*word) {
+            (Some(plans), _) => Word::Known(Arc::new(Known { plans, key_bytes_max })),
+            (None, Word::None) => Word::None,
+            (None, Word::Known(_) | Word::Gone) => Word::Gone,
+        };
         self.generation.fetch_add(1, Ordering::Release);
     }
 
     pub fn schema(&self) -> Option<StreamSchema> {
-        lock(&self.known).as_ref().map(|known| known.plans.schema.clone())
+        match &*lock(&self.word) {
+            Word::Known(known) => Some(known.plans.schema.clone()),
+            Word::None | Word::Gone => None,
+        }
     }
 
     fn add_emitter(&self) -> Arc<Mutex<Local>> {
@@ -197,7 +228,8 @@ impl Stream {
         for emitter in emitters.iter() {
             let mut local = lock(emitter);
             self.refresh(&mut local);
-            all.dropped.merge(&std::mem::take(&mut local.dropped));
+            all.refused.merge(&std::mem::take(&mut local.refused));
+            all.lost.merge(&std::mem::take(&mut local.lost));
             let Some(producer) = &mut local.producer else { continue };
             producer.evaluate();
             all.events += std::mem::take(&mut producer.pending);
@@ -236,8 +268,7 @@ impl Stream {
     pub fn held(&self) -> (u64, u64) {
         lock(&self.emitters).iter().fold((0, 0), |(rolled, waiting), emitter| {
             let local = lock(emitter);
-            let mine = local.producer.as_ref().map_or(0, |p| p.pending + p.buffer.rows() as u64);
-            (rolled + mine, waiting + local.waiting.len() as u64)
+            (rolled + local.rolled_up(), waiting + local.waiting.len() as u64)
         })
     }
 
@@ -252,7 +283,11 @@ impl Stream {
     /// Events counted as dropped that no flush has taken yet.
     pub fn dropped(&self) -> DropCounts {
         let mut dropped = DropCounts::default();
-        lock(&self.emitters).iter().for_each(|emitter| dropped.merge(&lock(emitter).dropped));
+        lock(&self.emitters).iter().for_each(|emitter| {
+            let local = lock(emitter);
+            dropped.merge(&local.refused);
+            dropped.merge(&local.lost);
+        });
         dropped
     }
 
@@ -280,12 +315,20 @@ impl Stream {
     /// Goes over to the newest plans. What was gathered by the old ones stays and is flushed with them.
     #[cold]
     fn adopt(&self, local: &mut Local) {
-        let known = lock(&self.known);
+        let word = lock(&self.word);
         local.generation = self.generation.load(Ordering::Acquire);
-        // A stream the hub does not have (any more) keeps its last plans, if it ever had any: the hub skips
-        // what it no longer knows, and a stream made again has a schema of its own.
-        let Some(known) = known.clone() else { return };
+        local.is_gone = matches!(*word, Word::Gone);
+        let known = match &*word {
+            Word::None => return,
+            Word::Gone => return local.lose_stream(),
+            Word::Known(known) => known.clone(),
+        };
+        drop(word);
         let StreamPlans { schema, plans } = known.plans.clone();
+        // Dropped and made again under the same name: no view of the new one may see the old one's events.
+        if local.producer.as_ref().is_some_and(|producer| producer.rollup.schema().id != schema.id) {
+            local.lose_stream();
+        }
         let options = RollupOptions { key_bytes_max: known.key_bytes_max };
         match &mut local.producer {
             Some(producer) => {
@@ -310,7 +353,7 @@ impl Stream {
                 values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             if let Err(error) = producer.push(|buffer| buffer.push_values(&values, arrival)) {
                 local.counts.refuse(error.code(), 1);
-                local.dropped.add(DropReason::Invalid, 1);
+                local.lost.add(DropReason::Invalid, 1);
             }
         }
     }
@@ -318,8 +361,19 @@ impl Stream {
 
 impl Local {
     fn is_empty(&self) -> bool {
-        let rolled = self.producer.as_ref().map_or(0, |p| p.pending + p.buffer.rows() as u64);
-        rolled == 0 && self.waiting.len() == 0 && self.dropped.is_empty()
+        self.rolled_up() + self.waiting.len() as u64 == 0 && self.refused.is_empty() && self.lost.is_empty()
+    }
+
+    /// Events in the rollup, or on their way there.
+    fn rolled_up(&self) -> u64 {
+        self.producer.as_ref().map_or(0, |p| p.pending + p.buffer.rows() as u64)
+    }
+
+    /// The stream was dropped, and its views with it: nothing can count what is held for it.
+    fn lose_stream(&mut self) {
+        let events = self.rolled_up() + self.waiting.take().len() as u64;
+        self.producer = None;
+        self.lost.add(DropReason::StreamGone, events);
     }
 }
 
@@ -422,6 +476,9 @@ impl Emitter {
         self.check()?;
         self.stream.refresh(local);
         self.gate.clock.now(&self.gate.wake);
+        if local.is_gone {
+            return Err(EmitError::StreamGone);
+        }
         let producer = local.producer.as_mut().ok_or(EmitError::NoSchema)?;
         batch.check(producer.rollup.schema())?;
         producer.pending += batch.rows() as u64;
@@ -450,6 +507,9 @@ impl Emitter {
         event: &T,
         arrival: Micros,
     ) -> Result<(), EmitError> {
+        if local.is_gone {
+            return Err(EmitError::StreamGone);
+        }
         let values = capture(event).map_err(|error| EmitError::Serialize(error.to_string()))?;
         let event = WaitingEvent { values, arrival };
         if local.waiting.push(event, self.gate.waiting_bytes_max) {
@@ -476,7 +536,7 @@ impl Clone for Emitter {
 #[cold]
 fn refuse(local: &mut Local, error: &EmitError, events: u64) {
     local.counts.refuse(error.code(), events);
-    local.dropped.add(error.reason(), events);
+    local.refused.add(error.reason(), events);
 }
 
 /// A panic in a user's `Serialize` poisons nothing: rows are added whole or not at all.

@@ -7,12 +7,14 @@
 use crate::codec::{Reader, Writer};
 use crate::ids::{Pid, RouteVersion, Seq};
 use crate::outbox::{BatchId, Saved, SavedBatch, Spool, SpoolError, SpoolOp};
+use crate::wire::batch::LedgerDelta;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::path::Path;
 
 /// `format` -> number; `pid` -> 16 bytes.
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta-1");
-/// Batch id -> seq varint, events varint, length varint, route + 1 varint (0 = not transmitted).
+/// Batch id -> seq varint, events varint, length varint, route + 1 varint (0 = not transmitted), and what it
+/// reports as in a payload (`FORMAT.md`, "Batches": events, here 0, drops and doubts); nothing when that is nothing.
 const BATCHES: TableDefinition<u64, &[u8]> = TableDefinition::new("batches-1");
 /// Batch id -> payload.
 const PAYLOADS: TableDefinition<u64, &[u8]> = TableDefinition::new("payloads-1");
@@ -119,8 +121,9 @@ impl Spool for DiskSpool {
 fn apply(transaction: &WriteTransaction, op: &SpoolOp) -> Result<(), SpoolError> {
     let mut batches = transaction.open_table(BATCHES).map_err(io)?;
     match op {
-        SpoolOp::Put { id, seq, events, payload } => {
-            let saved = SavedBatch { id: *id, seq: *seq, events: *events, bytes: payload.len(), route: None };
+        SpoolOp::Put { id, seq, events, report, payload } => {
+            let (report, bytes) = (report.clone(), payload.len());
+            let saved = SavedBatch { id: *id, seq: *seq, events: *events, report, bytes, route: None };
             batches.insert(id.0, encode(&saved).as_slice()).map_err(io)?;
             let mut payloads = transaction.open_table(PAYLOADS).map_err(io)?;
             payloads.insert(id.0, &**payload).map_err(io)?;
@@ -163,6 +166,9 @@ fn encode(saved: &SavedBatch) -> Vec<u8> {
     out.put_varint(saved.events);
     out.put_varint(saved.bytes as u64);
     out.put_varint(saved.route.map_or(0, |route| u64::from(route.0) + 1));
+    if !saved.report.is_empty() {
+        saved.report.encode(&mut out);
+    }
     out
 }
 
@@ -179,8 +185,10 @@ fn decode(id: BatchId, bytes: &[u8]) -> Result<SavedBatch, SpoolError> {
             Some(RouteVersion(route))
         }
     };
+    let has_report = !reader.is_empty();
+    let report = if has_report { LedgerDelta::decode(&mut reader)? } else { LedgerDelta::default() };
     reader.finish()?;
-    Ok(SavedBatch { id, seq, events, bytes: length, route })
+    Ok(SavedBatch { id, seq, events, report, bytes: length, route })
 }
 
 fn io(error: impl Into<redb::Error>) -> SpoolError {

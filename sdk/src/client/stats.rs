@@ -6,7 +6,7 @@ use crate::outbox::{OutboxLedger, SpoolError};
 use crate::wire::batch::DropCounts;
 
 /// What became of every event: `generated + adopted = acked + in_outbox + rolled_up + waiting + dropped +
-/// in doubt and dropped`, up to what moves while it is read.
+/// in_doubt`, up to what moves while it is read.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
@@ -24,8 +24,13 @@ pub struct Stats {
     pub acked: u64,
     /// Events dropped, by reason.
     pub dropped: DropCounts,
-    /// Events that may or may not have been counted (rule C6).
+    /// Events that may or may not have been counted (rule C6), and that were dropped.
     pub in_doubt: u64,
+    /// Events that may or may not have been counted and that were sent again, as [`InDoubt::Resend`] asks for:
+    /// they may count twice. They are in `in_outbox`, `acked` or `dropped` as well.
+    ///
+    /// [`InDoubt::Resend`]: crate::limits::InDoubt::Resend
+    pub resent: u64,
     /// Events refused by `emit`, by the code of the error; they are in `dropped` too.
     pub refused: Vec<(&'static str, u64)>,
     /// Events rejected by a view's expressions, by reason; other views have them.
@@ -79,7 +84,8 @@ impl Stats {
         stats.adopted = status.outbox.adopted_events;
         stats.in_outbox = status.outbox.held_events;
         stats.acked = status.outbox.acked_events;
-        stats.in_doubt = status.outbox.in_doubt_events;
+        stats.in_doubt = status.outbox.in_doubt_events - status.outbox.resent_events;
+        stats.resent = status.outbox.resent_events;
         stats.rejected = status.rejected.clone();
         stats.outbox = status.outbox.clone();
         stats.pid = status.pid;

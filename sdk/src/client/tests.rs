@@ -195,6 +195,54 @@ async fn new_plans_reach_open_emitters() {
     assert_eq!(hub.count(), 2);
 }
 
+/// Prevents: events of a dropped stream that are taken for ever, sent, skipped by the hub, and counted as applied.
+#[tokio::test]
+async fn a_dropped_stream_refuses_events_and_counts_those_it_held() {
+    let hub = Hub::start().await;
+    let client = connect(&hub).await;
+    let (emitter, idle) = (client.stream("views"), client.stream("views"));
+    let schema = client.schema("views").await.expect("exists");
+    emitter.emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    // The hub is busy: what is emitted now stays in the rollup until the stream is gone.
+    hub.state().is_mute = true;
+    until("a batch is on its way", || {
+        emitter.emit(&HOME).expect("emits");
+        client.stats().in_outbox > 0
+    })
+    .await;
+    (0..5).for_each(|_| emitter.emit(&HOME).expect("emits"));
+    idle.emit(&HOME).expect("emits");
+    let held = client.stats().rolled_up;
+    hub.drop_stream();
+    until("the push arrives", || emitter.emit(&HOME) == Err(EmitError::StreamGone)).await;
+    assert_eq!(emitter.emit(&HOME).expect_err("gone").code(), "stream_gone");
+    assert_eq!(idle.emit(&HOME), Err(EmitError::StreamGone));
+    assert_eq!(client.stream("views").emit(&HOME), Err(EmitError::StreamGone));
+    let batch = crate::emit::EventBuffer::new(schema).batch().clone();
+    assert_eq!(idle.emit_columns(&batch), Err(EmitError::StreamGone));
+    let stats = client.stats();
+    balance(&stats);
+    let refused: u64 = stats.refused.iter().map(|entry| entry.1).sum();
+    assert_eq!(stats.refused.iter().map(|entry| entry.0).collect::<Vec<_>>(), ["stream_gone"]);
+    let lost = stats.dropped.get(DropReason::StreamGone) - refused;
+    assert!(held >= 6 && lost >= held, "{lost} of {held}");
+    // A flush tells of what was taken and cannot be counted any more, once.
+    hub.state().is_mute = false;
+    let told = client.flush(AckLevel::Durable).await;
+    assert_eq!(told, Err(FlushError::Lost { dropped: lost, in_doubt: 0 }));
+    assert_eq!(client.flush(AckLevel::Durable).await, Ok(()));
+    balance(&client.stats());
+    // Made again, it is another stream.
+    hub.change_plan();
+    client.schema("views").await.expect("exists again");
+    let before = hub.count();
+    until("emitters go on", || emitter.emit(&HOME).is_ok()).await;
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    assert_eq!(hub.count(), before + 1);
+    balance(&client.stats());
+}
+
 #[tokio::test]
 async fn a_killed_hub_and_lost_answers_lose_and_double_nothing() {
     let mut hub = Hub::start().await;

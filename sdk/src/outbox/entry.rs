@@ -51,12 +51,19 @@ pub(super) struct Entry {
     pub retry_at: Micros,
     pub loading: bool,
     pub stored: Stored,
-    /// What it reports besides its events, for as long as its payload is not in memory.
+    /// What it reports besides its events.
     pub report: Option<Box<LedgerDelta>>,
 }
 
 impl Entry {
-    pub fn new(id: BatchId, seq: Seq, events: u64, payload: Arc<[u8]>, wanted: AckLevel) -> Self {
+    pub fn new(
+        id: BatchId,
+        seq: Seq,
+        events: u64,
+        report: LedgerDelta,
+        payload: Arc<[u8]>,
+        wanted: AckLevel,
+    ) -> Self {
         Self {
             id,
             seq,
@@ -73,31 +80,19 @@ impl Entry {
             retry_at: Micros(i64::MIN),
             loading: false,
             stored: Stored::No,
-            report: None,
+            report: (!report.is_empty()).then(|| Box::new(report)),
         }
     }
 
     pub fn restored(saved: &SavedBatch, wanted: AckLevel) -> Self {
-        let mut entry = Self::new(saved.id, saved.seq, saved.events, Arc::new([]), wanted);
+        let report = saved.report.clone();
+        let mut entry = Self::new(saved.id, saved.seq, saved.events, report, Arc::new([]), wanted);
         entry.payload = None;
         entry.stored = Stored::Durable;
         entry.bytes = saved.bytes;
         entry.route = saved.route;
         entry.transmitted = saved.route.is_some();
         entry
-    }
-
-    /// Leaves the payload to the disk, but not what it reports. False when it was there already.
-    pub fn shed(&mut self) -> bool {
-        self.report = self.take_report().filter(|report| !report.is_empty()).map(Box::new);
-        self.payload.take().is_some()
-    }
-
-    /// What it reports besides its events; `None` when it was stored by another process and not read since.
-    pub fn take_report(&mut self) -> Option<LedgerDelta> {
-        let Some(payload) = self.payload.as_deref() else { return self.report.take().map(|report| *report) };
-        let report = LedgerDelta::peek(payload).ok()?;
-        Some(LedgerDelta { events: 0, ..report })
     }
 
     /// The route of the first transmission stays.

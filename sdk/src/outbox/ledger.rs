@@ -5,7 +5,8 @@ use crate::wire::batch::DropCounts;
 use alloc::vec::Vec;
 
 /// Totals since the outbox was opened. Always: `frozen_batches = acked_batches + dropped_batches +
-/// dropped_in_doubt_batches + held_batches`.
+/// dropped_in_doubt_batches + held_batches`, and the same in events, where those counted in doubt and not sent
+/// again are `in_doubt_events - resent_events`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboxLedger {
     /// Batches frozen, and adopted from a process before.
@@ -28,8 +29,10 @@ pub struct OutboxLedger {
     pub in_doubt_events: u64,
     /// Those of them that were dropped.
     pub dropped_in_doubt_batches: u64,
-    /// Those of them that were sent again under a new identity.
+    /// Those of them that were sent again under a new identity; they are still held, acked or dropped.
     pub resent_batches: u64,
+    /// Their events.
+    pub resent_events: u64,
     /// Batches in the outbox now.
     pub held_batches: u64,
     /// Their events.

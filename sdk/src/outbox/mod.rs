@@ -219,6 +219,9 @@ impl Outbox {
             self.drop_oldest(room);
         }
         let (id, seq) = (self.next_id, self.next_seq);
+        // A payload that makes no sense is refused by the hub; it has nothing to report.
+        let report = LedgerDelta::peek(&payload).unwrap_or_default();
+        let report = LedgerDelta { events: 0, ..report };
         let payload: Arc<[u8]> = payload.into();
         self.next_id = BatchId(id.0 + 1);
         self.next_seq = seq.next();
@@ -226,8 +229,8 @@ impl Outbox {
         self.memory_bytes += payload.len();
         self.ledger.frozen_batches += 1;
         self.ledger.frozen_events += events;
-        self.push_op(|| SpoolOp::Put { id, seq, events, payload: payload.clone() });
-        self.entries.push_back(Entry::new(id, seq, events, payload, self.options.level));
+        self.push_op(|| SpoolOp::Put { id, seq, events, report: report.clone(), payload: payload.clone() });
+        self.entries.push_back(Entry::new(id, seq, events, report, payload, self.options.level));
         id
     }
 
@@ -378,6 +381,7 @@ impl Outbox {
             let entry = entry.clone();
             self.delta_doubt(&entry);
             self.ledger.resent_batches += 1;
+            self.ledger.resent_events += entry.events;
             return 1;
         }
         if let Some(entry) = self.remove(at) {
@@ -395,7 +399,7 @@ impl Outbox {
             if self.memory_bytes <= self.options.limits.memory_bytes_max {
                 return;
             }
-            if entry.state == State::Waiting && entry.shed() {
+            if entry.state == State::Waiting && entry.payload.take().is_some() {
                 self.memory_bytes -= entry.bytes;
             }
         }
@@ -599,6 +603,7 @@ impl Outbox {
                 let entry = self.entries[at].clone();
                 self.delta_doubt(&entry);
                 self.ledger.resent_batches += 1;
+                self.ledger.resent_events += entry.events;
                 at += 1;
             } else if let Some(entry) = self.remove(at) {
                 self.count_doubt(&entry);
@@ -638,9 +643,9 @@ impl Outbox {
 
     /// A batch that certainly counts nowhere: its events are lost, and what it had to report is still to be
     /// reported.
-    fn count_lost(&mut self, mut entry: Entry, reason: DropReason) {
-        if let Some(report) = entry.take_report() {
-            self.delta.merge(&report);
+    fn count_lost(&mut self, entry: Entry, reason: DropReason) {
+        if let Some(report) = &entry.report {
+            self.delta.merge(report);
         }
         self.ledger.dropped_batches += 1;
         self.count_dropped(reason, entry.events);

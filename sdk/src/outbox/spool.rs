@@ -2,6 +2,7 @@
 
 use crate::codec::DecodeError;
 use crate::ids::{Pid, RouteVersion, Seq};
+use crate::wire::batch::LedgerDelta;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,6 +25,8 @@ pub enum SpoolOp {
         seq: Seq,
         /// Events it stands for.
         events: u64,
+        /// What it reports besides them, to be reported by another batch should this one be dropped.
+        report: LedgerDelta,
         /// Its frozen bytes.
         payload: Arc<[u8]>,
     },
@@ -49,7 +52,7 @@ pub enum SpoolOp {
 }
 
 /// A batch as it was stored, without its bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SavedBatch {
     /// The batch.
     pub id: BatchId,
@@ -57,6 +60,8 @@ pub struct SavedBatch {
     pub seq: Seq,
     /// Events it stands for.
     pub events: u64,
+    /// What it reports besides them.
+    pub report: LedgerDelta,
     /// Length of its payload, bytes.
     pub bytes: usize,
     /// The route it was marked transmitted with; `None` = no byte has left.
@@ -138,9 +143,9 @@ impl MemorySpool {
 
     fn apply(&mut self, op: &SpoolOp) -> Result<(), SpoolError> {
         match op {
-            SpoolOp::Put { id, seq, events, payload } => {
-                let batch =
-                    SavedBatch { id: *id, seq: *seq, events: *events, bytes: payload.len(), route: None };
+            SpoolOp::Put { id, seq, events, report, payload } => {
+                let (report, bytes) = (report.clone(), payload.len());
+                let batch = SavedBatch { id: *id, seq: *seq, events: *events, report, bytes, route: None };
                 self.batches.push((batch, payload.clone()));
             }
             SpoolOp::Transmit { id, route } => self.find(*id)?.0.route = Some(*route),
@@ -160,7 +165,7 @@ impl MemorySpool {
 
 impl Spool for MemorySpool {
     fn load(&mut self) -> Result<Saved, SpoolError> {
-        let batches = self.batches.iter().map(|(batch, _)| *batch).collect();
+        let batches = self.batches.iter().map(|(batch, _)| batch.clone()).collect();
         Ok(Saved { pid: self.pid, batches })
     }
 

@@ -205,6 +205,7 @@ fn a_restored_outbox_drains_the_old_identity_before_a_new_one() {
         id: BatchId(id),
         seq: Seq(seq),
         events: 5,
+        report: LedgerDelta::default(),
         bytes: payload().len(),
         route,
     };
@@ -222,6 +223,23 @@ fn a_restored_outbox_drains_the_old_identity_before_a_new_one() {
     // Nothing but unsent batches: the new identity starts at once.
     let unsent = Saved { pid: Some(pid(1)), batches: vec![batch(5, 8, None)] };
     assert_eq!(Outbox::restore(options, &unsent, pid(3)).pid(), pid(3));
+}
+
+/// Prevents: a batch left by the process before is dropped for want of room, and with it the only word of what
+/// that process had lost.
+#[test]
+fn an_adopted_batch_that_is_dropped_is_still_reported_in_full() {
+    let limits =
+        OutboxLimits { disk_bytes_max: 2 * payload().len() as u64, overflow: Overflow::DropOldest, ..LIMITS };
+    let mut spool = MemorySpool::default();
+    let mut first = Outbox::new(OutboxOptions { limits, level: AckLevel::Durable, persistent: true }, pid(1));
+    (0..2).for_each(|_| _ = first.freeze(payload(), 10));
+    spool.commit(&first.take_ops().expect("two batches")).expect("memory");
+    let saved = spool.load().expect("memory");
+    let mut second = Outbox::restore(first.options, &saved, pid(2));
+    (0..2).for_each(|_| _ = second.freeze(payload(), 10));
+    let delta = second.take_delta();
+    assert_eq!((delta.dropped.get(DropReason::OutboxFull), delta.dropped.get(DropReason::Invalid)), (20, 2));
 }
 
 /// The next process sends what the spool has, under new dots where no mark is stored.

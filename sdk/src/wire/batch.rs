@@ -48,6 +48,8 @@ pub enum DropReason {
     Closed = 7,
     /// The event's time is outside the limits.
     Late = 8,
+    /// Its stream was dropped before the event was frozen.
+    StreamGone = 9,
     /// A view's expression left its type's range.
     Overflow = 16,
     /// A view's expression divided by zero.
@@ -62,7 +64,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, in tag order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Invalid,
         Self::WaitingFull,
         Self::OutboxFull,
@@ -71,6 +73,7 @@ impl DropReason {
         Self::Backpressure,
         Self::Closed,
         Self::Late,
+        Self::StreamGone,
         Self::Overflow,
         Self::DivisionByZero,
         Self::BadCast,
@@ -105,6 +108,7 @@ impl DropReason {
             Self::Backpressure => "backpressure",
             Self::Closed => "closed",
             Self::Late => "late",
+            Self::StreamGone => "stream_gone",
             Self::Overflow => "overflow",
             Self::DivisionByZero => "division_by_zero",
             Self::BadCast => "bad_cast",
@@ -209,7 +213,7 @@ impl LedgerDelta {
         *self == Self::default()
     }
 
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_varint(self.events);
         self.dropped.encode(out);
         out.put_varint(self.in_doubt_batches);
@@ -218,7 +222,7 @@ impl LedgerDelta {
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let events = reader.varint()?;
         let dropped = DropCounts::decode(reader)?;
         let in_doubt_batches = reader.varint()?;

@@ -2,14 +2,23 @@
 
 use super::*;
 use crate::outbox::MemorySpool;
+use crate::wire::batch::DropReason;
 use redb::StorageBackend;
 use std::sync::{Arc, Mutex};
+
+/// Every other batch has nothing to report.
+fn report(id: u64) -> LedgerDelta {
+    let mut report = LedgerDelta::default();
+    report.dropped.add(DropReason::Invalid, id % 2);
+    report
+}
 
 fn ops() -> Vec<Vec<SpoolOp>> {
     let put = |id: u64, seq: u64| SpoolOp::Put {
         id: BatchId(id),
         seq: Seq(seq),
         events: 10 * id,
+        report: report(id),
         payload: vec![id as u8; 3_000].into(),
     };
     let pid = |n: u64| Pid::new(1_700_000_000_000 + n, [n as u8; 10]);

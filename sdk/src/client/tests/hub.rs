@@ -151,6 +151,12 @@ impl Hub {
         self.changed.send_modify(|version| *version += 1);
     }
 
+    /// DDL: drops the stream and its view.
+    pub fn drop_stream(&self) {
+        self.state().exists = false;
+        self.changed.send_modify(|version| *version += 1);
+    }
+
     /// (url, count, sum) of every group.
     pub fn totals(&self) -> Vec<(String, i64, i128)> {
         totals(&self.state())
