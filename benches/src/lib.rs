@@ -2,6 +2,7 @@
 //!
 //! Owns: what is measured and how a figure is taken. Must not know: which engine runs it.
 
+pub mod hub;
 pub mod measure;
 #[cfg(feature = "peers")]
 pub mod peers;

@@ -1,9 +1,23 @@
 //! Deterministic rows for benches: the same for every engine and every run.
 
 use headwater_tests::random::Rng;
+use serde::Serialize;
 
 /// The seed of every workload. Figures in README.md were taken with it.
 pub const SEED: u64 = 0x4865_6164_7761_7465;
+
+/// One event as an application emits it.
+#[derive(Serialize)]
+pub struct Request<'a> {
+    /// The text part of the key.
+    pub path: &'a str,
+    /// The integer part of the key.
+    pub status: i64,
+    /// Who.
+    pub user_id: i64,
+    /// How long, in milliseconds.
+    pub latency_ms: f64,
+}
 
 /// Events with a (text, int) group key, as columns: row `i` of every vector is one event.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +61,17 @@ impl Events {
     /// True without events.
     pub fn is_empty(&self) -> bool {
         self.status.is_empty()
+    }
+
+    /// Event `row`.
+    #[inline]
+    pub fn request(&self, row: usize) -> Request<'_> {
+        Request {
+            path: self.path_text(row),
+            status: self.status[row],
+            user_id: self.user[row],
+            latency_ms: self.latency_ms[row],
+        }
     }
 
     /// The text of event `row`'s path.

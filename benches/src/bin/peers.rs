@@ -10,20 +10,11 @@ use headwater::value::column::ColumnBatch;
 use headwater_benches::measure::{Runs, machine, print_rate, time};
 use headwater_benches::workload::Events;
 use headwater_benches::{peers, plans};
-use serde::Serialize;
 
 const EVENTS: usize = 4_000_000;
 const RUNS: usize = 5;
 /// Rows between two evaluations: what the client buffers.
 const BUFFER_ROWS: usize = 1024;
-
-#[derive(Serialize)]
-struct Request<'a> {
-    path: &'a str,
-    status: i64,
-    user_id: i64,
-    latency_ms: f64,
-}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // SAFETY: no other thread runs yet.
@@ -74,13 +65,7 @@ fn rollup(groups: usize) -> Result<Rollup, PlanError> {
 fn emit(events: &Events, mut rollup: Rollup) -> Rollup {
     let mut buffer = EventBuffer::new(plans::stream());
     for row in 0..events.len() {
-        let request = Request {
-            path: events.path_text(row),
-            status: events.status[row],
-            user_id: events.user[row],
-            latency_ms: events.latency_ms[row],
-        };
-        buffer.push(&request, Micros(0)).expect("events of the stream's schema");
+        buffer.push(&events.request(row), Micros(0)).expect("events of the stream's schema");
         if buffer.rows() == BUFFER_ROWS {
             rollup.push(buffer.batch());
             buffer.clear();
@@ -95,9 +80,7 @@ fn batches(events: &Events) -> Result<Vec<ColumnBatch>, headwater::emit::EmitErr
     let mut buffer = EventBuffer::new(plans::stream());
     let mut batches = Vec::new();
     for row in 0..events.len() {
-        let (path, status, user_id, latency_ms) =
-            (events.path_text(row), events.status[row], events.user[row], events.latency_ms[row]);
-        buffer.push(&Request { path, status, user_id, latency_ms }, Micros(0))?;
+        buffer.push(&events.request(row), Micros(0))?;
         if buffer.rows() == BUFFER_ROWS {
             batches.push(buffer.batch().clone());
             buffer.clear();

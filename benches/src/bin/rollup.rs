@@ -2,30 +2,18 @@
 //!
 //! `cargo run --release -p headwater-benches --bin rollup [filter]`
 
-use headwater::aggregate::AggregateSpec;
 use headwater::emit::EventBuffer;
-use headwater::ids::{Micros, PlanVersion, StreamId, ViewId};
-use headwater::plan::{ExprId, Op, Plan, PlanBuilder, PlanError};
+use headwater::ids::Micros;
 use headwater::rollup::{Rollup, RollupOptions};
-use headwater::schema::{Field, StreamSchema};
-use headwater::value::DataType;
 use headwater::value::column::ColumnBatch;
 use headwater_benches::measure::{machine, print_rate, time};
+use headwater_benches::plans;
 use headwater_benches::workload::Events;
-use serde::Serialize;
 
 const EVENTS: usize = 4_000_000;
 const BATCH_ROWS: usize = 1024;
 const RUNS: usize = 5;
 const ARRIVAL: Micros = Micros(1_700_000_000_000_000);
-
-#[derive(Serialize)]
-struct Event<'a> {
-    path: &'a str,
-    status: i64,
-    user: i64,
-    latency_ms: f64,
-}
 
 /// Which states the view has beyond `count(*), sum(latency_ms), avg(latency_ms)`.
 #[derive(Clone, Copy, PartialEq)]
@@ -35,54 +23,16 @@ enum Width {
     Sketches,
 }
 
-fn schema() -> StreamSchema {
-    let field = |name: &str, data_type| Field { name: name.to_string(), data_type };
-    let fields = vec![
-        field("path", DataType::Text),
-        field("status", DataType::Int64),
-        field("user", DataType::Int64),
-        field("latency_ms", DataType::Float64),
-    ];
-    StreamSchema { id: StreamId(1), name: "requests".to_string(), fields }
-}
-
-fn plan(width: Width, groups_max: u32) -> Result<Plan, PlanError> {
-    let mut b = PlanBuilder::new();
-    let columns: Vec<ExprId> = schema()
-        .fields
-        .iter()
-        .enumerate()
-        .map(|(at, field)| b.node(Op::Column(at as u16), field.data_type.clone()))
-        .collect::<Result<_, _>>()?;
-    b.key(columns[0])?;
-    b.key(columns[1])?;
-    b.state(AggregateSpec::Count { argument: false }, &[], None)?;
-    b.state(AggregateSpec::Sum(DataType::Float64), &[columns[3]], None)?;
-    if width == Width::Sketches {
-        let value = DataType::Int64;
-        b.state(AggregateSpec::Hll { value: value.clone(), precision: 14 }, &[columns[2]], None)?;
-        b.state(AggregateSpec::DdSketch { alpha_ppm: 10_000 }, &[columns[3]], None)?;
-        b.state(AggregateSpec::TopK { value, k: 10, weighted: false }, &[columns[2]], None)?;
-    }
-    Ok(b.finish(ViewId(1), PlanVersion(1), StreamId(1), groups_max))
-}
-
 fn rollup(width: Width) -> Rollup {
-    let mut rollup = Rollup::new(schema(), RollupOptions::default());
-    let plan = plan(width, u32::MAX).expect("a small plan");
-    assert_eq!(rollup.set_plans(schema(), vec![plan]), []);
+    let mut rollup = Rollup::new(plans::stream(), RollupOptions::default());
+    let plan = plans::by_path_and_status(width == Width::Sketches, u32::MAX).expect("a small plan");
+    assert_eq!(rollup.set_plans(plans::stream(), vec![plan]), []);
     rollup
 }
 
 fn emit(rollup: &mut Rollup, buffer: &mut EventBuffer, events: &Events) {
     for row in 0..events.len() {
-        let event = Event {
-            path: events.path_text(row),
-            status: events.status[row],
-            user: events.user[row],
-            latency_ms: events.latency_ms[row],
-        };
-        buffer.push(&event, ARRIVAL).expect("a good event");
+        buffer.push(&events.request(row), ARRIVAL).expect("a good event");
         if buffer.rows() == BATCH_ROWS {
             rollup.push(buffer.batch());
             buffer.clear();
@@ -94,12 +44,10 @@ fn emit(rollup: &mut Rollup, buffer: &mut EventBuffer, events: &Events) {
 
 /// The same events, already columns.
 fn batches(events: &Events) -> Vec<ColumnBatch> {
-    let mut buffer = EventBuffer::new(schema());
+    let mut buffer = EventBuffer::new(plans::stream());
     let mut out = Vec::new();
     for row in 0..events.len() {
-        let (path, status) = (events.path_text(row), events.status[row]);
-        let event = Event { path, status, user: events.user[row], latency_ms: events.latency_ms[row] };
-        buffer.push(&event, ARRIVAL).expect("a good event");
+        buffer.push(&events.request(row), ARRIVAL).expect("a good event");
         if buffer.rows() == BATCH_ROWS || row + 1 == events.len() {
             out.push(buffer.batch().clone());
             buffer.clear();
@@ -135,7 +83,7 @@ fn main() {
             if label("emit").contains(&filter) {
                 let runs = time(
                     RUNS,
-                    || (rollup(width), EventBuffer::new(schema())),
+                    || (rollup(width), EventBuffer::new(plans::stream())),
                     |(mut rollup, mut buffer)| {
                         emit(&mut rollup, &mut buffer, &events);
                         rollup

@@ -4,7 +4,8 @@
 //! one encoding of its value. Inputs are mutations of valid ones, so that they get past the first byte.
 //!
 //! `cargo run -p headwater-tests --no-default-features --features sdk --bin fuzz -- [--seconds N] [--seed N]
-//! [TARGET...]`; `--list` names the targets.
+//! [--jobs N] [TARGET...]`; `--list` names the targets. Each target gets N seconds (60), as many at once as there are
+//! cores.
 //! An input that breaks something is printed as hex: add it to `tests/vectors/crashers.txt`, which every run
 //! replays first.
 
@@ -16,6 +17,7 @@ mod targets;
 use mutate::Mutator;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use targets::{Target, Verdict};
 
@@ -25,6 +27,7 @@ static MEMORY: memory::Meter = memory::Meter;
 struct Args {
     seconds: f64,
     seed: u64,
+    jobs: usize,
     only: Vec<String>,
     list: bool,
 }
@@ -32,7 +35,8 @@ struct Args {
 fn parse() -> Result<Args, String> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seed = now.map_or(1, |d| d.as_nanos() as u64);
-    let mut parsed = Args { seconds: 60.0, seed, only: Vec::new(), list: false };
+    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut parsed = Args { seconds: 60.0, seed, jobs, only: Vec::new(), list: false };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let number = |text: Option<String>| text.and_then(|t| t.parse::<f64>().ok());
@@ -42,6 +46,7 @@ fn parse() -> Result<Args, String> {
             "--seed" => {
                 parsed.seed = args.next().and_then(|t| t.parse().ok()).ok_or("--seed needs a number")?
             }
+            "--jobs" => parsed.jobs = number(args.next()).ok_or("--jobs needs a number")?.max(1.0) as usize,
             name if name.starts_with('-') => return Err(format!("unknown argument {name}")),
             name => parsed.only.push(name.to_owned()),
         }
@@ -57,34 +62,40 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let targets = targets::all();
-    let chosen =
-        targets.iter().filter(|t| args.only.is_empty() || args.only.iter().any(|o| t.name.contains(o)));
+    let mut chosen = targets::all();
+    chosen.retain(|t| args.only.is_empty() || args.only.iter().any(|o| t.name.contains(o)));
     if args.list {
-        chosen.for_each(|t| println!("{}", t.name));
+        chosen.iter().for_each(|t| println!("{}", t.name));
         return ExitCode::SUCCESS;
     }
     println!("seed {}", args.seed);
     // A caught panic is reported below with its input; the default hook would only repeat it.
     std::panic::set_hook(Box::new(|_| {}));
-    let (mut passed, mut failed) = (0, 0);
-    for target in chosen {
-        match run(target, Duration::from_secs_f64(args.seconds), args.seed) {
-            Ok(line) => {
-                println!("{:<28} {line}", target.name);
-                passed += 1;
-            }
-            Err(line) => {
-                println!("{:<28} FAILED: {line}", target.name);
-                failed += 1;
-            }
-        }
-    }
+    let passed = run_all(&chosen, &args);
+    let failed = chosen.len() - passed;
     println!(
         "test result: {}. {passed} passed; {failed} failed; 0 ignored",
         if failed == 0 { "ok" } else { "FAILED" }
     );
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the targets, `args.jobs` at once; returns how many passed.
+fn run_all(targets: &[Target], args: &Args) -> usize {
+    let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        while let Some(target) = targets.get(next.fetch_add(1, Relaxed)) {
+            match run(target, Duration::from_secs_f64(args.seconds), args.seed) {
+                Ok(line) => {
+                    println!("{:<28} {line}", target.name);
+                    passed.fetch_add(1, Relaxed);
+                }
+                Err(line) => println!("{:<28} FAILED: {line}", target.name),
+            }
+        }
+    };
+    std::thread::scope(|scope| (0..args.jobs).for_each(|_| drop(scope.spawn(work))));
+    passed.into_inner()
 }
 
 fn run(target: &Target, time: Duration, seed: u64) -> Result<String, String> {
@@ -116,7 +127,7 @@ fn run(target: &Target, time: Duration, seed: u64) -> Result<String, String> {
 fn try_input(target: &Target, input: &[u8]) -> Result<Verdict, String> {
     let before = memory::reset_peak();
     let verdict = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
-    let used = memory::peak().saturating_sub(before);
+    let used = usize::try_from(memory::peak() - before).unwrap_or(0);
     let fault = match verdict {
         Err(panic) => format!("panic: {}", message(&*panic)),
         Ok(Verdict::Wrong(what)) => what,

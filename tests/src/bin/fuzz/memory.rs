@@ -1,10 +1,14 @@
-//! Counts live heap bytes, so that a decoder that allocates on a liar's word is seen.
+//! Counts each thread's live heap bytes, so that a decoder that allocates on a liar's word is seen.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::cell::Cell;
 
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
+// Constants without destructors: reading them allocates nothing, so the allocator may. Signed, because a thread
+// may free what another one allocated.
+thread_local! {
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
 
 /// The system's allocator with a meter.
 pub struct Meter;
@@ -24,25 +28,25 @@ unsafe impl GlobalAlloc for Meter {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
+        LIVE.set(LIVE.get() - layout.size() as isize);
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
 fn add(bytes: usize) {
-    let live = LIVE.fetch_add(bytes, Relaxed) + bytes;
-    PEAK.fetch_max(live, Relaxed);
+    let live = LIVE.get() + bytes as isize;
+    LIVE.set(live);
+    PEAK.set(PEAK.get().max(live));
 }
 
-/// Starts a measurement; returns the bytes live now.
-pub fn reset_peak() -> usize {
-    let live = LIVE.load(Relaxed);
-    PEAK.store(live, Relaxed);
-    live
+/// Starts a measurement; returns the bytes live on this thread now.
+pub fn reset_peak() -> isize {
+    PEAK.set(LIVE.get());
+    LIVE.get()
 }
 
-/// The most bytes live since.
-pub fn peak() -> usize {
-    PEAK.load(Relaxed)
+/// The most bytes live on this thread since [`reset_peak`].
+pub fn peak() -> isize {
+    PEAK.get()
 }

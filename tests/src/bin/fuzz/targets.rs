@@ -20,10 +20,10 @@ pub enum Verdict {
 }
 
 /// What gives valid inputs.
-type Seeds = Box<dyn Fn() -> Vec<Vec<u8>>>;
+type Seeds = Box<dyn Fn() -> Vec<Vec<u8>> + Send + Sync>;
 
 /// What is tried.
-type Decoder = Box<dyn Fn(&[u8]) -> Verdict>;
+type Decoder = Box<dyn Fn(&[u8]) -> Verdict + Send + Sync>;
 
 /// One decoder.
 pub struct Target {

@@ -1,5 +1,6 @@
 //! The steps of `cargo verify`, in order: cheap and telling ones first.
 
+use crate::fuzz;
 use crate::report::Tally;
 use crate::run::{cargo, exists, program, run};
 use crate::setup::{self, WASM};
@@ -30,13 +31,8 @@ pub const STEPS: &[Step] = &[
         run: js_build,
     },
     Step { name: "test", what: "all Rust tests, doc tests and README quickstarts", run: test },
-    Step { name: "fuzz", what: "hostile bytes for every decoder, a second each", run: fuzz },
+    Step { name: "fuzz", what: "hostile bytes for every decoder, a minute each when new", run: fuzz::step },
     Step { name: "doc", what: "rustdoc, warnings are errors", run: doc },
-    Step {
-        name: "js-build",
-        what: "the WASM module and the npm package, with its size budget",
-        run: js_build,
-    },
     Step { name: "js-node", what: "the npm package in Node", run: js_node },
     Step { name: "js-browser", what: "the npm package in headless Chromium", run: js_browser },
 ];
@@ -72,10 +68,6 @@ fn test() -> Result<Tally, String> {
         test.env("HEADWATER_JS_BUILT", "1");
     }
     run(test)
-}
-
-fn fuzz() -> Result<Tally, String> {
-    run(cargo("run --package headwater-tests --no-default-features --features sdk --bin fuzz -- --seconds 1"))
 }
 
 fn doc() -> Result<Tally, String> {
