@@ -1,31 +1,38 @@
 //! Admission: from foreign payload bytes to checked partials, before the writer sees them.
 //!
 //! Owns: decoding, limits, plausibility (rule P1's second half). Must not know: sessions, the log.
-//! The same function reads a record back from the log. It decides by the record's own time, never by a
-//! clock, so that a replay decides as the first reading did. Counts are not held against a section's events:
-//! a flush that was split over several batches apportions its events by groups.
+//! What is decided here is decided once: the record carries the time and the [`Window`] it was decided by, and
+//! [`readmit`] reads a record back by those, never by a clock or by today's options. Counts are not held against
+//! a section's events: a flush that was split over several batches apportions its events by groups.
 
-use super::overlay::Partials;
+use super::overlay::{Damaged, Partials};
+use super::record::Window;
 use super::views::{ViewShape, Views};
 use headwater::codec::DecodeError;
 use headwater::group::GroupTable;
-use headwater::ids::Micros;
+use headwater::ids::{Micros, ViewId};
 use headwater::limits::BatchLimits;
 use headwater::wire::RefusedCode;
 use headwater::wire::batch::{Payload, Section};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What admission checks besides the format.
 #[derive(Clone, Copy, Debug)]
 pub struct AdmitOptions {
     /// Limits of one batch.
     pub limits: BatchLimits,
-    /// How far in the future a time bucket may start.
-    pub future_skew: Duration,
-    /// How far in the past a time bucket may end.
-    pub late_max: Option<Duration>,
+    /// Which time buckets are taken.
+    pub window: Window,
 }
+
+/// Records may have been taken under any limits.
+const NO_LIMITS: BatchLimits = BatchLimits {
+    payload_bytes_max: usize::MAX,
+    groups_max: usize::MAX,
+    key_bytes_max: usize::MAX,
+    keys_bytes_max: usize::MAX,
+    sections_max: usize::MAX,
+};
 
 /// Why a batch is not admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,27 +65,65 @@ pub fn admit(
 ) -> Result<Partials, NotAdmitted> {
     let payload = Payload::parse(payload, &options.limits)?;
     let mut partials = Partials::default();
-    let ledger = &mut partials.ledger;
-    ledger.batches = 1;
-    ledger.report(&payload.ledger);
+    partials.ledger.batches = 1;
+    partials.ledger.report(&payload.ledger);
     for section in payload.sections() {
-        let Some(shape) = views.get(section.view) else {
-            ledger.view_dropped_sections += 1;
-            ledger.view_dropped_events = ledger.view_dropped_events.saturating_add(section.events);
-            continue;
-        };
-        if section.version != shape.version {
-            let message = format!("view {} has no plan version {}", section.view, section.version);
-            return Err(NotAdmitted { code: RefusedCode::UnknownPlan, message });
-        }
-        ledger.rejected.merge(&section.rejected);
-        let sifted = sift(section, shape, time, options)?;
-        ledger.groups += sifted.table.len() as u64;
-        ledger.late_groups += sifted.late;
-        ledger.future_groups += sifted.future;
-        partials.views.push((section.view, sifted.table));
+        take(section, time, views, options.window, &mut partials)?;
     }
     Ok(partials)
+}
+
+/// Reads the payload of a record that was admitted at `time` under `window`. What was taken stays taken: a
+/// section that this build cannot read (any more) is handed on for quarantine, the others count.
+pub fn readmit(bytes: &[u8], time: Micros, window: Window, views: &Views) -> Partials {
+    let mut partials = Partials::default();
+    partials.ledger.batches = 1;
+    let damaged = |view| Damaged { view, payload: bytes.to_vec() };
+    let payload = match Payload::parse(bytes, &NO_LIMITS) {
+        Ok(payload) => payload,
+        Err(error) => {
+            tracing::error!(%error, "the payload of a log record cannot be read");
+            partials.damaged.push(damaged(ViewId(0)));
+            return partials;
+        }
+    };
+    partials.ledger.report(&payload.ledger);
+    for section in payload.sections() {
+        let view = section.view;
+        if let Err(error) = take(section, time, views, window, &mut partials) {
+            tracing::error!(%view, error = error.message, "a section of a log record cannot be read");
+            partials.damaged.push(damaged(view));
+        }
+    }
+    partials
+}
+
+/// Adds a section to `partials`, whole or not at all.
+fn take(
+    section: &Section<'_>,
+    time: Micros,
+    views: &Views,
+    window: Window,
+    partials: &mut Partials,
+) -> Result<(), NotAdmitted> {
+    let ledger = &mut partials.ledger;
+    let Some(shape) = views.get(section.view) else {
+        ledger.view_dropped_sections += 1;
+        ledger.view_dropped_groups += section.groups as u64;
+        ledger.view_dropped_events = ledger.view_dropped_events.saturating_add(section.events);
+        return Ok(());
+    };
+    if section.version != shape.version {
+        let message = format!("view {} has no plan version {}", section.view, section.version);
+        return Err(NotAdmitted { code: RefusedCode::UnknownPlan, message });
+    }
+    let sifted = sift(section, shape, time, window)?;
+    ledger.rejected.merge(&section.rejected);
+    ledger.groups += sifted.table.len() as u64;
+    ledger.late_groups += sifted.late;
+    ledger.future_groups += sifted.future;
+    partials.views.push((section.view, sifted.table));
+    Ok(())
 }
 
 struct Sifted {
@@ -92,12 +137,12 @@ fn sift(
     section: &Section<'_>,
     shape: &Arc<ViewShape>,
     time: Micros,
-    options: &AdmitOptions,
+    window: Window,
 ) -> Result<Sifted, NotAdmitted> {
     let mut sifted = Sifted { table: GroupTable::new(&shape.specs), late: 0, future: 0 };
     let mut refused: Option<GroupTable> = None;
     let mut scratch = shape.key_columns();
-    let window = Window::new(time, shape, options);
+    let window = Bounds::new(time, shape, window);
     let mut groups = section.groups();
     while let Some((key, states)) = groups.next_group()? {
         let bucket = shape.check_key(key, &mut scratch)?;
@@ -118,7 +163,7 @@ fn sift(
 }
 
 /// Which buckets are plausible.
-struct Window {
+struct Bounds {
     start_min: i64,
     start_max: i64,
 }
@@ -129,14 +174,14 @@ enum Place {
     Future,
 }
 
-impl Window {
-    fn new(time: Micros, shape: &ViewShape, options: &AdmitOptions) -> Self {
-        let micros = |d: Duration| i64::try_from(d.as_micros()).unwrap_or(i64::MAX);
+impl Bounds {
+    fn new(time: Micros, shape: &ViewShape, window: Window) -> Self {
+        let micros = |seconds: u32| i64::from(seconds) * 1_000_000;
         let width = shape.bucket.map_or(0, |b| b.width);
-        let oldest = options.late_max.map(|d| time.0.saturating_sub(micros(d)).saturating_sub(width));
+        let oldest = window.late_max.map(|s| time.0.saturating_sub(micros(s)).saturating_sub(width));
         Self {
             start_min: oldest.unwrap_or(i64::MIN),
-            start_max: time.0.saturating_add(micros(options.future_skew)),
+            start_max: time.0.saturating_add(micros(window.future_skew)),
         }
     }
 

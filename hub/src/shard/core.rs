@@ -8,7 +8,7 @@
 //! Invariants: one payload per dot; nothing above the commit point is folded; a dot is in a folded session
 //! exactly when its states are in the base, because one transaction writes both.
 
-use super::record::{Body, Chain, Record};
+use super::record::{Body, Chain, Record, Window};
 use super::session::{Known, Session, WINDOW};
 use headwater::codec::{DecodeError, Reader, Writer};
 use headwater::ids::{BootId, Dot, Epoch, Lsn, Micros, Pid, RouteVersion, Seq};
@@ -97,6 +97,8 @@ pub struct Incoming<'a> {
     pub low_water: Seq,
     /// The route version of its first transmission.
     pub route: RouteVersion,
+    /// Which time buckets were taken of it.
+    pub window: Window,
     /// The hash of `payload`.
     pub payload_hash: u64,
     /// The frozen bytes.
@@ -284,8 +286,9 @@ impl ShardCore {
     }
 
     fn append_batch(&mut self, batch: &Incoming<'_>, now: Micros) -> Appended {
-        let Incoming { dot, low_water, route, payload_hash, payload } = *batch;
-        let body = Body::Data { dot, low_water, route, payload_hash, payload };
+        let Incoming { dot, low_water, route, window, payload_hash, payload } = *batch;
+        let window = Some(window);
+        let body = Body::Data { dot, low_water, route, window, payload_hash, payload };
         self.append(now, body, Kind::Data { dot, low_water, hash: payload_hash })
     }
 

@@ -1,82 +1,67 @@
 //! The fold: one transaction that merges committed partials into the base (rule P7).
 //!
-//! Owns: how layers meet base rows, the group cap. Must not know: lsns, sessions, when to fold.
+//! Owns: how layers meet base rows, the group cap. Must not know: sessions, when to fold.
 //! Groups are visited in key order, so that a B-tree page is changed once. A key that is new while its view is
 //! full goes into `(other)`, exactly. Which keys are kept depends only on the base and on the layers.
 
 use super::overlay::{Layer, empty};
+use super::quarantine::{Kind, Quarantine};
+use super::stats::{StatsByView, ViewStats};
 use super::views::{ViewShape, Views};
 use crate::store::tables::{base_prefix, view_key};
 use crate::store::{StoreError, Table, Transaction};
-use headwater::codec::{DecodeError, Reader, Writer};
+use headwater::codec::{DecodeError, Reader};
 use headwater::group::{GroupTable, OTHER_KEY};
-use headwater::ids::{ShardGroupId, ViewId};
-use std::collections::BTreeMap;
+use headwater::ids::{Lsn, ShardGroupId, ViewId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Keys merged with base rows at a time: bounds the scratch table.
 const CHUNK_KEYS: usize = 512;
 
-/// How many groups of a view the base holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ViewStats {
-    /// Rows in the base, without `(other)`.
-    pub groups: u64,
-    /// Partials merged into `(other)` for want of room.
-    pub other: u64,
+/// Which fold this is.
+#[derive(Clone, Copy, Debug)]
+pub struct FoldOf<'a> {
+    /// The shard group.
+    pub group: ShardGroupId,
+    /// The newest record it takes.
+    pub upto: Lsn,
+    /// The views of the newest catalog.
+    pub views: &'a Views,
+    /// Groups per view.
+    pub groups_max: u64,
 }
 
-impl ViewStats {
-    const VERSION: u8 = 1;
-
-    /// Bytes (`view-1`): version u8 = 1, groups varint, other varint.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![Self::VERSION];
-        out.put_varint(self.groups);
-        out.put_varint(self.other);
-        out
-    }
-
-    /// Reads the bytes.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        match reader.u8()? {
-            Self::VERSION => {}
-            0 => return Err(DecodeError::Invalid("view statistics version")),
-            _ => return Err(DecodeError::TooNew),
-        }
-        let stats = Self { groups: reader.varint()?, other: reader.varint()? };
-        reader.finish()?;
-        Ok(stats)
-    }
-}
-
-/// Statistics per view of one shard group.
-pub type StatsByView = BTreeMap<ViewId, ViewStats>;
-
-/// Merges `layers` into the base of `group` and updates `stats`.
+/// Merges `layers` into the base and updates `stats`. What cannot be read or merged is set aside in
+/// quarantine: it costs its group, never the others.
 ///
 /// # Errors
-/// Storage failed, or a base row cannot be read: nothing may be committed then.
+/// Storage failed: nothing may be committed then.
 pub fn fold_layers(
     txn: &mut dyn Transaction,
-    group: ShardGroupId,
+    of: FoldOf<'_>,
     layers: &[Arc<Layer>],
-    views: &Views,
-    groups_max: u64,
     stats: &mut StatsByView,
 ) -> Result<(), StoreError> {
+    let mut quarantine = Quarantine::new(of.group, of.upto);
+    let damaged = layers.iter().flat_map(|l| &l.damaged);
+    for damaged in damaged.filter(|d| of.views.exists(d.view) || d.view == ViewId(0)) {
+        quarantine.put_payload(txn, damaged)?;
+        let entry = stats.entry(damaged.view).or_default();
+        entry.quarantined += 1;
+        txn.put(Table::View, &view_key(of.group, damaged.view), &entry.encode())?;
+    }
     let mut ids: Vec<ViewId> = layers.iter().flat_map(|l| l.views.keys().copied()).collect();
     ids.sort_unstable();
     ids.dedup();
     for id in ids {
-        let Some(shape) = views.get(id) else { continue };
+        let Some(shape) = of.views.get(id) else { continue };
         let tables: Vec<&GroupTable> = layers.iter().filter_map(|l| l.views.get(&id)).collect();
         let entry = stats.entry(id).or_default();
-        let mut fold = ViewFold::new(txn, group, shape, groups_max, *entry);
+        let mut fold = ViewFold::new(txn, of, shape, entry.clone(), &mut quarantine);
         fold.run(&tables)?;
         *entry = fold.stats;
-        txn.put(Table::View, &view_key(group, id), &entry.encode())?;
+        txn.put(Table::View, &view_key(of.group, id), &entry.encode())?;
     }
     Ok(())
 }
@@ -86,6 +71,7 @@ struct ViewFold<'a> {
     shape: &'a ViewShape,
     groups_max: u64,
     stats: ViewStats,
+    quarantine: &'a mut Quarantine,
     /// The base key of the current group: prefix, then group key.
     key: Vec<u8>,
     prefix: usize,
@@ -103,20 +89,24 @@ struct Source {
     group: u32,
 }
 
+/// The sources of one key, in the order of their layers.
+type SameKey<'s> = &'s [Source];
+
 impl<'a> ViewFold<'a> {
     fn new(
         txn: &'a mut dyn Transaction,
-        group: ShardGroupId,
+        of: FoldOf<'_>,
         shape: &'a ViewShape,
-        groups_max: u64,
         stats: ViewStats,
+        quarantine: &'a mut Quarantine,
     ) -> Self {
-        let key = base_prefix(group, shape.id).to_vec();
+        let key = base_prefix(of.group, shape.id).to_vec();
         Self {
             txn,
             shape,
-            groups_max,
+            groups_max: of.groups_max,
             stats,
+            quarantine,
             prefix: key.len(),
             key,
             rows: empty(&shape.specs),
@@ -128,71 +118,131 @@ impl<'a> ViewFold<'a> {
     fn run(&mut self, tables: &[&GroupTable]) -> Result<(), StoreError> {
         let sources = in_key_order(tables);
         let key_of = |s: &Source| tables[s.table].key(s.group);
-        for same_key in sources.chunk_by(|a, b| key_of(a) == key_of(b)) {
-            self.fold_key(tables, same_key)?;
-            if self.rows.len() >= CHUNK_KEYS {
-                self.put_rows()?;
-            }
+        let keys: Vec<SameKey<'_>> = sources.chunk_by(|a, b| key_of(a) == key_of(b)).collect();
+        for chunk in keys.chunks(CHUNK_KEYS) {
+            self.contained(tables, chunk)?;
         }
-        self.put_rows()?;
-        self.put_other()
+        Ok(())
     }
 
-    fn fold_key(&mut self, tables: &[&GroupTable], sources: &[Source]) -> Result<(), StoreError> {
+    /// Folds some keys. When that panics (a state that breaks its own code) each is tried alone, and the one
+    /// to blame is set aside.
+    fn contained(&mut self, tables: &[&GroupTable], keys: &[SameKey<'_>]) -> Result<(), StoreError> {
+        let before = self.stats.clone();
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_keys(tables, keys)));
+        if let Ok(result) = folded {
+            return result;
+        }
+        self.start_over(before);
+        if let [sources] = keys {
+            return self.set_aside(tables, sources);
+        }
+        keys.iter().try_for_each(|key| self.contained(tables, std::slice::from_ref(key)))
+    }
+
+    /// Nothing of a chunk is written before all of it is merged.
+    fn start_over(&mut self, stats: ViewStats) {
+        self.stats = stats;
+        self.rows = empty(&self.shape.specs);
+        self.other = empty(&self.shape.specs);
+    }
+
+    fn set_aside(&mut self, tables: &[&GroupTable], sources: SameKey<'_>) -> Result<(), StoreError> {
+        for source in sources {
+            let table = tables[source.table];
+            let mut bytes = Vec::new();
+            // Even its encoder may be what panics: then the key is all there is to keep.
+            let encoded = catch_unwind(AssertUnwindSafe(|| table.encode_states(source.group, &mut bytes)));
+            if encoded.is_err() {
+                bytes.clear();
+            }
+            self.quarantine(Kind::Group, table.key(source.group), &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn quarantine(&mut self, kind: Kind, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+        self.stats.quarantined += 1;
+        self.quarantine.put(self.txn, self.shape.id, kind, key, bytes)
+    }
+
+    fn fold_keys(&mut self, tables: &[&GroupTable], keys: &[SameKey<'_>]) -> Result<(), StoreError> {
+        keys.iter().try_for_each(|sources| self.fold_key(tables, sources))?;
+        if !self.other.is_empty() {
+            // Into the row's states, as all merges go: states whose merge depends on order stay alike.
+            let overflow = std::mem::replace(&mut self.other, empty(&self.shape.specs));
+            self.load(OTHER_KEY)?;
+            self.rows.merge_table(&overflow);
+        }
+        self.put_rows()
+    }
+
+    fn fold_key(&mut self, tables: &[&GroupTable], sources: SameKey<'_>) -> Result<(), StoreError> {
         let Some(&Source { table, group }) = sources.first() else { return Ok(()) };
         let key = tables[table].key(group);
+        #[cfg(test)]
+        assert_ne!(key, super::testing::POISON, "planted");
         if key == OTHER_KEY {
             merge_all(&mut self.other, OTHER_KEY, tables, sources);
             return Ok(());
         }
-        if self.load(key)? {
-            merge_all(&mut self.rows, key, tables, sources);
-            return Ok(());
+        if !self.load(key)? {
+            if self.stats.groups >= self.groups_max {
+                self.stats.other += sources.len() as u64;
+                merge_all(&mut self.other, OTHER_KEY, tables, sources);
+                return Ok(());
+            }
+            self.stats.groups += 1;
         }
-        if self.stats.groups >= self.groups_max {
-            self.stats.other += sources.len() as u64;
-            merge_all(&mut self.other, OTHER_KEY, tables, sources);
-            return Ok(());
-        }
-        self.stats.groups += 1;
-        if sources.len() > 1 {
-            merge_all(&mut self.rows, key, tables, sources);
-            return Ok(());
-        }
-        self.bytes.clear();
-        tables[table].encode_states(group, &mut self.bytes);
-        self.txn.put(Table::Base, &self.key, &self.bytes)
-    }
-
-    /// Reads the base row of `key` into `rows`; `false` when there is none. `self.key` is its base key.
-    fn load(&mut self, key: &[u8]) -> Result<bool, StoreError> {
-        self.key.truncate(self.prefix);
-        self.key.extend_from_slice(key);
-        let rows = &mut self.rows;
-        load_row(self.txn, &self.key, |bytes| merge_row(rows, key, bytes))
-    }
-
-    fn put_rows(&mut self) -> Result<(), StoreError> {
-        for group in 0..self.rows.len() as u32 {
-            self.key.truncate(self.prefix);
-            self.key.extend_from_slice(self.rows.key(group));
-            self.bytes.clear();
-            self.rows.encode_states(group, &mut self.bytes);
-            self.txn.put(Table::Base, &self.key, &self.bytes)?;
-        }
-        self.rows.clear();
+        merge_all(&mut self.rows, key, tables, sources);
         Ok(())
     }
 
-    fn put_other(&mut self) -> Result<(), StoreError> {
-        if self.other.is_empty() {
-            return Ok(());
+    /// Reads the base row of `key` into `rows`; `false` when there is none. A row that cannot be read is set
+    /// aside, and its group starts anew.
+    fn load(&mut self, key: &[u8]) -> Result<bool, StoreError> {
+        self.key.truncate(self.prefix);
+        self.key.extend_from_slice(key);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        let found = self.txn.get(Table::Base, &self.key, &mut |row| bytes.extend_from_slice(row))?;
+        if found && !try_merge_row(&mut self.rows, key, &bytes) {
+            self.quarantine(Kind::Row, key, &bytes)?;
         }
-        let overflow = std::mem::replace(&mut self.other, empty(&self.shape.specs));
-        self.load(OTHER_KEY)?;
-        self.rows.merge_table(&overflow);
-        self.put_rows()
+        self.bytes = bytes;
+        Ok(found)
     }
+
+    fn put_rows(&mut self) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(self.rows.len());
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        for group in 0..self.rows.len() as u32 {
+            let start = bytes.len();
+            self.rows.encode_states(group, &mut bytes);
+            rows.push(start..bytes.len());
+        }
+        for (group, row) in rows.into_iter().enumerate() {
+            self.key.truncate(self.prefix);
+            self.key.extend_from_slice(self.rows.key(group as u32));
+            self.txn.put(Table::Base, &self.key, &bytes[row])?;
+        }
+        self.rows.clear();
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+/// Merges a base row; when it cannot be read, or breaks its own code, its group is empty and `false` returned.
+/// The group must be new.
+pub fn try_merge_row(table: &mut GroupTable, key: &[u8], row: &[u8]) -> bool {
+    let merged = catch_unwind(AssertUnwindSafe(|| merge_row(table, key, row)));
+    if matches!(merged, Ok(Ok(()))) {
+        return true;
+    }
+    let group = table.group(key);
+    table.states_mut().iter_mut().for_each(|s| s.reset(group));
+    false
 }
 
 fn merge_all(into: &mut GroupTable, key: &[u8], tables: &[&GroupTable], sources: &[Source]) {
@@ -214,17 +264,6 @@ fn in_key_order(tables: &[&GroupTable]) -> Vec<Source> {
         keys.then(a.table.cmp(&b.table))
     });
     all
-}
-
-fn load_row(
-    txn: &dyn Transaction,
-    key: &[u8],
-    mut merge: impl FnMut(&[u8]) -> Result<(), DecodeError>,
-) -> Result<bool, StoreError> {
-    let mut merged = Ok(());
-    let found = txn.get(Table::Base, key, &mut |bytes| merged = merge(bytes))?;
-    merged.map_err(|e| StoreError::Corrupted(format!("base row: {e}")))?;
-    Ok(found)
 }
 
 /// Merges the states of a base row into the group of `key`.

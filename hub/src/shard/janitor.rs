@@ -3,7 +3,6 @@
 //! Owns: rows of dropped views, and rows past their view's `ttl`. Must not know: the log. Where the TTL column
 //! leads the key, expired rows are one key range; elsewhere the view is walked page by page.
 
-use super::fold::ViewStats;
 use super::open::Group;
 use super::shared::Shared;
 use super::views::{ViewShape, Views};
@@ -43,7 +42,10 @@ impl Janitor {
     pub(super) fn work(&mut self, shared: &Shared, groups: &mut [Group]) -> Result<(), StoreError> {
         let views = shared.views();
         for (at, group) in groups.iter_mut().enumerate() {
-            if let Some(view) = group.stats.keys().copied().find(|view| !views.exists(*view)) {
+            // View 0 counts what belongs to no view.
+            let mut dropped = group.stats.keys().copied().filter(|view| view.0 > 0 && !views.exists(*view));
+            if let Some(view) = dropped.next() {
+                drop(dropped);
                 shared.overlays[at].drop_view(view);
                 return self.remove_dropped(shared, group, view);
             }
@@ -62,6 +64,8 @@ impl Janitor {
         shared.store.write(&mut |txn| {
             removed = txn.remove_range(Table::Base, &from, &to, ROWS_MAX)?;
             if removed < ROWS_MAX {
+                // The quarantine's keys begin alike.
+                txn.remove_range(Table::Quarantine, &from, &to, u64::MAX)?;
                 txn.remove(Table::View, &view_key(group.id, view))?;
             }
             Ok(())
@@ -113,7 +117,7 @@ impl Janitor {
         removed: u64,
     ) -> Result<(), StoreError> {
         let stats = group.stats.entry(view).or_default();
-        *stats = ViewStats { groups: stats.groups.saturating_sub(removed), ..*stats };
+        stats.groups = stats.groups.saturating_sub(removed);
         let bytes = stats.encode();
         shared.store.write(&mut |txn| txn.put(Table::View, &view_key(group.id, view), &bytes))
     }

@@ -41,6 +41,10 @@ pub struct Ledger {
     pub future_groups: u64,
     /// Groups merged into `(other)` because their view was full.
     pub other_groups: u64,
+    /// Groups in sections of views that no longer exist.
+    pub view_dropped_groups: u64,
+    /// Rows of the base and sections of log records set aside because they cannot be read or merged.
+    pub quarantined: u64,
     refused: [u64; REFUSED.len()],
 }
 
@@ -99,7 +103,7 @@ impl Ledger {
     }
 
     /// The plain counters; their positions are their tags.
-    fn counters(&mut self) -> [&mut u64; 11] {
+    fn counters(&mut self) -> [&mut u64; 13] {
         [
             &mut self.batches,
             &mut self.events,
@@ -112,6 +116,8 @@ impl Ledger {
             &mut self.late_groups,
             &mut self.future_groups,
             &mut self.other_groups,
+            &mut self.view_dropped_groups,
+            &mut self.quarantined,
         ]
     }
 

@@ -13,15 +13,19 @@ mod ledger;
 mod open;
 mod options;
 mod overlay;
+mod quarantine;
 pub mod record;
 mod route;
 mod scan;
 pub mod session;
 mod shared;
+mod stats;
 mod status;
 mod views;
 mod writer;
 
+#[cfg(test)]
+mod damage;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! Each planted bug must be caught: a model that cannot fail proves nothing.
 
 use super::core::{CoreOptions, HubId, Image, Incoming, Placement, ReplayError, ShardCore, Verdict};
-use super::record::{self, Body};
+use super::record::{self, Body, Window};
 use super::session::Session;
 use headwater::ids::{BootId, Dot, Lsn, Micros, Pid, RouteVersion, Seq};
 use headwater::wire::batch::payload_hash;
@@ -353,6 +353,7 @@ impl World {
             dot,
             low_water: Seq(low_water),
             route: RouteVersion(1),
+            window: Window { late_max: None, future_skew: 0 },
             payload_hash: payload_hash(&bytes),
             payload: &bytes,
         };

@@ -2,20 +2,19 @@
 //!
 //! Every open makes this hub primary in a new epoch (M1, M2): as the only copy it holds everything durable.
 
-use super::admit::{AdmitOptions, admit};
+use super::admit::readmit;
 use super::core::{CoreOptions, HubId, Image, Placement, ReplayError, ShardCore};
-use super::fold::{StatsByView, ViewStats};
 use super::ledger::Ledger;
 use super::overlay::Overlay;
-use super::record::{self, Body};
+use super::record::{self, Body, Window};
 use super::session::Session;
+use super::stats::{StatsByView, ViewStats};
 use super::views::Views;
 use crate::store::marker::FORMAT_VERSION;
 use crate::store::tables::{group_key, log_key, parse_view_key, session_key, view_key};
 use crate::store::{Snapshot, Store, StoreError, Table};
 use headwater::codec::DecodeError;
 use headwater::ids::{BootId, Lsn, Pid, ShardGroupId, ViewId};
-use headwater::limits::BatchLimits;
 use std::ops::ControlFlow;
 
 /// Rows of `meta-1` about the file itself; two-byte keys are shard groups.
@@ -90,27 +89,18 @@ fn check_file(snapshot: &dyn Snapshot, options: &OpenOptions) -> Result<(), Stor
     }
 }
 
-/// Loads all shard groups, replays their logs into fresh overlays, and takes office in a new epoch.
+/// Loads all shard groups (records of version 1 are read by `window`), replays their logs into fresh overlays, and takes office in a new epoch.
 pub(super) fn load(
     store: &dyn Store,
     options: &OpenOptions,
     boot: BootId,
     views: &Views,
-    admit_options: &AdmitOptions,
+    window: Window,
 ) -> Result<Vec<(Group, Overlay)>, StoreError> {
-    // What was taken under other limits must be readable for ever.
-    let limits = BatchLimits {
-        payload_bytes_max: usize::MAX,
-        groups_max: usize::MAX,
-        key_bytes_max: usize::MAX,
-        keys_bytes_max: usize::MAX,
-        sections_max: usize::MAX,
-    };
-    let admit_options = &AdmitOptions { limits, ..*admit_options };
     let snapshot = store.snapshot()?;
     let mut loaded = Vec::with_capacity(usize::from(options.shard_groups));
     for id in 0..options.shard_groups {
-        loaded.push(load_group(&*snapshot, ShardGroupId(id), options, boot, views, admit_options)?);
+        loaded.push(load_group(&*snapshot, ShardGroupId(id), options, boot, views, window)?);
     }
     store.write(&mut |txn| {
         for (group, _) in &loaded {
@@ -128,7 +118,7 @@ fn load_group(
     options: &OpenOptions,
     boot: BootId,
     views: &Views,
-    admit_options: &AdmitOptions,
+    window: Window,
 ) -> Result<(Group, Overlay), StoreError> {
     let image = image(snapshot, id)?;
     let ledger = snapshot.get(Table::Ledger, &group_key(id))?;
@@ -145,7 +135,7 @@ fn load_group(
         log_bytes: 0,
     };
     let overlay = Overlay::new(image.folded);
-    replay(snapshot, &mut group, &overlay, views, admit_options)?;
+    replay(snapshot, &mut group, &overlay, views, window)?;
     Ok((group, overlay))
 }
 
@@ -183,14 +173,14 @@ fn replay(
     group: &mut Group,
     overlay: &Overlay,
     views: &Views,
-    admit_options: &AdmitOptions,
+    window: Window,
 ) -> Result<(), StoreError> {
     let mut chain = group.core.image().chain;
     let from = log_key(group.id, group.core.image().folded.next());
     let to = log_key(group.id, Lsn(u64::MAX));
     let mut result = Ok(());
     snapshot.scan(Table::Log, &from, Some(&to), &mut |_, bytes| {
-        result = replay_record(snapshot, group, overlay, views, admit_options, bytes, &mut chain);
+        result = replay_record(snapshot, group, overlay, views, window, bytes, &mut chain);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     result
@@ -201,7 +191,7 @@ fn replay_record(
     group: &mut Group,
     overlay: &Overlay,
     views: &Views,
-    admit_options: &AdmitOptions,
+    window: Window,
     bytes: &[u8],
     chain: &mut record::Chain,
 ) -> Result<(), StoreError> {
@@ -210,16 +200,11 @@ fn replay_record(
     let id = group.id;
     group.core.replay(&record, next, |pid| stored_session(snapshot, id, pid))?;
     group.log_bytes += bytes.len() as u64;
-    let Body::Data { payload, .. } = record.body else {
+    let Body::Data { payload, window: recorded, .. } = record.body else {
         overlay.skip(record.lsn);
         return Ok(());
     };
-    let partials = admit(payload, record.time, views, admit_options).map_err(|e| {
-        StoreError::Corrupted(format!(
-            "log record {} was taken but cannot be read: {}",
-            record.lsn, e.message
-        ))
-    })?;
+    let partials = readmit(payload, record.time, recorded.unwrap_or(window), views);
     group.total.merge(&partials.ledger);
     overlay.merge(record.lsn, partials);
     Ok(())

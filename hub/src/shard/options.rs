@@ -1,5 +1,6 @@
 //! How shard groups are kept.
 
+use super::record::Window;
 use headwater::limits::BatchLimits;
 use std::time::Duration;
 
@@ -38,6 +39,13 @@ pub struct ShardOptions {
     pub inbox_bytes: usize,
     /// How often writes are tried again after storage failed. Default 5 s.
     pub retry_interval: Duration,
+}
+
+impl ShardOptions {
+    /// Which time buckets are taken.
+    pub(super) fn window(&self) -> Window {
+        Window::new(self.late_max, self.future_skew)
+    }
 }
 
 impl Default for ShardOptions {

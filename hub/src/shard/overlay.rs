@@ -23,6 +23,17 @@ pub struct Partials {
     pub views: Vec<(ViewId, GroupTable)>,
     /// What it adds to the ledger.
     pub ledger: Ledger,
+    /// Sections that were taken once and cannot be read any more.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A section of a log record that cannot be read, for quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Its view; 0 when not even that can be told.
+    pub view: ViewId,
+    /// The record's payload.
+    pub payload: Vec<u8>,
 }
 
 /// Partials of a range of the log.
@@ -36,6 +47,8 @@ pub struct Layer {
     pub views: BTreeMap<ViewId, GroupTable>,
     /// What its batches add to the ledger.
     pub ledger: Ledger,
+    /// Sections for quarantine.
+    pub damaged: Vec<Damaged>,
 }
 
 impl Layer {
@@ -57,6 +70,7 @@ impl Layer {
         debug_assert_eq!(lsn, self.upto.next());
         self.upto = lsn;
         self.ledger.merge(&partials.ledger);
+        self.damaged.extend(partials.damaged);
         for (view, table) in partials.views {
             use std::collections::btree_map::Entry;
             match self.views.entry(view) {
@@ -251,7 +265,7 @@ mod tests {
         }
         let mut ledger = Ledger::default();
         ledger.batches = 1;
-        Partials { views: vec![(ViewId(view), table)], ledger }
+        Partials { views: vec![(ViewId(view), table)], ledger, damaged: Vec::new() }
     }
 
     const ALL: KeyRange<'static> = KeyRange { min: &[], max: None };

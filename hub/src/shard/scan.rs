@@ -4,9 +4,9 @@
 //! snapshot after [`SNAPSHOT_AGE_MAX`] (an old one would make the file grow for good) and goes on by key from
 //! a newer one: later chunks may then show newer batches, never older ones.
 
-use super::fold::merge_row;
+use super::fold::try_merge_row;
 use super::open::image;
-use super::overlay::{KeyRange, LayerView, Outdated};
+use super::overlay::{KeyRange, LayerView, Outdated, empty};
 use super::shared::Shared;
 use super::views::ViewShape;
 use crate::store::tables::{base_end, base_prefix};
@@ -35,20 +35,18 @@ pub(super) fn scan(
         return stream::once(async { Err(SqlError::new("42P01", message)) }).boxed();
     };
     let scan = Scan { shared, shape, next: Some(request.key_min), max: request.key_max, lease: None };
-    stream::unfold(scan, |mut scan| async move {
-        scan.next.as_ref()?;
+    stream::unfold(Some(scan), |scan| async move {
+        let mut scan = scan.filter(|s| s.next.is_some())?;
         // Reading is disk and CPU: it must not hold up the runtime's other tasks.
         let chunk = tokio::task::spawn_blocking(move || {
             let chunk = scan.chunk();
             (chunk, scan)
         });
         match chunk.await {
-            Ok((Ok(table), scan)) => Some((Ok(table), scan)),
-            Ok((Err(error), mut scan)) => {
-                scan.next = None;
-                Some((Err(sql_error(&error)), scan))
-            }
-            Err(_) => None,
+            Ok((Ok(table), scan)) => Some((Ok(table), Some(scan))),
+            Ok((Err(error), _)) => Some((Err(sql_error(&error)), None)),
+            // It panicked: an end without an error would pass for the whole answer.
+            Err(_) => Some((Err(SqlError::new("XX000", "a read ended badly")), None)),
         }
     })
     .filter(|chunk| futures::future::ready(chunk.as_ref().is_ok_and(|t| !t.is_empty()) || chunk.is_err()))
@@ -56,7 +54,8 @@ pub(super) fn scan(
 }
 
 fn sql_error(error: &StoreError) -> SqlError {
-    SqlError::new("58030", format!("storage cannot be read: {error}"))
+    let code = if matches!(error, StoreError::Corrupted(_)) { "XX001" } else { "58030" };
+    SqlError::new(code, format!("storage cannot be read: {error}"))
 }
 
 struct Scan {
@@ -97,10 +96,20 @@ impl Scan {
             drop(guard);
             return self.read_chunk(range);
         };
-        let result = view.chunk(&self.shape, range);
+        let mut damaged = Vec::new();
+        let result = view.chunk(&self.shape, range, &mut damaged);
         drop(guard);
         self.lease = Some(lease);
-        result
+        if damaged.is_empty() {
+            return result;
+        }
+        for (group, key) in damaged {
+            self.shared.report_damaged((group, self.shape.id, key));
+        }
+        Err(StoreError::Corrupted(format!(
+            "states of view {} cannot be read and are set aside",
+            self.shape.id
+        )))
     }
 }
 
@@ -133,7 +142,10 @@ fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease
     })
 }
 
-type Row = (Vec<u8>, Vec<u8>);
+/// Shard group, key, states.
+type Row = (ShardGroupId, Vec<u8>, Vec<u8>);
+/// Rows that cannot be read.
+type DamagedKeys = Vec<(ShardGroupId, Vec<u8>)>;
 
 impl View {
     /// The groups of `range` up to about [`CHUNK_ROWS`] base rows, and the key to go on from.
@@ -141,11 +153,12 @@ impl View {
         &self,
         shape: &ViewShape,
         range: &KeyRange<'_>,
+        damaged: &mut DamagedKeys,
     ) -> Result<(GroupTable, Option<Vec<u8>>), StoreError> {
         let mut table = GroupTable::new(&shape.specs);
         let next = match self.overlays.len() {
-            1 => self.read_base(shape, range, &mut table)?,
-            _ => self.merge_bases(shape, range, &mut table)?,
+            1 => self.read_base(shape, range, &mut table, damaged)?,
+            _ => self.merge_bases(shape, range, &mut table, damaged)?,
         };
         let part = KeyRange { min: range.min, max: next.as_deref().or(range.max) };
         for layer in self.overlays.iter().flatten() {
@@ -162,14 +175,14 @@ impl View {
         shape: &ViewShape,
         range: &KeyRange<'_>,
         table: &mut GroupTable,
+        damaged: &mut DamagedKeys,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let mut result = Ok(());
-        let next = self.visit(ShardGroupId(0), shape, range, CHUNK_ROWS, &mut |key, states| {
-            result =
-                merge_row(table, key, states).map_err(|e| StoreError::Corrupted(format!("base row: {e}")));
-            result.is_ok()
-        })?;
-        result.map(|()| next)
+        let group = ShardGroupId(0);
+        self.visit(group, shape, range, CHUNK_ROWS, &mut |key, states| {
+            if !try_merge_row(table, key, states) {
+                damaged.push((group, key.to_vec()));
+            }
+        })
     }
 
     /// Several shard groups may hold the same key: each is read up to the lowest key where one of them
@@ -179,6 +192,7 @@ impl View {
         shape: &ViewShape,
         range: &KeyRange<'_>,
         table: &mut GroupTable,
+        damaged: &mut DamagedKeys,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let rows_max = (CHUNK_ROWS / self.overlays.len()).max(64);
         let mut stop: Option<Vec<u8>> = None;
@@ -186,14 +200,20 @@ impl View {
         for group in 0..self.overlays.len() as u16 {
             let part = KeyRange { min: range.min, max: stop.as_deref().or(range.max) };
             let next = self.visit(ShardGroupId(group), shape, &part, rows_max, &mut |key, states| {
-                rows.push((key.to_vec(), states.to_vec()));
-                true
+                rows.push((ShardGroupId(group), key.to_vec(), states.to_vec()));
             })?;
             stop = next.or(stop);
         }
-        for (key, states) in &rows {
-            if stop.as_ref().is_none_or(|stop| key < stop) {
-                merge_row(table, key, states).map_err(|e| StoreError::Corrupted(format!("base row: {e}")))?;
+        // Another shard group's states may be in the table already: only what can be read joins them.
+        let mut row = empty(&shape.specs);
+        for (group, key, states) in rows {
+            if stop.as_ref().is_some_and(|stop| key >= *stop) {
+                continue;
+            }
+            row.clear();
+            match try_merge_row(&mut row, &key, &states) {
+                true => drop(table.merge_table(&row)),
+                false => damaged.push((group, key)),
             }
         }
         Ok(stop)
@@ -206,7 +226,7 @@ impl View {
         shape: &ViewShape,
         range: &KeyRange<'_>,
         rows_max: usize,
-        row: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+        row: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let prefix = base_prefix(group, shape.id);
         let from = [&prefix, range.min].concat();
@@ -219,7 +239,8 @@ impl View {
                 return ControlFlow::Break(());
             }
             seen += 1;
-            if row(key, states) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            row(key, states);
+            ControlFlow::Continue(())
         })?;
         Ok(next)
     }

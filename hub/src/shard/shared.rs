@@ -4,6 +4,7 @@ use super::admit::{AdmitOptions, NotAdmitted, admit};
 use super::ledger::Ledger;
 use super::options::ShardOptions;
 use super::overlay::{Overlay, Partials};
+use super::record::Window;
 use super::route::route;
 use super::scan::Leases;
 use super::status::{ShardGroupStatus, ShardStatus, ViewStatus};
@@ -11,9 +12,10 @@ use super::views::Views;
 use super::{Clock, Outcome, refused};
 use crate::catalog::Catalog;
 use crate::store::{Store, StoreError};
-use headwater::ids::{BootId, Micros, ShardGroupId};
+use headwater::ids::{BootId, Micros, ShardGroupId, ViewId};
 use headwater::wire::batch::payload_hash;
 use headwater::wire::{BatchFrame, Refused, RefusedCode, Resume, Resumed};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc as sync_mpsc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -32,6 +34,8 @@ pub(super) struct Admitted {
     pub(super) hash: u64,
     /// When it arrived: what the record will say.
     pub(super) time: Micros,
+    /// What it was admitted by: the record says that, too.
+    pub(super) window: Window,
     pub(super) partials: Partials,
     pub(super) reply: mpsc::UnboundedSender<Outcome>,
     /// Its place in the inbox, kept until it is answered.
@@ -52,6 +56,8 @@ pub(super) struct Shared {
     /// One permit per [`PLACE_BYTES`] of payload in the inbox.
     places: Arc<Semaphore>,
     noted: Mutex<Noted>,
+    /// Rows that a read found damaged, for the writer to set aside.
+    damaged: Mutex<BTreeSet<DamagedRow>>,
     pub(super) published: Mutex<Published>,
     /// The writer is gone or going.
     pub(super) closed: AtomicBool,
@@ -93,6 +99,12 @@ impl Noted {
     }
 }
 
+/// A row of the base: shard group, view, group key.
+pub(super) type DamagedRow = (ShardGroupId, ViewId, Vec<u8>);
+
+/// Damaged rows remembered at a time; the next read finds the others.
+const DAMAGED_ROWS_MAX: usize = 1_024;
+
 /// The unit of the inbox's bound.
 const PLACE_BYTES: usize = 1 << 10;
 
@@ -120,6 +132,7 @@ impl Shared {
             inbox,
             places,
             noted: Mutex::default(),
+            damaged: Mutex::default(),
             published: Mutex::default(),
             closed: AtomicBool::new(false),
             writer: Mutex::default(),
@@ -146,8 +159,19 @@ impl Shared {
     }
 
     pub(super) fn admit_options(&self) -> AdmitOptions {
-        let options = &self.options;
-        AdmitOptions { limits: options.limits, future_skew: options.future_skew, late_max: options.late_max }
+        AdmitOptions { limits: self.options.limits, window: self.options.window() }
+    }
+
+    /// A read could not read a row: the writer sets it aside in its next round.
+    pub(super) fn report_damaged(&self, row: DamagedRow) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.len() < DAMAGED_ROWS_MAX {
+            damaged.insert(row);
+        }
+    }
+
+    pub(super) fn take_damaged(&self) -> BTreeSet<DamagedRow> {
+        std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {
@@ -184,13 +208,15 @@ impl Shared {
             return Err(refuse(RefusedCode::Unavailable, "the hub is shutting down"));
         };
         let time = self.now();
-        let partials = admit(&frame.payload, time, &self.views(), &self.admit_options())
+        let options = self.admit_options();
+        let partials = admit(&frame.payload, time, &self.views(), &options)
             .map_err(|NotAdmitted { code, message }| refuse(code, &message))?;
         let settings = self.catalog.settings();
         let group = route(&settings.routing_key, &pid, settings.shard_groups);
         let hash = payload_hash(&frame.payload);
         let (reply, outcomes) = mpsc::unbounded_channel();
-        let admitted = Admitted { group, frame, hash, time, partials, reply, _place: place };
+        let window = options.window;
+        let admitted = Admitted { group, frame, hash, time, window, partials, reply, _place: place };
         self.send(Message::Batch(Box::new(admitted)))
             .map_err(|()| refuse(RefusedCode::Unavailable, "the hub is shutting down"))?;
         Ok(outcomes)

@@ -57,4 +57,6 @@ pub struct ViewStatus {
     pub groups: u64,
     /// Partials merged into `(other)` because the view was full.
     pub other: u64,
+    /// Rows and sections that could not be read or merged: they are kept aside, and answers miss them.
+    pub quarantined: u64,
 }

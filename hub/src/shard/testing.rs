@@ -23,6 +23,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// 2026-01-01T00:00:00Z
 pub(crate) const START: i64 = 1_767_225_600_000_000;
 
+/// A key whose fold panics.
+pub(crate) const POISON: &[u8] = b"poison\0";
+
 /// Count and sum by key.
 pub(crate) type Totals = BTreeMap<String, (i64, i128)>;
 
@@ -89,6 +92,18 @@ impl Fixture {
     /// Reads all of a view.
     pub(crate) async fn read(&self, view: &str) -> Totals {
         self.read_range(view, Vec::new(), None).await
+    }
+
+    /// Reads all of a view; the code of the error if that fails.
+    pub(crate) async fn try_read(&self, view: &str) -> Result<Totals, &'static str> {
+        let view = self.catalog.snapshot().view(view).expect("view").clone();
+        let (key_min, key_max, read_level) = (Vec::new(), None, ReadLevel::Replicated);
+        let mut chunks = self.shards.scan(ScanRequest { view, key_min, key_max, read_level });
+        let mut totals = Totals::new();
+        while let Some(chunk) = chunks.next().await {
+            collect(&chunk.map_err(|e| e.code)?, &mut totals);
+        }
+        Ok(totals)
     }
 
     /// Reads a key range of a view.

@@ -14,12 +14,12 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-fn memory() -> (MemoryStore, Arc<dyn Store>) {
+pub(super) fn memory() -> (MemoryStore, Arc<dyn Store>) {
     let store = MemoryStore::new();
     (store.clone(), Arc::new(store))
 }
 
-fn rows(store: &dyn Store, table: Table) -> usize {
+pub(super) fn rows(store: &dyn Store, table: Table) -> usize {
     let mut count = 0;
     let snapshot = store.snapshot().expect("snapshot");
     snapshot
@@ -32,7 +32,7 @@ fn rows(store: &dyn Store, table: Table) -> usize {
 }
 
 /// Until the writer thread is gone: it holds the store.
-async fn stop(fixture: Fixture) {
+pub(super) async fn stop(fixture: Fixture) {
     fixture.shards.shutdown().await.expect("shutdown");
 }
 
@@ -298,7 +298,7 @@ async fn shutting_down_refuses_what_comes_later() {
 }
 
 /// `SELECT [k,] date_trunc('minute', arrival_timestamp) AS minute, count(*), sum(v)` with a TTL of a day.
-fn minutes_view(leading: bool) -> headwater_sql::definition::ViewDef {
+pub(super) fn minutes_view(leading: bool) -> headwater_sql::definition::ViewDef {
     use headwater::plan::{ExprId, Function, Node, Op};
     use headwater::value::{DataType, Value};
     let mut def = view_def("t", 1);
@@ -319,7 +319,7 @@ fn minutes_view(leading: bool) -> headwater_sql::definition::ViewDef {
 }
 
 /// A batch with one event per time, in microseconds.
-fn at_times(leading: bool, seq: u64, times: &[i64]) -> BatchFrame {
+pub(super) fn at_times(leading: bool, seq: u64, times: &[i64]) -> BatchFrame {
     let key_at = |time: i64| {
         let mut out = if leading { Vec::new() } else { key("k") };
         headwater::value::key::put_int64(time, &mut out);

@@ -5,13 +5,15 @@
 //! expiries and the removal of dead rows run here too, between commits or riding on one.
 
 use super::core::{CoreOptions, Fold, HubId, Incoming, Verdict};
-use super::fold::{StatsByView, fold_layers};
+use super::fold::{FoldOf, fold_layers};
 use super::janitor::Janitor;
 use super::ledger::Ledger;
 use super::open::{Group, OpenOptions, load, next_boot, stored_session};
 use super::options::ShardOptions;
 use super::overlay::Layer;
+use super::quarantine::set_rows_aside;
 use super::shared::{Admitted, Message, Shared};
+use super::stats::{StatsByView, ViewStats};
 use super::status::{ShardGroupStatus, ViewStatus};
 use super::views::Views;
 use super::{Clock, Outcome, refused};
@@ -104,12 +106,7 @@ pub(super) fn start(
     };
     let boot = next_boot(&*store, &open)?;
     let views = Views::new(&catalog.snapshot(), &Views::default());
-    let admit = super::admit::AdmitOptions {
-        limits: options.limits,
-        future_skew: options.future_skew,
-        late_max: options.late_max,
-    };
-    let (groups, overlays) = load(&*store, &open, boot, &views, &admit)?.into_iter().unzip();
+    let (groups, overlays) = load(&*store, &open, boot, &views, options.window())?.into_iter().unzip();
     let (shared, inbox) = Shared::new(store, options, catalog, clock, boot, overlays);
     let writer = Writer::new(&shared, open, groups);
     writer.publish(&shared);
@@ -209,6 +206,7 @@ impl Writer {
             dot,
             low_water: batch.frame.low_water,
             route: batch.frame.route,
+            window: batch.window,
             payload_hash: batch.hash,
             payload: &batch.frame.payload,
         };
@@ -356,11 +354,19 @@ impl Writer {
             self.expire(shared);
         }
         if self.pending.is_empty() && self.failed.is_none() {
-            let done = self.janitor.work(shared, &mut self.groups);
-            if let Err(error) = done {
-                self.fail(shared, error);
+            match self.tidy(shared) {
+                Ok(true) => self.publish(shared),
+                Ok(false) => {}
+                Err(error) => self.fail(shared, error),
             }
         }
+    }
+
+    /// Damaged and dead rows; `true` when counts have changed.
+    fn tidy(&mut self, shared: &Shared) -> Result<bool, StoreError> {
+        let changed = set_rows_aside(shared, &mut self.groups)?;
+        self.janitor.work(shared, &mut self.groups)?;
+        Ok(changed)
     }
 
     /// Time since the last fold, log or memory say so. Folds take at most about a third of the writer's time,
@@ -411,8 +417,7 @@ impl Writer {
     fn finish_folds(&mut self, shared: &Shared, folds: Vec<PlannedFold>) {
         for plan in folds {
             let group = &mut self.groups[plan.group];
-            let other = |stats: &StatsByView| stats.values().map(|s| s.other).sum::<u64>();
-            group.total.other_groups += other(&plan.stats) - other(&group.stats);
+            group.total.merge(&folded_counts(&group.stats, &plan.stats));
             if plan.group == 0 {
                 group.total.merge(&shared.noted().folding);
             }
@@ -469,7 +474,7 @@ impl Writer {
         }
         self.next_retry = Instant::now() + shared.options.retry_interval;
         let reopened = shared.store.reopen().and_then(|()| {
-            load(&*shared.store, &self.open, shared.boot, &shared.views(), &shared.admit_options())
+            load(&*shared.store, &self.open, shared.boot, &shared.views(), shared.options.window())
         });
         match reopened {
             Ok(loaded) => {
@@ -525,9 +530,11 @@ impl Writer {
         for group in &self.groups {
             ledger.merge(&group.total);
             for (view, stats) in &group.stats {
-                let row = views.entry(*view).or_insert(ViewStatus { view: *view, groups: 0, other: 0 });
+                let row = views.entry(*view).or_default();
+                row.view = *view;
                 row.groups += stats.groups;
                 row.other += stats.other;
+                row.quarantined += stats.quarantined;
             }
         }
         let mut published = shared.published();
@@ -573,6 +580,16 @@ fn session_snapshot(
     slot.as_ref().map(|(_, snapshot)| snapshot.clone()).ok_or(StoreError::Closed)
 }
 
+/// What only a fold finds out.
+fn folded_counts(before: &StatsByView, after: &StatsByView) -> Ledger {
+    let sum = |stats: &StatsByView, count: fn(&ViewStats) -> u64| stats.values().map(count).sum::<u64>();
+    let grown = |count| sum(after, count) - sum(before, count);
+    let mut ledger = Ledger::default();
+    ledger.other_groups = grown(|s| s.other);
+    ledger.quarantined = grown(|s| s.quarantined);
+    ledger
+}
+
 struct PlannedFold {
     group: usize,
     layers: Vec<Arc<Layer>>,
@@ -591,9 +608,9 @@ impl PlannedFold {
         groups_max: u64,
     ) -> Result<(), StoreError> {
         let id = group.id;
-        let before: u64 = self.stats.values().map(|s| s.other).sum();
-        fold_layers(txn, id, &self.layers, views, groups_max, &mut self.stats)?;
-        self.ledger.other_groups += self.stats.values().map(|s| s.other).sum::<u64>() - before;
+        let of = FoldOf { group: id, upto: self.fold.image.folded, views, groups_max };
+        fold_layers(txn, of, &self.layers, &mut self.stats)?;
+        self.ledger.merge(&folded_counts(&group.stats, &self.stats));
         if let Some(birth) = self.fold.forget_below {
             txn.remove_range(
                 Table::Session,

@@ -29,11 +29,13 @@ pub enum Table {
     Command = 6,
     /// Catalog snapshots: version u64.
     Catalog = 7,
+    /// States that could not be read or merged: shard group u16, view u32, lsn u64, number u32.
+    Quarantine = 8,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Log,
         Table::Base,
         Table::Session,
@@ -42,6 +44,7 @@ impl Table {
         Table::Meta,
         Table::Command,
         Table::Catalog,
+        Table::Quarantine,
     ];
 
     /// Its name in the file.
@@ -55,6 +58,7 @@ impl Table {
             Table::Meta => "meta-1",
             Table::Command => "command-1",
             Table::Catalog => "catalog-1",
+            Table::Quarantine => "quarantine-1",
         }
     }
 
@@ -65,7 +69,7 @@ impl Table {
 
 /// Tables of the data file.
 pub const HUB_TABLES: &[Table] =
-    &[Table::Log, Table::Base, Table::Session, Table::Ledger, Table::View, Table::Meta];
+    &[Table::Log, Table::Base, Table::Session, Table::Ledger, Table::View, Table::Meta, Table::Quarantine];
 
 /// Tables of the catalog file.
 pub const CATALOG_TABLES: &[Table] = &[Table::Command, Table::Catalog, Table::Meta];
@@ -111,6 +115,15 @@ pub fn view_key(group: ShardGroupId, view: ViewId) -> [u8; 6] {
     let mut key = [0; 6];
     key[..2].copy_from_slice(&group.0.to_be_bytes());
     key[2..].copy_from_slice(&view.0.to_be_bytes());
+    key
+}
+
+/// Key of something set aside by the fold that ended at `lsn`; `number` tells such rows apart.
+pub fn quarantine_key(group: ShardGroupId, view: ViewId, lsn: Lsn, number: u32) -> [u8; 18] {
+    let mut key = [0; 18];
+    key[..6].copy_from_slice(&view_key(group, view));
+    key[6..14].copy_from_slice(&lsn.0.to_be_bytes());
+    key[14..].copy_from_slice(&number.to_be_bytes());
     key
 }
 
