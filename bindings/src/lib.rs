@@ -10,6 +10,8 @@ extern crate alloc;
 mod dictionary;
 mod events;
 mod feed;
+#[cfg(any(target_arch = "wasm32", test))]
+mod heap;
 mod runtime;
 mod stage;
 

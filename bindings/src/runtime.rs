@@ -5,7 +5,7 @@
 
 #[cfg(target_arch = "wasm32")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: crate::heap::Heap = crate::heap::Heap::new();
 
 #[cfg(target_arch = "wasm32")]
 #[panic_handler]

@@ -10,12 +10,12 @@
 use super::Keys;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::hash::{BuildHasher, Hasher};
 
 #[cfg(feature = "std")]
 type Build = foldhash::fast::RandomState;
+/// Pages hash only their own keys, and have one hash function for them and for sketches.
 #[cfg(not(feature = "std"))]
-type Build = foldhash::fast::FixedState;
+type Build = ();
 
 const EMPTY: u64 = 0;
 /// Slots of the smallest index; one cache line of them.
@@ -24,6 +24,7 @@ const SLOTS_MIN: usize = 8;
 #[derive(Default)]
 pub(super) struct Index {
     slots: Vec<u64>,
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "no seed"))]
     hasher: Build,
     grown: bool,
     passes: Passes,
@@ -83,12 +84,19 @@ fn equal(a: &[u8], b: &[u8]) -> bool {
 }
 
 impl Index {
+    #[cfg(feature = "std")]
     #[inline]
     fn hash(&self, key: &[u8]) -> u32 {
+        use core::hash::{BuildHasher, Hasher};
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key);
         // The upper half: foldhash's last step is a multiplication.
         (hasher.finish() >> 32) as u32
+    }
+
+    #[cfg(not(feature = "std"))]
+    fn hash(&self, key: &[u8]) -> u32 {
+        (crate::hash::hash64(key) >> 32) as u32
     }
 
     /// Walks the slots of `hash`: the group of the key, or the slot to put it in. Needs a free slot.

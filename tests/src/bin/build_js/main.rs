@@ -26,6 +26,8 @@ pub struct Places {
 pub struct Options {
     /// Keep function names in the modules, for size analysis.
     keep_names: bool,
+    /// Only bind the core module, for size analysis: no bundle.
+    core_only: bool,
     /// Run `npm test` afterwards.
     test: bool,
 }
@@ -45,8 +47,9 @@ fn options() -> Result<Options, String> {
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
             "--keep-names" => options.keep_names = true,
+            "--core-only" => options.core_only = true,
             "--test" => options.test = true,
-            other => return Err(format!("unknown option {other}; known: --keep-names, --test")),
+            other => return Err(format!("unknown option {other}; known: --keep-names, --core-only, --test")),
         }
     }
     Ok(options)
@@ -63,9 +66,11 @@ fn places() -> Result<Places, String> {
 fn run(places: &Places, options: &Options) -> Result<(), String> {
     npm::install(places)?;
     wasm::ensure_target()?;
-    for flavor in [wasm::Flavor::Core, wasm::Flavor::Full] {
-        wasm::build(places, flavor, options.keep_names)?;
+    wasm::build(places, wasm::Flavor::Core, options.keep_names)?;
+    if options.core_only {
+        return Ok(());
     }
+    wasm::build(places, wasm::Flavor::Full, options.keep_names)?;
     npm::run_script(places, "bundle")?;
     if options.test { npm::run_script(places, "test") } else { Ok(()) }
 }
