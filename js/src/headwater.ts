@@ -10,7 +10,7 @@ import type { ColumnValues } from './column.ts';
 import { type Interned, Pinned } from './dictionary.ts';
 import type { Engine, Instance } from './engine.ts';
 import { type ErrorCode, HeadwaterError } from './errors.ts';
-import { COUNTERS, frozen } from './ledger.ts';
+import { COUNTERS, TRANSMITTED, frozen } from './ledger.ts';
 import type { WasmSource } from './module.ts';
 import { Pending, type Waiting } from './pending.ts';
 import type { Producer } from './producer.ts';
@@ -178,7 +178,7 @@ export class Client implements Sink {
 
   /**
    * Flushes for at most `timeoutMs` (default 5,000), then ends the connection. Never rejects; what could not be
-   * delivered is counted as dropped (`closed`) in the answer.
+   * delivered is counted in the answer: as in doubt when it was sent and not acknowledged, else as dropped (`closed`).
    */
   async close(options: { timeoutMs?: number } = {}): Promise<Stats> {
     if (this.#state === 'started') await this.flush(undefined, { timeoutMs: options.timeoutMs ?? 5_000 }).catch(() => {});
@@ -197,7 +197,7 @@ export class Client implements Sink {
     const [delivered, inOutbox, inDoubt] = counts;
     const dropped = { ...this.#dropped };
     COUNTERS.forEach((name, i) => {
-      if (i >= 7 && name !== 'forfeited' && counts[i]) dropped[name] = (dropped[name] ?? 0) + counts[i];
+      if (i > TRANSMITTED && name !== 'forfeited' && counts[i]) dropped[name] = (dropped[name] ?? 0) + counts[i];
     });
     return {
       emitted: this.#emitted,
@@ -332,14 +332,17 @@ export class Client implements Sink {
     this.#forfeit(error.code);
   }
 
-  /** Counts everything that is not delivered, in doubt or dropped already, as dropped. */
+  /** Counts everything that is not delivered, in doubt or dropped already: as in doubt what may have left, else as dropped. */
   #forfeit(code: ErrorCode): void {
     this.#count(code, this.#pending.clear());
     const counts = this.#counts();
     // Undelivered batches and partials: gone with the module.
-    const lost = this.#taken - frozen(counts) + counts[1];
+    const doubtful = counts[TRANSMITTED];
+    const lost = this.#taken - frozen(counts) + counts[1] - doubtful;
     this.#count(code, lost);
     this.#past[1] -= counts[1];
+    this.#past[2] += doubtful;
+    this.#past[TRANSMITTED] -= doubtful;
     this.#past[COUNTERS.length - 1] += lost;
     for (const resolve of this.#drained.splice(0)) resolve();
   }

@@ -5,16 +5,20 @@
  */
 
 /**
- * What `Engine::counters` gives, in order. Up to `bytesSent` they are `Stats`; then events that ended here, by the
- * reasons of the outbox, and (counted in JavaScript) with a module.
+ * What `Engine::counters` gives, in order. Up to `bytesSent` they are `Stats`; `transmitted` are those events in the
+ * outbox that may have left; then events that ended here, by the reasons of the outbox, and (counted in JavaScript)
+ * with a module.
  */
 export const COUNTERS = [
-  'delivered', 'inOutbox', 'inDoubt', 'sent', 'resent', 'acked', 'bytesSent', 'outbox_full', 'refused', 'forfeited',
+  'delivered', 'inOutbox', 'inDoubt', 'sent', 'resent', 'acked', 'bytesSent', 'transmitted', 'outbox_full', 'refused',
+  'forfeited',
 ] as const;
+/** Where `transmitted` is; dropped events follow it. */
+export const TRANSMITTED = 7;
 
 /** Events that left the rollup, wherever they are now. */
 export function frozen(counts: Float64Array): number {
   let sum = counts[0] + counts[1] + counts[2];
-  for (let i = 7; i < counts.length; i++) sum += counts[i];
+  for (let i = TRANSMITTED + 1; i < counts.length; i++) sum += counts[i];
   return sum;
 }

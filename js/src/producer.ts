@@ -90,8 +90,9 @@ export class Producer {
     if (this.#abort.signal.aborted) return;
     for (let event; (event = this.engine.takeText((x, at) => x.engine_poll_event(at))); ) this.#hear(event.split('\0'));
     for (let frame; (frame = this.engine.takeBytes((x, at) => x.engine_poll_transmit(at, localMicros()))); ) void this.#send(frame);
-    this.#settle();
+    // At once: should the module trap next, the books must know what has left.
     this.counters();
+    this.#settle();
     clearTimeout(this.#timer);
     const at = this.engine.invoke((x, at) => x.engine_poll_timeout(at)) ?? Infinity;
     if (at === Infinity) return;

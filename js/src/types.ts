@@ -73,7 +73,10 @@ export interface Stats {
   delivered: number;
   /** Events given up, or refused at `emit`, by reason ({@link ErrorCode} and the hub's codes). */
   dropped: Record<string, number>;
-  /** Events in batches that may or may not have been counted before the hub forgot this producer. */
+  /**
+   * Events in batches that may or may not have been counted: sent, and then the hub forgot this producer, the
+   * client was closed or the module trapped before the hub acknowledged them.
+   */
   inDoubt: number;
   /** Batches sent, sent again, acknowledged. */
   batches: { sent: number; resent: number; acked: number };

@@ -138,6 +138,19 @@ test('a hub that forgot the producer leaves its transmitted batches in doubt', a
   });
 });
 
+test('what was sent and never acknowledged is in doubt when the client closes, the rest is dropped', async () => {
+  const faults = ({ kind }) => (kind === KIND.batch ? 'lose_answer' : kind === KIND.resume ? 'lose' : undefined);
+  await run({ hub: { faults } }, async ({ hub, hw }) => {
+    for (let i = 0; i < 3; i++) hw.emit('views', { url: '/', ms: i });
+    await assert.rejects(hw.flush('durable', { timeoutMs: 200 }), { code: 'timeout' });
+    assert.deepEqual([hub.events(), hw.stats().inDoubt, hw.stats().inOutbox], [3, 0, 3]);
+    hw.emit('views', { url: '/', ms: 4 }); // the session is not open again: this one cannot leave
+    const { inDoubt, inOutbox, dropped } = await hw.close({ timeoutMs: 1 });
+    assert.deepEqual([inDoubt, inOutbox, dropped], [3, 0, { closed: 1 }]);
+    assert.equal(hub.events(), 3);
+  });
+});
+
 test('a rejected session is reported once and tried again', async () => {
   let left = 2;
   const faults = ({ kind }) => (kind === KIND.hello && left-- > 0 ? failure({ code: 'unauthorized', message: 'who are you' }) : undefined);

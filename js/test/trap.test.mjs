@@ -30,3 +30,13 @@ for (const name of ['engine_push', 'engine_flush', 'engine_poll_transmit', 'engi
     await hub.close();
   });
 }
+
+test('a trap after a batch has left puts its events in doubt', async () => {
+  const hub = await startHub();
+  const hw = Headwater.connect({ url: hub.url, wasm: { core: await trapping('engine_has_reached') } });
+  for (let i = 0; i < 10; i++) hw.emit('views', { url: '/', ms: i });
+  await assert.rejects(hw.flush('durable', { timeoutMs: 5000 }), { code: 'wasm_trapped' });
+  const stats = await hw.close();
+  assert.deepEqual([stats.inDoubt, stats.delivered, stats.dropped], [10, 0, {}]);
+  await hub.close();
+});

@@ -39,6 +39,8 @@ pub struct OutboxLedger {
     pub held_events: u64,
     /// Their payload bytes.
     pub held_bytes: u64,
+    /// Those of their events that may have left under the present dots: in doubt if the outbox ends now (C6).
+    pub held_transmitted_events: u64,
     /// Batches among those held that only the next process can send: the spool failed and has them.
     pub left_batches: u64,
     /// Their events.

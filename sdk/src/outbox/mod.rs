@@ -164,6 +164,8 @@ impl Outbox {
         ledger.held_batches = ledger.left_batches + self.entries.len() as u64;
         ledger.held_events = ledger.left_events + self.entries.iter().map(|entry| entry.events).sum::<u64>();
         ledger.held_bytes = ledger.left_bytes + self.bytes;
+        let transmitted = self.entries.iter().filter(|entry| entry.transmitted);
+        ledger.held_transmitted_events = transmitted.map(|entry| entry.events).sum();
         ledger
     }
 
