@@ -294,13 +294,17 @@ options! {
     }
     /// What one statement may take.
     sql: SqlLimitOptions, SqlLimitLayer {
-        /// Milliseconds a statement may run.
+        /// Milliseconds a statement may take, waiting for its turn and planning included.
         timeout_ms: u64 = "5000", "sql-timeout-ms", "HEADWATER_SQL_TIMEOUT_MS";
-        /// Bytes of memory of one query's operators.
+        /// Bytes one query may hold: operators, scanned groups, results of functions.
         memory_bytes: u64 = "67108864", "sql-memory-bytes", "HEADWATER_SQL_MEMORY_BYTES";
         /// Rows of one answer.
         rows_max: u64 = "1000000", "sql-rows-max", "HEADWATER_SQL_ROWS_MAX";
-        /// Statements at a time; more wait. The worst case is this many times memory_bytes.
+        /// Bytes of one text, bytea or list that a function may make. Batches of such values on their way come on top of memory_bytes.
+        value_bytes_max: u64 = "1048576", "sql-value-bytes-max", "HEADWATER_SQL_VALUE_BYTES_MAX";
+        /// Tables and SELECTs a query may stand for when every CTE is counted as often as it is named: bounds planning (1000 take about a second).
+        plan_nodes_max: u32 = "1000", "sql-plan-nodes-max", "HEADWATER_SQL_PLAN_NODES_MAX";
+        /// Statements at a time, each on a thread of its own; more wait until their timeout. The worst case is this many times memory_bytes.
         concurrent_max: u32 = "16", "sql-concurrent-max", "HEADWATER_SQL_CONCURRENT_MAX";
     }
     /// What the hub says about itself.

@@ -7,7 +7,8 @@ use thiserror::Error;
 #[error("{message}")]
 pub struct SqlError {
     /// SQLSTATE: `42601` syntax, `42P01` unknown table, `42703` unknown column, `42883` unknown function,
-    /// `42P07` already exists, `0A000` not supported, `22xxx` data, `54000` limit, `57014` cancelled, `XX000` internal.
+    /// `42P07` already exists, `0A000` not supported, `22xxx` data, `53200` memory, `53300` too many statements,
+    /// `54000` limit, `54001` too complex, `57014` out of time, `XX000` internal.
     pub code: &'static str,
     /// Lower-case, without a full stop.
     pub message: String,

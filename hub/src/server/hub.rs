@@ -61,7 +61,7 @@ impl Hub {
         let metrics = Arc::new(metrics);
         let source = HubSource::new(catalog.clone(), shards.clone(), Arc::clone(&status));
         let engine = Engine::new(Arc::new(source), engine_options(options));
-        let rooms = Rooms::new(catalog, shards.clone(), engine, &options.sql, Arc::clone(&metrics));
+        let rooms = Rooms::new(catalog, shards.clone(), engine, Arc::clone(&metrics));
         match Doors::open(options, Arc::new(rooms), status, metrics) {
             Ok(doors) => Ok(Self { doors, shards }),
             Err(error) => {
@@ -143,7 +143,10 @@ fn shard_options(options: &Options) -> ShardOptions {
 fn engine_options(options: &Options) -> EngineOptions {
     EngineOptions {
         timeout: Duration::from_millis(options.sql.timeout_ms),
+        concurrent_max: options.sql.concurrent_max as usize,
         memory_bytes_max: size(options.sql.memory_bytes),
+        value_bytes_max: size(options.sql.value_bytes_max),
+        plan_nodes_max: options.sql.plan_nodes_max as usize,
         rows_max: options.sql.rows_max,
         ..EngineOptions::default()
     }

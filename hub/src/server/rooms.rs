@@ -5,7 +5,6 @@ use crate::api::metrics::{Metrics, Present};
 use crate::api::status::{Ledger, ShardGroup, Status, Storage, ViewStatus};
 use crate::catalog::Catalog;
 use crate::ingress::{Backend, Outcome};
-use crate::options::SqlLimitOptions;
 use crate::shard::{self, ShardStatus, Shards};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
@@ -17,28 +16,19 @@ use headwater_sql::{Answer, Engine, ReadOptions, SqlError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 /// Catalog, shard groups and SQL of one hub.
 pub(super) struct Rooms {
     catalog: Catalog,
     shards: Shards,
     engine: Arc<Engine>,
-    /// One place per statement that may run at a time.
-    places: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
 impl Rooms {
-    pub(super) fn new(
-        catalog: Catalog,
-        shards: Shards,
-        engine: Engine,
-        limits: &SqlLimitOptions,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let places = Arc::new(Semaphore::new(limits.concurrent_max as usize));
-        Self { catalog, shards, engine: Arc::new(engine), places, metrics }
+    pub(super) fn new(catalog: Catalog, shards: Shards, engine: Engine, metrics: Arc<Metrics>) -> Self {
+        Self { catalog, shards, engine: Arc::new(engine), metrics }
     }
 }
 
@@ -69,12 +59,10 @@ impl Backend for Rooms {
     }
 
     fn query(&self, query: Query) -> BoxFuture<'static, Result<Answer, SqlError>> {
-        let (engine, places, metrics) =
-            (Arc::clone(&self.engine), Arc::clone(&self.places), Arc::clone(&self.metrics));
+        let (engine, metrics) = (Arc::clone(&self.engine), Arc::clone(&self.metrics));
         async move {
             metrics.queries.inc();
-            let place = places.acquire_owned().await.ok();
-            let running = Running::new(metrics, place);
+            let running = Running::new(metrics);
             let options = ReadOptions { read_level: query.read_level };
             match engine.execute(&query.sql, options).await {
                 Ok(answer) => Ok(running.until_the_end_of(answer)),
@@ -88,18 +76,17 @@ impl Backend for Rooms {
     }
 }
 
-/// A statement in its place; dropped when the answer was read or given up.
+/// A statement that runs or waits for its turn; dropped when the answer was read or given up.
 struct Running {
     since: Instant,
     _present: Present,
-    _place: Option<OwnedSemaphorePermit>,
     metrics: Arc<Metrics>,
 }
 
 impl Running {
-    fn new(metrics: Arc<Metrics>, place: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(metrics: Arc<Metrics>) -> Self {
         let present = Present::new(&metrics.queries_running);
-        Self { since: Instant::now(), _present: present, _place: place, metrics }
+        Self { since: Instant::now(), _present: present, metrics }
     }
 
     fn until_the_end_of(self, answer: Answer) -> Answer {

@@ -12,11 +12,9 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use headwater::schema::Field;
 use headwater::value::{DataType, Value};
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 /// The answer to one statement.
 pub struct Answer {
@@ -47,13 +45,6 @@ pub struct Rows {
     pub rows: Vec<Vec<Value>>,
 }
 
-/// When to stop.
-#[derive(Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) deadline: Instant,
-    pub(super) rows_max: u64,
-}
-
 impl Answer {
     /// A command without rows.
     pub(super) fn command(tag: &str) -> Self {
@@ -70,14 +61,12 @@ impl Answer {
         tag: &str,
         input: SendableRecordBatchStream,
         names: &[Option<String>],
-        (text, limits): (Text, Limits),
+        (text, rows_max): (Text, u64),
     ) -> Self {
         let fields: Vec<Field> = input.schema().fields().iter().map(|f| field_of(f)).collect();
         let fields = rename(fields, names);
         let schema = schema_of(&fields);
-        let sleep = Box::pin(tokio::time::sleep_until(limits.deadline.into()));
-        let batches =
-            Limited { input, schema: Arc::clone(&schema), text, limits, sleep, rows: 0, ended: false };
+        let batches = Limited { input, schema: Arc::clone(&schema), text, rows_max, rows: 0, ended: false };
         Self { tag: tag.to_owned(), fields, schema, batches: batches.boxed() }
     }
 
@@ -184,8 +173,7 @@ struct Limited {
     input: SendableRecordBatchStream,
     schema: SchemaRef,
     text: Text,
-    limits: Limits,
-    sleep: Pin<Box<tokio::time::Sleep>>,
+    rows_max: u64,
     rows: u64,
     ended: bool,
 }
@@ -193,8 +181,8 @@ struct Limited {
 impl Limited {
     fn accept(&mut self, batch: &RecordBatch) -> Result<RecordBatch, SqlError> {
         self.rows += batch.num_rows() as u64;
-        if self.rows > self.limits.rows_max {
-            let message = format!("query returns more than {} rows", self.limits.rows_max);
+        if self.rows > self.rows_max {
+            let message = format!("query returns more than {} rows", self.rows_max);
             return Err(SqlError::new("54000", message).with_hint("add a LIMIT or a coarser GROUP BY"));
         }
         let columns = batch.columns().iter().zip(self.schema.fields());
@@ -203,18 +191,11 @@ impl Limited {
     }
 
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch, SqlError>>> {
-        let expired = || Err(SqlError::new("57014", "query took longer than its time limit"));
-        if Instant::now() >= self.limits.deadline {
-            return Poll::Ready(Some(expired()));
-        }
-        match self.input.poll_next_unpin(cx) {
-            Poll::Ready(Some(Ok(batch))) => Poll::Ready(Some(self.accept(&batch))),
-            Poll::Ready(Some(Err(error))) => {
-                Poll::Ready(Some(Err(failure::from_datafusion(error, &self.text))))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => self.sleep.as_mut().poll(cx).map(|()| Some(expired())),
-        }
+        let polled = std::task::ready!(self.input.poll_next_unpin(cx));
+        Poll::Ready(polled.map(|batch| match batch {
+            Ok(batch) => self.accept(&batch),
+            Err(error) => Err(failure::from_datafusion(error, &self.text)),
+        }))
     }
 }
 

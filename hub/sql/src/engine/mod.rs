@@ -1,21 +1,25 @@
 //! Statements in, answers out: planning, limits and the life of one query.
 //!
-//! Owns: the DataFusion session, one query's memory pool and deadline. Must not know: where groups come from
+//! Owns: the DataFusion session, one query's thread, memory and deadline. Must not know: where groups come from
 //! ([`Source`]), how answers cross a wire.
 //! Invariants: a query sees one catalog version; nothing but a [`Source`] is ever read or changed (no files,
 //! no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
 
 mod answer;
 mod combine;
+mod expansion;
 mod failure;
+mod guard;
 mod merge;
 mod plans;
 mod range;
+mod running;
 mod scan;
 mod session;
 mod sketch;
 mod system;
 mod tables;
+mod watched;
 
 pub use answer::{Answer, Rows, batch_of, rows_of};
 
@@ -30,27 +34,38 @@ use datafusion::execution::SessionState;
 use datafusion::execution::TaskContext;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
+use guard::Guard;
 use headwater::wire::ReadLevel;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tables::Tables;
+use tokio::sync::Semaphore;
 
-/// Limits of one query.
+/// Limits of statements. The worst case of all of them together is `concurrent_max` times `memory_bytes_max`, plus
+/// two batches per statement that are on their way.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
-    /// A query that runs longer ends with `57014`. Default 5 s; a longer one keeps a read transaction open,
-    /// which makes the store's file grow.
+    /// A statement that takes longer, waiting and planning included, ends with `57014`. Default 5 s; a longer one
+    /// keeps a read transaction open, which makes the store's file grow.
     pub timeout: Duration,
-    /// Bytes a query may hold in operators and scanned groups; more ends it with `53200`. Default 64 MiB; worst
-    /// case that many per concurrent query.
+    /// Statements that run at a time, each on a thread of its own; more wait, and end with `53300` when their
+    /// timeout comes first. Default 16. A thread that cannot be stopped at once keeps its place until it ends.
+    pub concurrent_max: usize,
+    /// Bytes a query may hold in operators, scanned groups and results of functions; more end it with `53200`.
+    /// Default 64 MiB.
     pub memory_bytes_max: usize,
+    /// Bytes of one text, bytea or list that a function may make; more end the query with `53200`. Default 1 MiB.
+    /// Operators copy batches of such values without accounting: 64 of them is what they may hold besides.
+    pub value_bytes_max: usize,
+    /// Tables and SELECTs that a query may stand for when every CTE and view is counted as often as it is named;
+    /// more are refused with `54001`. Default 1,000: about a second of planning.
+    pub plan_nodes_max: usize,
     /// Rows a query may return; more end it with `54000`. Default 1,000,000.
     pub rows_max: u64,
     /// Rows per batch. Default 8,192; smaller batches cost time, larger ones memory.
@@ -61,7 +76,10 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(5),
+            concurrent_max: 16,
             memory_bytes_max: 64 << 20,
+            value_bytes_max: 1 << 20,
+            plan_nodes_max: 1_000,
             rows_max: 1_000_000,
             batch_rows: 8_192,
         }
@@ -77,46 +95,63 @@ pub struct ReadOptions {
 
 /// Executes SQL against a [`Source`]. Cheap to share; one per hub.
 pub struct Engine {
+    core: Arc<Core>,
+}
+
+/// What the threads of statements share.
+struct Core {
     source: Arc<dyn Source>,
     options: EngineOptions,
     base: SessionState,
     tables: Mutex<Option<Arc<Tables>>>,
+    /// One per statement that may run at a time.
+    places: Arc<Semaphore>,
 }
 
 impl Engine {
     /// An engine over a hub.
     pub fn new(source: Arc<dyn Source>, options: EngineOptions) -> Self {
         let base = session::base_state(options.batch_rows);
-        Self { source, options, base, tables: Mutex::new(None) }
+        let places = Arc::new(Semaphore::new(options.concurrent_max.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { core: Arc::new(Core { source, options, base, tables: Mutex::new(None), places }) }
     }
 
     /// Executes the statements of a text in order, and answers with the last one's answer. An empty text
-    /// answers with an empty tag.
+    /// answers with an empty tag. Runs on a thread of its own; the caller, who must be in a Tokio runtime with
+    /// time, only waits, and no longer than [`EngineOptions::timeout`]. Dropping the future or the answer stops it.
     ///
     /// # Errors
-    /// The first error ends the text; what was executed before it stays.
+    /// The first error ends the text; what was executed before it stays. Everything that parsing, [`compile`] and
+    /// queries refuse. Errors that come up while rows are read are in the answer's batches.
     pub async fn execute(&self, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
+        running::execute(&self.core, sql, options).await
+    }
+}
+
+impl Core {
+    /// On the statement's own thread.
+    async fn execute(&self, sql: &str, options: ReadOptions, guard: &Arc<Guard>) -> Result<Answer, SqlError> {
         let mut answer = Answer::command("");
         for statement in parse(sql)? {
-            answer = self.run(&statement, options).await?;
+            answer = self.run(&statement, options, guard).await?;
         }
         Ok(answer)
     }
 
-    /// Executes one statement.
-    ///
-    /// # Errors
-    /// Everything `parse`, [`compile`] and queries refuse. Errors that come up while rows are read are in
-    /// the answer's batches.
-    pub async fn run(&self, statement: &Statement, options: ReadOptions) -> Result<Answer, SqlError> {
+    async fn run(
+        &self,
+        statement: &Statement,
+        options: ReadOptions,
+        guard: &Arc<Guard>,
+    ) -> Result<Answer, SqlError> {
         let tables = self.tables();
         match &statement.kind {
             StatementKind::Query { query, explain } => {
-                self.query(statement, query, *explain, &tables, options)
+                self.query(statement, query, *explain, &tables, (options, guard))
             }
             StatementKind::Show(show) => system::show(*show, tables.catalog()),
             StatementKind::Describe(name) => self.describe(name, &tables),
-            _ => self.define(statement, tables.catalog()).await,
+            _ => self.define(statement, tables.catalog(), guard).await,
         }
     }
 
@@ -134,7 +169,12 @@ impl Engine {
         }
     }
 
-    async fn define(&self, statement: &Statement, catalog: &CatalogSnapshot) -> Result<Answer, SqlError> {
+    async fn define(
+        &self,
+        statement: &Statement,
+        catalog: &CatalogSnapshot,
+        guard: &Guard,
+    ) -> Result<Answer, SqlError> {
         let Some(ddl) = compile(statement, catalog)? else {
             return Err(SqlError::unsupported("this statement"));
         };
@@ -144,7 +184,12 @@ impl Engine {
                 .map_err(|e| failure::from_datafusion(e, &statement.text).at(statement.query_position()))?;
         }
         let tag = ddl.tag();
-        self.source.apply(ddl).await?;
+        let source = Arc::clone(&self.source);
+        guard.set_applying(true);
+        // A task of the hub's: a reader that goes away does not stop a change half way.
+        let applied = guard.hub.spawn(async move { source.apply(ddl).await }).await;
+        guard.set_applying(false);
+        applied.map_err(|_| SqlError::new("XX000", "the change could not be applied"))??;
         Ok(Answer::command(tag))
     }
 
@@ -162,21 +207,21 @@ impl Engine {
         query: &ast::Query,
         explain: Option<Explain>,
         tables: &Arc<Tables>,
-        options: ReadOptions,
+        (options, guard): (ReadOptions, &Arc<Guard>),
     ) -> Result<Answer, SqlError> {
-        let deadline = Instant::now() + self.options.timeout;
         let text = &statement.text;
         let fail = |error| failure::from_datafusion(error, text).with_catalog_hint(tables.catalog());
         let names = if explain.is_none() { session::column_names(query) } else { Vec::new() };
+        let nodes_max = self.options.plan_nodes_max;
+        expansion::check_query(query, text, nodes_max)?;
         let query = df_statement(session::prepare(query, text)?, explain);
         let planned = tables.plans().get_or_plan(statement.sql(), options, || {
             let state = self.state(tables, options);
-            statement.with_stack(|| plan(&state, query))
+            statement.with_stack(|| plan(&state, query, nodes_max))
         });
-        let stream = execute_stream(planned.map_err(fail)?, self.task()).map_err(fail)?;
+        let stream = execute_stream(planned.map_err(fail)?, self.task(guard)).map_err(fail)?;
         let tag = if explain.is_none() { "SELECT" } else { "EXPLAIN" };
-        let limits = answer::Limits { deadline, rows_max: self.options.rows_max };
-        Ok(Answer::rows(tag, stream, &names, (text.clone(), limits)))
+        Ok(Answer::rows(tag, stream, &names, (text.clone(), self.options.rows_max)))
     }
 
     /// A session for one query: its clock starts now.
@@ -189,16 +234,16 @@ impl Engine {
     }
 
     /// What a running plan needs. Functions are in the plan itself.
-    fn task(&self) -> Arc<TaskContext> {
+    fn task(&self, guard: &Guard) -> Arc<TaskContext> {
         let config = self.base.config().clone();
         let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
         let id = self.base.session_id().to_owned();
-        Arc::new(TaskContext::new(None, id, config, none.0, none.1, none.2, none.3, self.runtime()))
+        Arc::new(TaskContext::new(None, id, config, none.0, none.1, none.2, none.3, self.runtime(guard)))
     }
 
     /// Memory of one query: its own pool, and no spilling to disk.
-    fn runtime(&self) -> Arc<RuntimeEnv> {
-        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(self.options.memory_bytes_max));
+    fn runtime(&self, guard: &Guard) -> Arc<RuntimeEnv> {
+        let pool = Arc::clone(guard.pool());
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
         let runtime =
             RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc();
@@ -208,12 +253,17 @@ impl Engine {
 
 /// A query's physical plan. Planning is asynchronous only for tables that have to be fetched: ours are here, so it
 /// never waits and can run on a stack of its own.
-fn plan(state: &SessionState, statement: DfStatement) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+fn plan(
+    state: &SessionState,
+    statement: DfStatement,
+    nodes_max: usize,
+) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
     let waited = || DataFusionError::Internal("planning had to wait".to_owned());
     let plan = state.statement_to_plan(statement).now_or_never().ok_or_else(waited)??;
     read_only().verify_plan(&plan)?;
+    expansion::check_plan(&plan, nodes_max)?;
     let plan = combine::rewrite(plan)?;
-    state.create_physical_plan(&plan).now_or_never().ok_or_else(waited)?
+    watched::watch(state.create_physical_plan(&plan).now_or_never().ok_or_else(waited)??)
 }
 
 fn df_statement(query: ast::Query, explain: Option<Explain>) -> DfStatement {

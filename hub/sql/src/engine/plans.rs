@@ -20,7 +20,8 @@ const PLANS_MAX: usize = 128;
 const SQL_BYTES_MAX: usize = 4_096;
 
 /// Operators that hold nothing from one run to the next, or forget it on reset.
-const REPEATABLE: [&str; 9] = [
+const REPEATABLE: [&str; 10] = [
+    super::watched::NAME,
     "StreamingTableExec",
     "ProjectionExec",
     "FilterExec",

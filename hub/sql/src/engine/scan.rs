@@ -4,6 +4,7 @@
 //! query names is decoded, finished or encoded.
 
 use super::ReadOptions;
+use super::guard;
 use super::range::{KeyRange, bounds_key, key_range};
 use super::sketch::finish;
 use crate::convert::{array_from_column, array_from_values, arrow_field, scalar_text_other};
@@ -21,14 +22,17 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use futures::{StreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 use headwater::codec::Reader;
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::value::column::{Column, Slot};
 use headwater::value::{DataType, Value, key};
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 /// The provider behind a view's select list.
 pub(super) struct ViewScan {
@@ -156,7 +160,7 @@ impl PartitionStream for Partition {
 
     fn execute(&self, ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
         let shape = Arc::clone(&self.shape);
-        let chunks = self.source.scan(self.request.clone());
+        let chunks = InHub::new(|| self.source.scan(self.request.clone()));
         let seen = Arc::new(AtomicBool::new(false));
         let (first, end) = (Arc::clone(&seen), Arc::clone(&shape));
         let rows = ctx.session_config().batch_size().max(1);
@@ -170,6 +174,32 @@ impl PartitionStream for Partition {
         let nothing =
             stream::once(async move { end.without_groups(&seen) }).filter_map(|batch| async { batch });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.shape.schema), batches.chain(nothing)))
+    }
+}
+
+/// A source's stream, polled in the runtime of the hub: what it spawns must not end with the statement's thread.
+struct InHub {
+    hub: Option<tokio::runtime::Handle>,
+    chunks: BoxStream<'static, Result<GroupTable, SqlError>>,
+}
+
+impl InHub {
+    fn new(scan: impl FnOnce() -> BoxStream<'static, Result<GroupTable, SqlError>>) -> Self {
+        let hub = guard::current().map(|guard| guard.hub.clone());
+        let _entered = hub.as_ref().map(|hub| hub.enter());
+        let chunks = scan();
+        drop(_entered);
+        Self { hub, chunks }
+    }
+}
+
+impl Stream for InHub {
+    type Item = Result<GroupTable, SqlError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let _entered = this.hub.as_ref().map(|hub| hub.enter());
+        this.chunks.poll_next_unpin(cx)
     }
 }
 

@@ -1,12 +1,18 @@
 //! The DataFusion session behind every query, and the small rewrites that make its SQL PostgreSQL's.
 
-use super::{combine, sketch};
+use super::{combine, guard, sketch};
 use crate::compile::item_name;
 use crate::error::SqlError;
 use crate::text::{Text, fold};
-use datafusion::config::Dialect;
+use datafusion::common::Result;
+use datafusion::common::tree_node::Transformed;
+use datafusion::config::{ConfigOptions, Dialect};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
+use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, VisitMut, VisitorMut};
 use std::ops::ControlFlow;
@@ -35,9 +41,46 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
     options.optimizer.enable_topk_dynamic_filter_pushdown = false;
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    let mut state = SessionStateBuilder::new_with_default_features().with_config(config).build();
+    let mut state = SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_optimizer_rules(between(Optimizer::new().rules, || Arc::new(Stop)))
+        .with_physical_optimizer_rules(between(PhysicalOptimizer::new().rules, || Arc::new(Stop)))
+        .build();
     register(&mut state);
     state
+}
+
+/// Every rule, and a stop behind each.
+fn between<R: ?Sized>(rules: Vec<Arc<R>>, stop: impl Fn() -> Arc<R>) -> Vec<Arc<R>> {
+    rules.into_iter().flat_map(|rule| [rule, stop()]).collect()
+}
+
+/// A rule that changes nothing, and ends planning when the statement's time is over.
+#[derive(Debug)]
+struct Stop;
+
+impl OptimizerRule for Stop {
+    fn name(&self) -> &str {
+        "stop"
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        guard::check().map(|()| Transformed::no(plan))
+    }
+}
+
+impl PhysicalOptimizerRule for Stop {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        guard::check().map(|()| plan)
+    }
+
+    fn name(&self) -> &str {
+        "stop"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
 }
 
 fn register(state: &mut SessionState) {
@@ -66,7 +109,7 @@ pub(super) fn column_names(query: &ast::Query) -> Vec<Option<String>> {
 
 /// The query with schema names of functions (`pipelinedb.`, `pg_catalog.`) stripped, interval literals spelled as
 /// Arrow reads them, parameters refused.
-pub(super) fn prepare(query: &ast::Query, text: &Text) -> Result<ast::Query, SqlError> {
+pub(super) fn prepare(query: &ast::Query, text: &Text) -> std::result::Result<ast::Query, SqlError> {
     let mut query = query.clone();
     match VisitMut::visit(&mut query, &mut Prepare { text }) {
         ControlFlow::Break(error) => Err(error),

@@ -1,6 +1,7 @@
 //! SQL end to end, without a hub: definitions compiled, events rolled up by the sdk, states read back.
 
 mod differential;
+mod hostile;
 mod hub;
 mod limits;
 mod slt;

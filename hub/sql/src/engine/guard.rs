@@ -1,0 +1,125 @@
+//! What holds one statement back: its deadline, its memory, and the checks that enforce both.
+//!
+//! A statement runs on one thread of its own (see [`super::running`]), so code deep inside DataFusion finds the
+//! statement it works for through that thread: functions and operators of cached plans cannot carry it.
+//! Invariant: outside such a thread nothing is limited here.
+
+use crate::error::SqlError;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::runtime::Handle;
+
+/// The limits of a running statement.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pub(super) deadline: Instant,
+    /// The runtime of whoever asked: sources are polled and changes applied there.
+    pub(super) hub: Handle,
+    pool: Arc<dyn MemoryPool>,
+    bytes_max: usize,
+    value_bytes_max: usize,
+    is_cancelled: AtomicBool,
+    is_applying: AtomicBool,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Guard>>> = const { RefCell::new(None) };
+}
+
+impl Guard {
+    pub(super) fn new(deadline: Instant, hub: Handle, bytes_max: usize, value_bytes_max: usize) -> Self {
+        Self {
+            deadline,
+            hub,
+            pool: Arc::new(GreedyMemoryPool::new(bytes_max)),
+            bytes_max,
+            value_bytes_max,
+            is_cancelled: AtomicBool::new(false),
+            is_applying: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes this the guard of the calling thread, for good.
+    pub(super) fn enter(self: &Arc<Self>) {
+        CURRENT.set(Some(Arc::clone(self)));
+    }
+
+    /// The statement's memory; everything it holds is charged here.
+    pub(super) fn pool(&self) -> &Arc<dyn MemoryPool> {
+        &self.pool
+    }
+
+    /// Tells the thread to stop at its next check.
+    pub(super) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// While a change is being applied its outcome is waited for: a deadline cannot undo it.
+    pub(super) fn is_applying(&self) -> bool {
+        self.is_applying.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_applying(&self, applying: bool) {
+        self.is_applying.store(applying, Ordering::Release);
+    }
+
+    fn check(&self) -> Result<()> {
+        match self.is_cancelled.load(Ordering::Relaxed) || Instant::now() >= self.deadline {
+            true => Err(external(timeout())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// `57014`: the deadline has come.
+pub(super) fn timeout() -> SqlError {
+    SqlError::new("57014", "statement took longer than its time limit")
+        .with_hint("ask for fewer rows, or raise sql.timeout_ms")
+}
+
+/// `53200`: more bytes than the statement may have.
+pub(super) fn out_of_memory(what: &str, bytes: usize, limit: usize) -> DataFusionError {
+    let message = format!("{what} needs {bytes} bytes, more than the limit of {limit}");
+    external(SqlError::new("53200", message))
+}
+
+pub(super) fn external(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The statement that this thread works for.
+pub(super) fn current() -> Option<Arc<Guard>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+/// Ends the statement when its time is over or nobody waits for it any more.
+pub(super) fn check() -> Result<()> {
+    CURRENT.with_borrow(|guard| guard.as_ref().map_or(Ok(()), |guard| guard.check()))
+}
+
+/// Refuses what could not be held even alone, before it is made.
+pub(super) fn check_bytes(what: &str, bytes: usize) -> Result<()> {
+    CURRENT.with_borrow(|guard| match guard {
+        Some(guard) if bytes > guard.bytes_max => Err(out_of_memory(what, bytes, guard.bytes_max)),
+        _ => Ok(()),
+    })
+}
+
+/// Refuses a single text, bytea or list that is longer than one value may be.
+pub(super) fn check_value(what: &str, bytes: usize) -> Result<()> {
+    CURRENT.with_borrow(|guard| match guard {
+        Some(guard) if bytes > guard.value_bytes_max => {
+            Err(out_of_memory(&format!("a value of {what}"), bytes, guard.value_bytes_max))
+        }
+        _ => Ok(()),
+    })
+}
+
+/// An empty account of the statement's memory; `None` outside a statement's thread.
+pub(super) fn reservation(name: &str) -> Option<MemoryReservation> {
+    CURRENT.with_borrow(|guard| guard.as_ref().map(|guard| MemoryConsumer::new(name).register(&guard.pool)))
+}

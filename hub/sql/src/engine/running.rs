@@ -1,0 +1,185 @@
+//! A statement's thread: planning and running never happen where ingest does.
+//!
+//! Owns: the thread of each running statement, how many there are, and the channel its answer comes through.
+//! Invariants: the answer ends by the deadline whatever the thread is doing; a thread keeps its place until it
+//! has really ended, so that threads which are slow to stop cannot add up; whatever DataFusion spawns runs on the
+//! statement's own thread and ends with it.
+
+use super::answer::Answer;
+use super::guard::{Guard, timeout};
+use super::{Core, ReadOptions};
+use crate::error::SqlError;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use futures::{Stream, StreamExt};
+use headwater::schema::Field;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Sleep, sleep_until, timeout_at};
+
+/// Batches that wait for a slow reader, beyond the one being read: each is a batch of memory.
+const BATCHES_WAITING: usize = 1;
+/// Stack of a statement's thread; only what is touched becomes real. Deep statements get more (see `with_stack`).
+const STACK_BYTES: usize = 8 << 20;
+
+/// What a statement's thread says.
+enum Message {
+    /// First, unless it failed.
+    Head {
+        tag: String,
+        fields: Vec<Field>,
+        schema: SchemaRef,
+    },
+    Batch(RecordBatch),
+    /// Last.
+    Failed(SqlError),
+    /// Last.
+    End,
+}
+
+/// Runs a text on a thread of its own and answers with its last statement's answer.
+pub(super) async fn execute(core: &Arc<Core>, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
+    let deadline = Instant::now() + core.options.timeout;
+    let waiting = timeout_at(deadline.into(), Arc::clone(&core.places).acquire_owned());
+    let Ok(Ok(place)) = waiting.await else { return Err(too_many()) };
+    let limits = &core.options;
+    let guard = Guard::new(deadline, Handle::current(), limits.memory_bytes_max, limits.value_bytes_max);
+    let guard = Arc::new(guard);
+    let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
+    let job = Job { core: Arc::clone(core), sql: sql.to_owned(), options, guard: Arc::clone(&guard), sender };
+    let thread = std::thread::Builder::new().name("headwater-sql".into()).stack_size(STACK_BYTES);
+    thread.spawn(move || job.run(place)).map_err(|_| too_many())?;
+    let sleep = Box::pin(sleep_until(deadline.into()));
+    Received { receiver, sleep, guard, is_over: false }.answer().await
+}
+
+fn too_many() -> SqlError {
+    SqlError::new("53300", "too many statements are running")
+        .with_hint("try again, or raise sql.concurrent_max")
+}
+
+/// Everything a statement's thread needs.
+struct Job {
+    core: Arc<Core>,
+    sql: String,
+    options: ReadOptions,
+    guard: Arc<Guard>,
+    sender: mpsc::Sender<Message>,
+}
+
+impl Job {
+    fn run(self, _place: OwnedSemaphorePermit) {
+        self.guard.enter();
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() else { return };
+        runtime.block_on(async {
+            let sender = self.sender.clone();
+            tokio::select! {
+                biased;
+                // Nobody waits for the answer any more: drop whatever runs.
+                () = sender.closed() => {}
+                () = self.until_deadline() => {}
+                last = self.answer() => {
+                    let _ = sender.send(last).await;
+                }
+            }
+        });
+        runtime.shutdown_background();
+    }
+
+    async fn until_deadline(&self) {
+        sleep_until(self.guard.deadline.into()).await;
+        if self.guard.is_applying() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sends everything but the last message.
+    async fn answer(&self) -> Message {
+        let answer = match self.core.execute(&self.sql, self.options, &self.guard).await {
+            Ok(answer) => answer,
+            Err(error) => return Message::Failed(error),
+        };
+        let Answer { tag, fields, schema, mut batches } = answer;
+        if self.sender.send(Message::Head { tag, fields, schema }).await.is_err() {
+            return Message::End;
+        }
+        while let Some(batch) = batches.next().await {
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return Message::Failed(error),
+            };
+            if self.sender.send(Message::Batch(batch)).await.is_err() {
+                break;
+            }
+        }
+        Message::End
+    }
+}
+
+/// An answer as it comes from its thread; dropping it stops the thread.
+struct Received {
+    receiver: mpsc::Receiver<Message>,
+    sleep: Pin<Box<Sleep>>,
+    guard: Arc<Guard>,
+    is_over: bool,
+}
+
+impl Received {
+    async fn answer(mut self) -> Result<Answer, SqlError> {
+        match std::future::poll_fn(|cx| self.poll_message(cx)).await {
+            Message::Head { tag, fields, schema } => {
+                Ok(Answer { tag, fields, schema, batches: self.boxed() })
+            }
+            Message::Failed(error) => Err(error),
+            Message::Batch(_) | Message::End => Err(died()),
+        }
+    }
+
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Message> {
+        match self.receiver.poll_recv(cx) {
+            Poll::Ready(Some(message)) => Poll::Ready(message),
+            Poll::Ready(None) if Instant::now() >= self.guard.deadline => {
+                Poll::Ready(Message::Failed(timeout()))
+            }
+            Poll::Ready(None) => Poll::Ready(Message::Failed(died())),
+            Poll::Pending if self.sleep.is_elapsed() => Poll::Pending,
+            Poll::Pending => match self.sleep.as_mut().poll(cx) {
+                Poll::Ready(()) if !self.guard.is_applying() => Poll::Ready(Message::Failed(timeout())),
+                _ => Poll::Pending,
+            },
+        }
+    }
+}
+
+fn died() -> SqlError {
+    SqlError::new("XX000", "the statement's thread ended without an answer")
+}
+
+impl Stream for Received {
+    type Item = Result<RecordBatch, SqlError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let item = match std::task::ready!(self.poll_message(cx)) {
+            Message::Batch(batch) => return Poll::Ready(Some(Ok(batch))),
+            Message::Failed(error) => Some(Err(error)),
+            Message::Head { .. } => Some(Err(died())),
+            Message::End => None,
+        };
+        self.is_over = true;
+        self.guard.cancel();
+        Poll::Ready(item)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.guard.cancel();
+    }
+}

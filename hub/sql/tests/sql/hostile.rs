@@ -1,0 +1,153 @@
+//! Statements that would take a hub's time or memory end with their code by their deadline, and others are
+//! answered meanwhile.
+
+use crate::hub::{Hub, run};
+use futures::StreamExt;
+use headwater::value::Value;
+use headwater_sql::{Engine, EngineOptions, ReadOptions};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How much later than its deadline an answer may be on a busy machine; a hang is much longer.
+const LATE_MAX: Duration = Duration::from_secs(3);
+/// What the whole test program may take: every statement here wants gigabytes.
+const PEAK_BYTES_MAX: u64 = 1_500 << 20;
+
+async fn engine() -> (Arc<Hub>, Engine) {
+    let (hub, engine) = Hub::start_with(EngineOptions { timeout: TIMEOUT, ..EngineOptions::default() });
+    let ddl = "CREATE STREAM s (k text, n bigint);
+        CREATE CONTINUOUS VIEW v AS SELECT k, count(*) AS n, sum(n) AS total FROM s GROUP BY k";
+    run(&engine, ddl).await.expect("defined");
+    let rows: Vec<_> =
+        (0..200).map(|n| vec![Value::Text(format!("key {}", n % 20)), Value::Int(n)]).collect();
+    hub.push("s", &["k", "n"], &rows, 100);
+    (hub, engine)
+}
+
+/// Most memory this process ever had, bytes; `None` where the system does not say.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// `a`, then `n` CTEs that each name the one before twice.
+fn doubled(n: usize, first: &str, each: &str, last: &str) -> String {
+    let mut sql = format!("WITH c0 AS ({first})");
+    for at in 1..=n {
+        sql += &format!(", c{at} AS ({})", each.replace("prev", &format!("c{}", at - 1)));
+    }
+    sql + " " + &last.replace("prev", &format!("c{n}"))
+}
+
+/// Runs a statement and says how it ended; checks that it did so in time while a cheap one was answered.
+async fn end_of(engine: &Engine, sql: &str) -> &'static str {
+    let since = Instant::now();
+    let hostile = run(engine, sql);
+    let cheap = run(engine, "SELECT count(*) FROM v");
+    let (ended, cheap) = tokio::join!(hostile, cheap);
+    let took = since.elapsed();
+    let shown = &sql[..sql.len().min(120)];
+    assert!(took < TIMEOUT + LATE_MAX, "{shown}: took {took:?}");
+    assert_eq!(cheap.expect("cheap").rows, [[Value::Int(20)]], "beside {shown}");
+    if let Some(peak) = peak_bytes() {
+        assert!(peak < PEAK_BYTES_MAX, "{shown}: {} MiB", peak >> 20);
+    }
+    match ended {
+        Ok(_) => "ok",
+        Err(error) => error.code,
+    }
+}
+
+async fn all_end(cases: &[(&str, String)]) {
+    let (_hub, engine) = engine().await;
+    for (code, sql) in cases {
+        let ended = end_of(&engine, sql).await;
+        assert!(code.split('|').any(|code| code == ended), "{ended} instead of {code}: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn plans_cannot_double() {
+    let union = "SELECT * FROM prev UNION ALL SELECT * FROM prev";
+    all_end(&[
+        ("54001", doubled(20, "SELECT 1 AS x", union, "SELECT * FROM prev")),
+        ("54001", doubled(30, "SELECT n AS x FROM v", union, "SELECT count(*) FROM prev")),
+        ("54001", doubled(20, "SELECT 1 AS x", "SELECT a.x FROM prev a, prev b", "SELECT * FROM prev")),
+        (
+            "54001",
+            doubled(
+                20,
+                "SELECT 1 AS x",
+                "SELECT (SELECT max(x) FROM prev) AS x FROM prev",
+                "SELECT * FROM prev",
+            ),
+        ),
+        (
+            "54001",
+            doubled(
+                25,
+                "SELECT n AS x FROM v",
+                "SELECT x + x AS x FROM prev",
+                "SELECT * FROM prev WHERE x > 0",
+            ),
+        ),
+        (
+            "54001",
+            doubled(
+                25,
+                "SELECT n AS x FROM v",
+                "SELECT x * x AS x FROM prev",
+                "SELECT * FROM prev a JOIN prev b ON a.x = b.x",
+            ),
+        ),
+        ("54001", format!("SELECT count(*) FROM v GROUP BY CUBE ({})", vec!["k"; 16].join(", "))),
+        ("ok", doubled(5, "SELECT 1 AS x", union, "SELECT * FROM prev")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn execution_can_be_stopped() {
+    let many = "generate_series(1, 100000000)";
+    all_end(&[
+        ("57014", format!("SELECT count(*) FROM {many} a, {many} b")),
+        ("57014", "SELECT count(*) FROM generate_series(1, 200000) a(x), generate_series(1, 2000000) b(y)".into()),
+        ("57014", "SELECT count(*) FROM generate_series(1, 200000) a(x) JOIN generate_series(1, 2000000) b(y) ON a.x + b.y < 0".into()),
+        ("57014", "SELECT count(*) FROM generate_series(1, 300000) a(x) JOIN generate_series(1, 3000000) b(y) ON a.x % 2 = b.y % 2 AND a.x + b.y < 0".into()),
+        ("57014", "SELECT count(*) FROM v a, v b, v c, v d, v e, v f, v g WHERE a.k || g.k = 'x'".into()),
+        ("57014", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n FROM r) SELECT count(*) FROM r".into()),
+        ("57014|53200", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r".into()),
+        ("57014|53200", "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT a.n FROM r a CROSS JOIN generate_series(1, 10)) SELECT count(*) FROM r".into()),
+        ("57014", format!("SELECT count(*) FROM (SELECT * FROM {many} UNION ALL SELECT * FROM {many}) a, {many} b")),
+        ("57014|53200", format!("SELECT count(*) FROM (SELECT sum(x) OVER () AS y FROM {many} a(x)) t WHERE y > 0")),
+        ("57014", format!("EXPLAIN ANALYZE SELECT count(*) FROM {many} a, {many} b")),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_statement_that_nobody_reads_stops() {
+    let (_hub, engine) = Hub::start_with(EngineOptions { concurrent_max: 1, ..EngineOptions::default() });
+    let endless = "SELECT a.value FROM generate_series(1, 1000) a, generate_series(1, 100000000) b";
+    let mut answer = engine.execute(endless, ReadOptions::default()).await.expect("runs");
+    assert!(answer.batches.next().await.expect("a batch").is_ok());
+    drop(answer);
+    // There is one place: it is free again only when the thread of the first statement has ended.
+    assert_eq!(run(&engine, "SELECT 1").await.expect("its turn").rows, [[Value::Int(1)]]);
+}
+
+#[tokio::test]
+async fn statements_wait_for_a_place_no_longer_than_their_timeout() {
+    let options =
+        EngineOptions { concurrent_max: 1, timeout: Duration::from_millis(300), ..EngineOptions::default() };
+    let (_hub, engine) = Hub::start_with(options);
+    let endless = "SELECT a.value FROM generate_series(1, 1000) a, generate_series(1, 100000000) b";
+    let first = engine.execute(endless, ReadOptions::default()).await.expect("runs");
+    let waited = run(&engine, "SELECT 1").await.map_err(|error| error.code);
+    // Its turn may still come just before its own deadline.
+    assert!(matches!(waited, Err("53300" | "57014") | Ok(_)), "{waited:?}");
+    drop(first);
+    assert!(run(&engine, "SELECT 1").await.is_ok());
+}
