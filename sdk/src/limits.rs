@@ -154,7 +154,8 @@ pub enum InDoubt {
     /// Dropped and counted: totals may miss them, and never hold them twice.
     #[default]
     Drop,
-    /// Sent again under a new identity, and counted: totals may hold them twice, and never miss them.
+    /// Sent again under a new identity, and counted: totals may hold them twice, and do not miss them. Batches
+    /// whose storing failed halfway are not: where the disk has them, the next process sends them.
     Resend,
 }
 

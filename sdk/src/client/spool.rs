@@ -199,4 +199,6 @@ fn io(error: impl Into<redb::Error>) -> SpoolError {
 }
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;

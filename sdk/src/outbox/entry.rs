@@ -3,7 +3,7 @@
 use super::spool::{BatchId, SavedBatch};
 use crate::ids::{Micros, RouteVersion, Seq};
 use crate::wire::AckLevel;
-use crate::wire::batch::LedgerDelta;
+use crate::wire::batch::{DropReason, LedgerDelta};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
@@ -114,4 +114,15 @@ impl Entry {
         self.reached = None;
         self.wait_until(Micros(i64::MIN));
     }
+}
+
+/// A batch given up that the spool may still have: until its removal is durable, a later process may send it.
+#[derive(Debug)]
+pub(super) struct Dropping {
+    pub entry: Entry,
+    pub reason: DropReason,
+    /// Its number under the present identity; low water stays below it.
+    pub seq: Option<Seq>,
+    /// Its removal was handed over, and the outcome is not known.
+    pub is_handed: bool,
 }

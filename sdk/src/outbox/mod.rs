@@ -34,7 +34,7 @@ use crate::wire::{AckLevel, BatchFrame, RefusedCode, Resumed, SEQ_WINDOW};
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use entry::{Entry, State, Stored};
+use entry::{Dropping, Entry, State, Stored};
 
 /// What an outbox is made with.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +83,8 @@ pub struct Outbox {
     ops: Vec<SpoolOp>,
     /// Batches whose mark is being made durable; `Some` while a commit is under way.
     committing: Option<Vec<BatchId>>,
+    /// Batches given up that the spool may still have: held until their removal is durable.
+    dropping: Vec<Dropping>,
     delta: LedgerDelta,
     ledger: OutboxLedger,
 }
@@ -103,6 +105,7 @@ impl Outbox {
             memory_bytes: 0,
             ops: Vec::new(),
             committing: None,
+            dropping: Vec::new(),
             delta: LedgerDelta::default(),
             ledger: OutboxLedger::default(),
         };
@@ -140,7 +143,8 @@ impl Outbox {
     /// The lowest batch not acked (C3).
     pub fn low_water(&self) -> Seq {
         let low = self.entries.front().map_or(self.next_seq, |entry| entry.seq);
-        self.left_low.map_or(low, |left| left.min(low))
+        let dropping = self.dropping.iter().filter_map(|dropping| dropping.seq);
+        dropping.chain(self.left_low).fold(low, Seq::min)
     }
 
     /// Batches held.
@@ -161,8 +165,10 @@ impl Outbox {
     /// What became of all batches so far.
     pub fn ledger(&self) -> OutboxLedger {
         let mut ledger = self.ledger.clone();
-        ledger.held_batches = ledger.left_batches + self.entries.len() as u64;
-        ledger.held_events = ledger.left_events + self.entries.iter().map(|entry| entry.events).sum::<u64>();
+        let dropping: u64 = self.dropping.iter().map(|dropping| dropping.entry.events).sum();
+        let entries: u64 = self.entries.iter().map(|entry| entry.events).sum();
+        ledger.held_batches = ledger.left_batches + (self.entries.len() + self.dropping.len()) as u64;
+        ledger.held_events = ledger.left_events + entries + dropping;
         ledger.held_bytes = ledger.left_bytes + self.bytes;
         let transmitted = self.entries.iter().filter(|entry| entry.transmitted);
         ledger.held_transmitted_events = transmitted.map(|entry| entry.events).sum();
@@ -242,6 +248,10 @@ impl Outbox {
             let fresh =
                 self.entries.iter().position(|entry| !entry.transmitted && entry.state == State::Waiting);
             let at = fresh.or_else(|| (!self.entries.is_empty()).then_some(0));
+            if let Some(at) = at.filter(|at| self.is_left_to_next(*at)) {
+                self.leave(at);
+                continue;
+            }
             match at.and_then(|at| self.remove(at)) {
                 Some(entry) if entry.transmitted => self.count_doubt(&entry),
                 Some(entry) => self.count_lost(entry, DropReason::OutboxFull),
@@ -266,6 +276,9 @@ impl Outbox {
     /// True when no batch up to `upto` is held below `level` (or below the best the hub gives).
     pub fn has_reached(&self, upto: BatchId, level: AckLevel) -> bool {
         let level = Some(level.min(self.level_max));
+        if self.dropping.iter().any(|dropping| dropping.entry.id <= upto) {
+            return false;
+        }
         self.entries.iter().take_while(|entry| entry.id <= upto).all(|entry| entry.reached >= level)
     }
 
@@ -305,23 +318,28 @@ impl Outbox {
             return None;
         }
         let ops = core::mem::take(&mut self.ops);
-        let mark = |op: &SpoolOp| match op {
-            SpoolOp::Transmit { id, .. } => Some(*id),
-            _ => None,
-        };
-        self.committing = Some(ops.iter().filter_map(mark).collect());
+        let mut marks = Vec::new();
         for op in &ops {
-            if let SpoolOp::Put { id, .. } = op
-                && let Some(entry) = self.entry(*id)
-            {
-                entry.stored = Stored::Handed;
+            match op {
+                SpoolOp::Transmit { id, .. } => marks.push(*id),
+                // Marks before it belong to old dots.
+                SpoolOp::Redot { .. } => marks.clear(),
+                SpoolOp::Put { id, .. } => {
+                    if let Some(entry) = self.entry(*id) {
+                        entry.stored = Stored::Handed;
+                    }
+                }
+                SpoolOp::Remove { .. } => {}
             }
         }
+        self.committing = Some(marks);
+        // Their removals are among the changes, at the latest.
+        self.dropping.iter_mut().for_each(|dropping| dropping.is_handed = true);
         Some(ops)
     }
 
-    /// The changes taken last are durable.
-    pub fn handle_committed(&mut self) {
+    /// The changes taken last are durable. Returns how many batches dropped for want of room are gone by that.
+    pub fn handle_committed(&mut self) -> u64 {
         for id in self.committing.take().unwrap_or_default() {
             if let Some(entry) = self.entry(id)
                 && entry.state == State::Marking
@@ -330,15 +348,22 @@ impl Outbox {
                 entry.state = State::Waiting;
             }
         }
-        let handed = |entry: &&mut Entry| entry.stored == Stored::Handed;
-        self.entries.iter_mut().filter(handed).for_each(|entry| entry.stored = Stored::Durable);
+        for entry in self.entries.iter_mut().chain(self.dropping.iter_mut().map(|d| &mut d.entry)) {
+            if entry.stored == Stored::Handed {
+                entry.stored = Stored::Durable;
+            }
+        }
+        let removed: Vec<_> = self.dropping.extract_if(.., |dropping| dropping.is_handed).collect();
+        removed.iter().for_each(|dropping| self.count_gone(&dropping.entry, dropping.reason));
         self.shed_memory();
+        removed.iter().filter(|dropping| dropping.reason == DropReason::OutboxFull).count() as u64
     }
 
     /// Storage failed for good: from now on this outbox takes batches in memory only. The next process will
     /// send what the spool has, so this one must not, except under a dot whose mark is durable: then the hub
     /// sees the same dot twice. Stored batches without a mark are left; a batch that may or may not have been
-    /// stored is in doubt; one never handed over goes on, under a new identity that the spool never sees.
+    /// stored is in doubt and never sent under another dot, [`InDoubt::Resend`] or not: the next process would
+    /// send it, too. One never handed over goes on, under a new identity that the spool never sees.
     pub fn handle_spool_lost(&mut self) {
         if !self.options.persistent {
             return;
@@ -347,12 +372,19 @@ impl Outbox {
         self.committing = None;
         self.ops.clear();
         self.retiring = true;
+        for Dropping { entry, seq, is_handed, .. } in core::mem::take(&mut self.dropping) {
+            seq.into_iter().for_each(|seq| self.keep_low(seq));
+            match entry.stored {
+                Stored::Durable if !is_handed => self.count_left(&entry),
+                _ => self.count_doubt(&entry),
+            }
+        }
         let mut at = 0;
         while let Some(entry) = self.entries.get_mut(at) {
             match entry.stored {
                 Stored::Durable if entry.transmitted => at += 1,
                 Stored::Durable => self.leave(at),
-                Stored::Handed => at += self.doubt_handed(at),
+                Stored::Handed => self.doubt(at),
                 Stored::No => {
                     entry.state = State::Waiting;
                     at += 1;
@@ -361,10 +393,21 @@ impl Outbox {
         }
     }
 
-    /// The next process sends this batch, if it is there.
+    /// The next process sends this batch.
     fn leave(&mut self, at: usize) {
         let Some(entry) = self.remove(at) else { return };
         self.keep_low(entry.seq);
+        self.count_left(&entry);
+    }
+
+    /// A batch whose writing failed may be in the spool all the same.
+    fn doubt(&mut self, at: usize) {
+        let Some(entry) = self.remove(at) else { return };
+        self.keep_low(entry.seq);
+        self.count_doubt(&entry);
+    }
+
+    fn count_left(&mut self, entry: &Entry) {
         self.ledger.left_batches += 1;
         self.ledger.left_events += entry.events;
         self.ledger.left_bytes += entry.bytes as u64;
@@ -372,24 +415,6 @@ impl Outbox {
 
     fn keep_low(&mut self, seq: Seq) {
         self.left_low = Some(self.left_low.map_or(seq, |low| low.min(seq)));
-    }
-
-    /// A batch whose writing failed may be in the spool all the same. Returns how many batches stay at `at`.
-    fn doubt_handed(&mut self, at: usize) -> usize {
-        self.keep_low(self.entries[at].seq);
-        if self.options.limits.in_doubt == InDoubt::Resend {
-            let entry = &mut self.entries[at];
-            (entry.state, entry.stored) = (State::Waiting, Stored::No);
-            let entry = entry.clone();
-            self.delta_doubt(&entry);
-            self.ledger.resent_batches += 1;
-            self.ledger.resent_events += entry.events;
-            return 1;
-        }
-        if let Some(entry) = self.remove(at) {
-            self.count_doubt(&entry);
-        }
-        0
     }
 
     /// Payloads beyond the memory limit are left to the disk, newest first.
@@ -426,6 +451,8 @@ impl Outbox {
                 self.memory_bytes += payload.len();
                 self.entries[at].payload = Some(payload.into());
             }
+            // The spool has failed: the next process may read it again.
+            None if self.is_left_to_next(at) => self.leave(at),
             None => {
                 if let Some(entry) = self.remove(at) {
                     self.count_doubt(&entry);
@@ -512,10 +539,14 @@ impl Outbox {
     fn skip(&mut self, at: usize, code: RefusedCode) -> RefusedOutcome {
         // Two outboxes under one identity: leave it as soon as possible.
         self.retiring |= code == RefusedCode::DotConflict;
-        let Some(entry) = self.remove(at) else { return RefusedOutcome::Unknown };
         self.ledger.count_refused(code);
-        let events = entry.events;
-        self.count_lost(entry, DropReason::Refused);
+        let events = self.entries[at].events;
+        if self.is_left_to_next(at) {
+            // The next process finds it, is refused, and counts it.
+            self.leave(at);
+        } else if let Some(entry) = self.remove(at) {
+            self.count_lost(entry, DropReason::Refused);
+        }
         RefusedOutcome::Skipped { events }
     }
 
@@ -598,7 +629,7 @@ impl Outbox {
         while at < self.entries.len() {
             if !self.entries[at].transmitted {
                 at += 1;
-            } else if !self.options.persistent && self.entries[at].stored == Stored::Durable {
+            } else if self.is_left_to_next(at) {
                 // The spool has failed and the next process finds this batch marked: the doubt is its to resolve.
                 self.leave(at);
             } else if self.options.limits.in_doubt == InDoubt::Resend {
@@ -615,10 +646,16 @@ impl Outbox {
         (self.ledger.in_doubt_batches - before.0, self.ledger.in_doubt_events - before.1)
     }
 
+    /// True for a batch of a spool that has failed: the next process finds it there.
+    fn is_left_to_next(&self, at: usize) -> bool {
+        !self.options.persistent && self.entries[at].stored == Stored::Durable
+    }
+
     fn redot(&mut self, pid: Pid) {
         self.pid = pid;
         self.retiring = false;
         self.left_low = None;
+        self.dropping.iter_mut().for_each(|dropping| dropping.seq = None);
         self.next_seq = Seq(1);
         // Marks under way belong to the old dots.
         self.committing.iter_mut().for_each(Vec::clear);
@@ -643,9 +680,20 @@ impl Outbox {
         self.ledger.in_doubt_events += entry.events;
     }
 
+    /// A batch that is given up and counts nowhere, unless the spool goes on to have it.
+    fn count_lost(&mut self, entry: Entry, reason: DropReason) {
+        if self.options.persistent && entry.stored != Stored::No {
+            let seq = Some(entry.seq);
+            let entry = Entry { payload: None, ..entry };
+            self.dropping.push(Dropping { entry, reason, seq, is_handed: false });
+        } else {
+            self.count_gone(&entry, reason);
+        }
+    }
+
     /// A batch that certainly counts nowhere: its events are lost, and what it had to report is still to be
     /// reported.
-    fn count_lost(&mut self, entry: Entry, reason: DropReason) {
+    fn count_gone(&mut self, entry: &Entry, reason: DropReason) {
         if let Some(report) = &entry.report {
             self.delta.merge(report);
         }

@@ -177,6 +177,23 @@ fn marks_of_old_dots_do_not_count_for_new_ones() {
     assert_eq!((old.len(), send(&mut outbox)), (2, vec![1]));
 }
 
+/// Prevents: a mark that waits in the same commit as a later identity is taken for that identity's mark, and a byte
+/// leaves that the next process does not know of.
+#[test]
+fn marks_queued_before_an_identity_do_not_count_for_it() {
+    let mut outbox = outbox(LIMITS, true);
+    outbox.freeze(payload(), 1);
+    outbox.pump(Micros(0), ROUTE);
+    outbox.expire(pid(2));
+    let ops = outbox.take_ops().expect("put, mark and identity");
+    assert!(matches!(ops[..], [SpoolOp::Put { .. }, SpoolOp::Transmit { .. }, SpoolOp::Redot { .. }]));
+    outbox.pump(Micros(0), ROUTE);
+    outbox.handle_committed();
+    assert!(send(&mut outbox).is_empty(), "the new mark is not durable");
+    commit(&mut outbox);
+    assert_eq!(send(&mut outbox), [1]);
+}
+
 #[test]
 fn beyond_its_memory_a_persistent_outbox_reads_back_from_disk() {
     let limits = OutboxLimits { memory_bytes_max: 2 * payload().len(), in_flight_max: 1, ..LIMITS };
@@ -238,6 +255,8 @@ fn an_adopted_batch_that_is_dropped_is_still_reported_in_full() {
     let saved = spool.load().expect("memory");
     let mut second = Outbox::restore(first.options, &saved, pid(2));
     (0..2).for_each(|_| _ = second.freeze(payload(), 10));
+    assert!(second.take_delta().is_empty(), "the disk still has them");
+    commit(&mut second);
     let delta = second.take_delta();
     assert_eq!((delta.dropped.get(DropReason::OutboxFull), delta.dropped.get(DropReason::Invalid)), (20, 2));
 }

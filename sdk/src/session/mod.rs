@@ -253,10 +253,7 @@ impl ClientSession {
     pub fn freeze(&mut self, now: Micros, payload: Vec<u8>, events: u64) -> BatchId {
         let dropped = self.outbox.ledger().dropped_batches;
         let id = self.outbox.freeze(payload, events);
-        let dropped = self.outbox.ledger().dropped_batches - dropped;
-        if dropped > 0 {
-            self.events.push_back(Event::Dropped { batches: dropped, reason: DropReason::OutboxFull });
-        }
+        self.tell_dropped(self.outbox.ledger().dropped_batches - dropped);
         self.pump(now);
         id
     }
@@ -328,8 +325,15 @@ impl ClientSession {
 
     /// The changes of the last [`SpoolRequest::Commit`] are durable.
     pub fn handle_committed(&mut self, now: Micros) {
-        self.outbox.handle_committed();
+        let dropped = self.outbox.handle_committed();
+        self.tell_dropped(dropped);
         self.pump(now);
+    }
+
+    fn tell_dropped(&mut self, batches: u64) {
+        if batches > 0 {
+            self.events.push_back(Event::Dropped { batches, reason: DropReason::OutboxFull });
+        }
     }
 
     /// The bytes a [`SpoolRequest::Load`] asked for; `None` when they are lost.

@@ -97,10 +97,10 @@ struct Disk {
 }
 
 #[derive(Clone, Debug)]
-struct DyingDisk(Arc<Mutex<Disk>>);
+pub(super) struct DyingDisk(Arc<Mutex<Disk>>);
 
 impl DyingDisk {
-    fn new(image: Vec<u8>, left: u64) -> Self {
+    pub(super) fn new(image: Vec<u8>, left: u64) -> Self {
         Self(Arc::new(Mutex::new(Disk { written: image.clone(), synced: image, left })))
     }
 
@@ -111,7 +111,7 @@ impl DyingDisk {
     }
 
     /// What a reader finds after the power came back.
-    fn images(&self) -> [Vec<u8>; 2] {
+    pub(super) fn images(&self) -> [Vec<u8>; 2] {
         let disk = self.0.lock().expect("lock");
         [disk.synced.clone(), disk.written.clone()]
     }
@@ -143,7 +143,7 @@ impl StorageBackend for DyingDisk {
     }
 }
 
-fn open(disk: DyingDisk) -> Result<DiskSpool, SpoolError> {
+pub(super) fn open(disk: DyingDisk) -> Result<DiskSpool, SpoolError> {
     let database = Database::builder().set_cache_size(1 << 20).create_with_backend(disk).map_err(io)?;
     DiskSpool::with_database(database)
 }
