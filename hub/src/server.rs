@@ -199,6 +199,7 @@ fn policy(options: &Options, limits: &LimitOptions, backend: &dyn Backend) -> Po
         },
         streams_max: limits.session_streams_max as usize,
         boot: backend.boot(),
+        cluster: backend.cluster(),
     }
 }
 

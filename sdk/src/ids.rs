@@ -106,6 +106,23 @@ impl fmt::Display for Pid {
     }
 }
 
+/// A cluster of hubs, for ever: random, drawn when its first data directory is made. Batches that one cluster
+/// holds say nothing about another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct ClusterId(pub [u8; 16]);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Pid(self.0).fmt(f)
+    }
+}
+
+impl fmt::Debug for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Pid(self.0).fmt(f)
+    }
+}
+
 /// Names a batch for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Dot {

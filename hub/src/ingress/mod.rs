@@ -16,7 +16,7 @@ pub use crate::shard::Outcome;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use headwater::ids::BootId;
+use headwater::ids::{BootId, ClusterId};
 use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed};
 use headwater_sql::source::CatalogSnapshot;
 use headwater_sql::{Answer, SqlError};
@@ -27,6 +27,9 @@ use tokio::sync::watch;
 pub trait Backend: Send + Sync + 'static {
     /// The newest catalog, and news of it.
     fn catalog(&self) -> watch::Receiver<Arc<CatalogSnapshot>>;
+
+    /// Whom this hub belongs to.
+    fn cluster(&self) -> ClusterId;
 
     /// This start of the hub.
     fn boot(&self) -> BootId;

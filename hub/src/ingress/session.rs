@@ -9,7 +9,7 @@
 //! whenever the catalog changed; [`Policy::handle_request`] for the one frame of every other stream.
 
 use headwater::codec::DecodeError;
-use headwater::ids::{BootId, Micros, RouteVersion};
+use headwater::ids::{BootId, ClusterId, Micros, RouteVersion};
 use headwater::wire::{
     AckLevel, BatchFrame, ClockReply, ClockRequest, Failure, Frame, FrameKind, Hello, Plans, Query, Resume,
     SessionLimits, StreamPlans, Welcome, encode_control,
@@ -118,6 +118,8 @@ pub struct Policy {
     pub streams_max: usize,
     /// This start of the hub.
     pub boot: BootId,
+    /// Whom the hub belongs to.
+    pub cluster: ClusterId,
 }
 
 /// What the driver is asked to do with a frame of the control stream.
@@ -266,6 +268,7 @@ impl Session {
             limits: self.policy.limits,
             streams: plans.streams,
             unknown_streams: plans.unknown_streams,
+            cluster: self.policy.cluster,
         })
     }
 

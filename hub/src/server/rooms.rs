@@ -9,7 +9,7 @@ use crate::shard::{self, ShardStatus, Shards};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use headwater::ids::BootId;
+use headwater::ids::{BootId, ClusterId};
 use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed};
 use headwater_sql::source::CatalogSnapshot;
 use headwater_sql::{Answer, Engine, ReadOptions, SqlError};
@@ -35,6 +35,10 @@ impl Rooms {
 impl Backend for Rooms {
     fn catalog(&self) -> watch::Receiver<Arc<CatalogSnapshot>> {
         self.catalog.watch()
+    }
+
+    fn cluster(&self) -> ClusterId {
+        ClusterId(self.catalog.settings().cluster)
     }
 
     fn boot(&self) -> BootId {

@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use headwater::ids::{BootId, CatalogVersion, Epoch, Seq, StreamId};
+use headwater::ids::{BootId, CatalogVersion, ClusterId, Epoch, Seq, StreamId};
 use headwater::schema::{Field, StreamSchema};
 use headwater::value::DataType;
 use headwater::wire::{Ack, AckLevel, BatchFrame, Query, Refused, RefusedCode, Resume, Resumed};
@@ -57,6 +57,10 @@ impl Fake {
 impl Backend for Fake {
     fn catalog(&self) -> watch::Receiver<Arc<CatalogSnapshot>> {
         self.catalog.subscribe()
+    }
+
+    fn cluster(&self) -> ClusterId {
+        ClusterId([6; 16])
     }
 
     fn boot(&self) -> BootId {

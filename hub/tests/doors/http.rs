@@ -2,7 +2,7 @@
 
 use super::{House, batch, hello};
 use headwater::codec::Writer;
-use headwater::ids::{CatalogVersion, Micros, Pid, Seq};
+use headwater::ids::{CatalogVersion, ClusterId, Micros, Pid, Seq};
 use headwater::wire::{
     Ack, AckLevel, Body, ClockReply, ClockRequest, Failure, Frame, Plans, Refused, RefusedCode, Resume,
     Resumed, Welcome, encode_frame,
@@ -80,6 +80,7 @@ async fn frames_travel_in_bodies() {
     let welcome: Welcome =
         post(&house, "/v1/session", &encode_frame(&hello(&["clicks", "no"]))).await.frame();
     assert_eq!((welcome.streams.len(), welcome.unknown_streams.len()), (1, 1));
+    assert_eq!(welcome.cluster, ClusterId([6; 16]));
     assert_eq!(welcome.limits.frame_bytes_max, 262_144, "pages get the limits of pages");
 
     let reply = post(&house, "/v1/batch", &encode_frame(&batch(9))).await;

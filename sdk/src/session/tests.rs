@@ -5,7 +5,7 @@ mod history;
 mod hub;
 
 use super::*;
-use crate::ids::BootId;
+use crate::ids::{BootId, ClusterId};
 use crate::wire::encode_frame;
 use history::{Bug, Faults, run};
 
@@ -76,6 +76,7 @@ fn welcome(time: i64) -> Welcome {
         },
         streams: Vec::new(),
         unknown_streams: Vec::new(),
+        cluster: ClusterId([1; 16]),
     }
 }
 

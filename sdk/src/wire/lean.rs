@@ -14,7 +14,7 @@ use super::{
 use crate::aggregate::AggregateSpec;
 use crate::codec::{DecodeError, Reader};
 use crate::ids::{
-    BootId, CatalogVersion, Epoch, Micros, Pid, PlanVersion, RouteVersion, Seq, StreamId, ViewId,
+    BootId, CatalogVersion, ClusterId, Epoch, Micros, Pid, PlanVersion, RouteVersion, Seq, StreamId, ViewId,
 };
 use crate::plan::{BinaryOp, ExprId, Function, Node, Op, Plan, StatePlan};
 use crate::schema::{Field, StreamSchema};
@@ -126,6 +126,7 @@ simple! {
         let value = cursor.reader.array();
         Pid(cursor.keep(value))
     };
+    ClusterId = |cursor| ClusterId(Pid::read(cursor).0);
 }
 
 impl Lean for String {
@@ -178,7 +179,7 @@ macro_rules! structs {
     )*};
 }
 structs! {
-    Welcome { version, time, boot, catalog, route, ack_level_max, limits, streams, unknown_streams }
+    Welcome { version, time, boot, catalog, route, ack_level_max, limits, streams, unknown_streams, cluster }
     SessionLimits { frame_bytes_max, batch_groups_max, key_bytes_max, pid_lifetime_ms }
     StreamPlans { schema, plans }
     Plans { catalog, streams, unknown_streams }

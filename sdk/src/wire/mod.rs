@@ -19,7 +19,7 @@ pub use frame::{
     SEQ_WINDOW, decode_control, encode_control, encode_frame, encode_frame_into,
 };
 
-use crate::ids::{BootId, CatalogVersion, Epoch, Micros, Pid, RouteVersion, Seq};
+use crate::ids::{BootId, CatalogVersion, ClusterId, Epoch, Micros, Pid, RouteVersion, Seq};
 use crate::plan::Plan;
 use crate::schema::{Field, StreamSchema};
 use alloc::string::String;
@@ -115,6 +115,8 @@ pub struct Welcome {
     pub streams: Vec<StreamPlans>,
     /// Streams asked for that do not exist (yet): they arrive by [`Plans`] once created.
     pub unknown_streams: Vec<String>,
+    /// The cluster: what it holds of a producer, no other cluster does.
+    pub cluster: ClusterId,
 }
 
 /// Limits a hub sets for a session.

@@ -303,6 +303,7 @@ fn session_samples() -> Vec<Sample> {
                 limits,
                 streams: streams.clone(),
                 unknown_streams: vec!["clicks".into()],
+                cluster: ClusterId([9; 16]),
             },
         ),
         sample("plans", &Plans { catalog: CatalogVersion(13), streams, unknown_streams: vec![] }),

@@ -10,9 +10,19 @@ use headwater_sql::arrow::datatypes::{
     Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 
+/// A batch of the stream's columns.
+#[derive(Debug)]
+pub(super) struct Converted {
+    /// The columns.
+    pub batch: ColumnBatch,
+    /// NaN values that were read as NULL.
+    pub nans: u64,
+}
+
 /// The stream's columns for the rows of `batch`, whose columns are those of the targets with a source.
 /// `arrival` is the time of rows that bring none. The error names the column.
-pub(super) fn convert(batch: &RecordBatch, targets: &[Target], arrival: i64) -> Result<ColumnBatch, String> {
+pub(super) fn convert(batch: &RecordBatch, targets: &[Target], arrival: i64) -> Result<Converted, String> {
+    let mut nans = 0;
     let mut arrays = batch.columns().iter();
     let mut columns = Vec::with_capacity(targets.len());
     for (at, target) in targets.iter().enumerate() {
@@ -20,7 +30,7 @@ pub(super) fn convert(batch: &RecordBatch, targets: &[Target], arrival: i64) -> 
         let array = target.source.and_then(|_| arrays.next());
         let mut column = match array {
             Some(array) => {
-                let converted = column(array, &target.field.data_type);
+                let converted = column(array, &target.field.data_type, &mut nans);
                 converted.map_err(|error| format!("column {}: {error}", target.field.name))?
             }
             None => nulls(&target.field.data_type, batch.num_rows()),
@@ -30,7 +40,7 @@ pub(super) fn convert(batch: &RecordBatch, targets: &[Target], arrival: i64) -> 
         }
         columns.push(column);
     }
-    Ok(ColumnBatch { columns })
+    Ok(Converted { batch: ColumnBatch { columns }, nans })
 }
 
 fn nulls(data_type: &DataType, rows: usize) -> Column {
@@ -55,7 +65,7 @@ fn cast(array: &ArrayRef, to: &ArrowType) -> Result<ArrayRef, String> {
     cast_with_options(array, to, &options).map_err(|error| error.to_string())
 }
 
-fn column(array: &ArrayRef, data_type: &DataType) -> Result<Column, String> {
+fn column(array: &ArrayRef, data_type: &DataType, nans: &mut u64) -> Result<Column, String> {
     let data = match data_type {
         DataType::Bool => {
             let array = cast(array, &ArrowType::Boolean)?;
@@ -90,11 +100,12 @@ fn column(array: &ArrayRef, data_type: &DataType) -> Result<Column, String> {
         DataType::Float32 => {
             let array = cast(array, &ArrowType::Float32)?;
             let values = array.as_primitive::<Float32Type>().values().iter();
-            return Ok(floats(values.map(|v| f64::from(*v)), &array));
+            return Ok(floats(values.map(|v| f64::from(*v)), &array, nans));
         }
         DataType::Float64 => {
             let array = cast(array, &ArrowType::Float64)?;
-            return Ok(floats(array.as_primitive::<Float64Type>().values().iter().copied(), &array));
+            let values = array.as_primitive::<Float64Type>().values().iter();
+            return Ok(floats(values.copied(), &array, nans));
         }
         DataType::Decimal { precision, scale } => {
             let array = cast(array, &ArrowType::Decimal128(*precision, scale.cast_signed()))?;
@@ -108,11 +119,13 @@ fn column(array: &ArrayRef, data_type: &DataType) -> Result<Column, String> {
     Ok(with_nulls(data, array, data_type))
 }
 
-/// NaN is how many writers of files say "missing"; states do not take it. It reads as NULL.
-fn floats(values: impl Iterator<Item = f64>, array: &ArrayRef) -> Column {
+/// NaN is how many writers of files say "missing"; states do not take it. It reads as NULL, and is counted so
+/// that the load can tell.
+fn floats(values: impl Iterator<Item = f64>, array: &ArrayRef, nans: &mut u64) -> Column {
     let mut out = Column::new(&DataType::Float64);
     for (row, value) in values.enumerate() {
         if array.is_null(row) || value.is_nan() {
+            *nans += u64::from(array.is_valid(row));
             out.push_slot(Slot::Null);
         } else {
             out.push(&Value::Float(value));
@@ -174,26 +187,37 @@ fn uuid(text: &str) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_sql::arrow::array::{Int64Array, StringArray};
+    use headwater_sql::arrow::array::{Float64Array, Int64Array, StringArray};
     use std::sync::Arc;
 
     #[test]
     fn arrays_become_columns_with_their_nulls() {
         let array: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(70_000)]));
-        let ints = column(&array, &DataType::Int32).expect("ints");
+        let ints = column(&array, &DataType::Int32, &mut 0).expect("ints");
         let values: Vec<Value> = (0..3).map(|row| ints.value(row, &DataType::Int32)).collect();
         assert_eq!(values, [Value::Int(1), Value::Null, Value::Int(70_000)]);
-        assert!(column(&array, &DataType::Int16).is_err(), "70000 is no smallint");
-        let texts = column(&array, &DataType::Text).expect("texts");
+        assert!(column(&array, &DataType::Int16, &mut 0).is_err(), "70000 is no smallint");
+        let texts = column(&array, &DataType::Text, &mut 0).expect("texts");
         assert_eq!(texts.value(2, &DataType::Text), Value::Text("70000".into()));
     }
 
     #[test]
     fn uuids_are_read_from_text() {
         let array: ArrayRef = Arc::new(StringArray::from(vec!["01020304-0506-0708-090a-0b0c0d0e0f10"]));
-        let uuids = column(&array, &DataType::Uuid).expect("uuid");
+        let uuids = column(&array, &DataType::Uuid, &mut 0).expect("uuid");
         assert_eq!(uuids.value(0, &DataType::Uuid), Value::Bytes((1..=16).collect()));
         let bad: ArrayRef = Arc::new(StringArray::from(vec!["nope"]));
-        assert!(column(&bad, &DataType::Uuid).is_err());
+        assert!(column(&bad, &DataType::Uuid, &mut 0).is_err());
+    }
+
+    #[test]
+    fn nan_is_null_and_counted() {
+        let array: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.5), Some(f64::NAN), None]));
+        let mut nans = 0;
+        let floats = column(&array, &DataType::Float64, &mut nans).expect("floats");
+        assert_eq!((floats.value(1, &DataType::Float64), nans), (Value::Null, 1));
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["NaN", "2.5"]));
+        let floats = column(&texts, &DataType::Float32, &mut nans).expect("floats");
+        assert_eq!((floats.value(1, &DataType::Float32), nans), (Value::Float(2.5), 2));
     }
 }

@@ -1,10 +1,9 @@
 //! The rows of a file, in order, as record batches of the columns that a stream takes.
 
-use super::CliError;
 use super::mapping::Target;
+use super::{CliError, csv};
 use headwater::value::DataType;
 use headwater_sql::arrow::array::RecordBatch;
-use headwater_sql::arrow::csv;
 use headwater_sql::arrow::datatypes::{DataType as ArrowType, Field, Schema, TimeUnit};
 use headwater_sql::arrow::error::ArrowError;
 use headwater_sql::arrow::json;
@@ -32,6 +31,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Its name in journals.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::NdJson => "ndjson",
+        }
+    }
+
     /// By the file's extension.
     pub fn of(path: &Path) -> Result<Self, CliError> {
         match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
@@ -52,12 +60,7 @@ impl Kind {
                 let rows = builder.metadata().file_metadata().num_rows();
                 (Arc::clone(builder.schema()), u64::try_from(rows).ok())
             }
-            Self::Csv => {
-                let format = csv::reader::Format::default().with_header(true);
-                let (schema, _) =
-                    format.infer_schema(BufReader::new(file), Some(0)).map_err(|e| failed(&e))?;
-                (Arc::new(schema), None)
-            }
+            Self::Csv => return Ok((csv::header(path).map_err(|e| failed(&e))?, None)),
             Self::NdJson => {
                 let (schema, _) = json::reader::infer_json_schema(BufReader::new(file), Some(INFER))
                     .map_err(|e| failed(&e))?;
@@ -95,12 +98,7 @@ impl Rows {
                 let places = order.iter().filter_map(|at| sorted.binary_search(at).ok()).collect::<Vec<_>>();
                 Box::new(reader.map(move |batch| batch?.project(&places)))
             }
-            Kind::Csv => {
-                let schema = Arc::new(Schema::new(typed(names, targets)));
-                let reader = csv::ReaderBuilder::new(schema).with_header(true).with_batch_size(ROWS);
-                let reader = reader.build(file).map_err(|e| failed(&e))?;
-                Box::new(reader.map(move |batch| batch?.project(&order)))
-            }
+            Kind::Csv => Box::new(csv::Batches::open(path, names, order, ROWS).map_err(|e| failed(&e))?),
             Kind::NdJson => {
                 let fields = typed(names, targets);
                 let schema = Schema::new(order.iter().map(|at| fields[*at].clone()).collect::<Vec<_>>());

@@ -1,28 +1,38 @@
 //! What a load remembers, so that the next run continues exactly where a killed one stopped.
 //!
-//! A journal belongs to one file (by its contents), one stream and one producer identity. It is a text file
-//! of JSON lines: a head, then one line per batch that says which rows it stands for, then an end mark.
+//! A journal belongs to one file (by its contents, and how its columns are read), one stream of one cluster
+//! and one producer identity. It is a text file of JSON lines: a head, then one line per batch that says which
+//! rows it stands for, then an end mark. Where the hub has forgotten a producer all of whose batches it held, a
+//! line names the next one, which counts its batches from 1 again.
 //! Invariant: a batch's line is on disk before the batch's first byte leaves. So a sequence number means the
 //! same rows in every run, and the hub's dots (rule P3) decide whether those rows were counted.
 
 use super::CliError;
 use headwater::ids::{Pid, Seq};
+use headwater::schema::StreamSchema;
+use headwater::wire::Welcome;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The version of the journal's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The head: what is loaded, where to, under which identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     /// The journal's format.
     pub version: u32,
+    /// The cluster, 32 hex digits: what it holds, no other does.
+    pub cluster: String,
     /// The file's contents.
     pub file: Contents,
+    /// How they are read.
+    pub kind: String,
+    /// Which column of the file feeds which of the stream, as `stream=file`; nothing after `=` for none.
+    pub columns: Vec<String>,
     /// The stream.
     pub stream: String,
     /// Its id: a stream of the same name that was made anew is another one.
@@ -57,6 +67,7 @@ pub(super) struct Range {
 #[serde(rename_all = "lowercase")]
 enum Line {
     Load(Head),
+    Producer { pid: String },
     Batch(Range),
     Done { rows: u64 },
 }
@@ -67,8 +78,10 @@ pub(super) struct Journal {
     file: File,
     /// What it belongs to.
     pub head: Head,
-    /// Every batch so far, by ascending sequence number.
+    /// Every batch of the producer so far, by ascending sequence number.
     pub ranges: Vec<Range>,
+    /// Rows and batches of producers before it.
+    before: (u64, u64),
     /// Rows of a load that is complete.
     pub done: Option<u64>,
 }
@@ -76,9 +89,8 @@ pub(super) struct Journal {
 impl Journal {
     /// Opens the journal at `path`, or starts it with `head`. A journal of another file or stream is refused.
     pub fn open(path: &Path, head: &Head) -> Result<Self, CliError> {
-        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(parent).map_err(|e| CliError::file(parent, e))?;
-        }
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).map_err(|e| CliError::file(parent, e))?;
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = options.map_err(|e| CliError::file(path, e))?;
         if let Err(error) = file.try_lock() {
@@ -88,11 +100,15 @@ impl Journal {
         file.read_to_string(&mut text).map_err(|e| CliError::file(path, e))?;
         // A line without its line break was never complete, so its batch was never sent.
         let whole = text.rfind('\n').map_or(0, |at| at + 1);
-        let mut journal = Self { file, head: head.clone(), ranges: Vec::new(), done: None };
+        let mut journal = Self { file, head: head.clone(), ranges: Vec::new(), before: (0, 0), done: None };
         journal.file.set_len(whole as u64).map_err(|e| CliError::file(path, e))?;
         journal.file.seek(SeekFrom::End(0)).map_err(|e| CliError::file(path, e))?;
         match whole {
-            0 => journal.append(&Line::Load(head.clone()))?,
+            0 => {
+                journal.append(&Line::Load(head.clone()))?;
+                // A journal that a crash unnames would let the next run begin anew.
+                sync_directories(parent).map_err(|e| CliError::file(parent, e))?;
+            }
             _ => journal.replay(path, &text[..whole], head)?,
         }
         Ok(journal)
@@ -104,6 +120,7 @@ impl Journal {
                 .map_err(|e| CliError::file(path, format!("line {} is not a journal's: {e}", number + 1)))?;
             match line {
                 Line::Load(head) => self.adopt(path, head, wanted)?,
+                Line::Producer { pid } => self.begin(pid),
                 Line::Batch(range) if self.fits(range) => self.ranges.push(range),
                 Line::Batch(_) => {
                     return Err(CliError::file(path, format!("line {} is out of order", number + 1)));
@@ -115,16 +132,30 @@ impl Journal {
     }
 
     fn adopt(&mut self, path: &Path, head: Head, wanted: &Head) -> Result<(), CliError> {
-        let same = (head.version, &head.file, &head.stream, head.stream_id)
-            == (wanted.version, &wanted.file, &wanted.stream, wanted.stream_id);
-        if !same {
-            return Err(CliError::file(
-                path,
-                "this journal belongs to another load; choose another with --journal",
-            ));
+        if let Some(what) = head.differs(wanted) {
+            let message = format!("this journal belongs to {what}; choose another with --journal");
+            return Err(CliError::file(path, message));
         }
         self.head = head;
         Ok(())
+    }
+
+    fn begin(&mut self, pid: String) {
+        self.before = (self.next_row(), self.batches());
+        self.ranges.clear();
+        self.head.pid = pid;
+    }
+
+    /// Goes on under another identity: the hub holds every batch so far and will take no more of this one.
+    pub fn change_producer(&mut self, pid: Pid) -> Result<(), CliError> {
+        self.append(&Line::Producer { pid: pid.to_hex() })?;
+        self.begin(pid.to_hex());
+        Ok(())
+    }
+
+    /// Batches so far.
+    pub fn batches(&self) -> u64 {
+        self.before.1 + self.ranges.len() as u64
     }
 
     fn fits(&self, range: Range) -> bool {
@@ -138,7 +169,7 @@ impl Journal {
 
     /// The first row that no batch stands for yet.
     pub fn next_row(&self) -> u64 {
-        self.ranges.last().map_or(0, |last| last.first + last.rows)
+        self.ranges.last().map_or(self.before.0, |last| last.first + last.rows)
     }
 
     /// The producer.
@@ -180,9 +211,52 @@ impl Journal {
 }
 
 impl Head {
-    /// A new load.
-    pub fn new(file: Contents, stream: &str, stream_id: u32, pid: Pid, started: i64) -> Self {
-        Self { version: VERSION, file, stream: stream.into(), stream_id, pid: pid.to_hex(), started }
+    /// A new load of `file`, read as `kind`, whose columns meet as `targets` say.
+    pub fn new(
+        welcome: &Welcome,
+        schema: &StreamSchema,
+        file: (Contents, &str),
+        columns: Vec<String>,
+        pid: Pid,
+    ) -> Self {
+        Self {
+            version: VERSION,
+            cluster: welcome.cluster.to_string(),
+            file: file.0,
+            kind: file.1.into(),
+            columns,
+            stream: schema.name.clone(),
+            stream_id: schema.id.0,
+            pid: pid.to_hex(),
+            started: welcome.time.0,
+        }
+    }
+
+    /// What of the load is another one's.
+    fn differs(&self, other: &Self) -> Option<&'static str> {
+        [
+            (self.version != other.version, "another version of this program"),
+            (self.cluster != other.cluster, "a load into another hub"),
+            (self.file != other.file || self.kind != other.kind, "a load of another file"),
+            (self.stream != other.stream, "a load into another stream"),
+            (self.stream_id != other.stream_id, "a load into a stream of this name that was dropped"),
+            (self.columns != other.columns, "a load with other columns"),
+        ]
+        .into_iter()
+        .find_map(|(differs, what)| differs.then_some(what))
+    }
+
+    /// Where the journal is kept by default: the user's state directory, else beside the working directory. Loads
+    /// that differ have journals that differ.
+    pub fn default_path(&self) -> PathBuf {
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        let base = state.or_else(home).unwrap_or_default().join("headwater/loads");
+        let load = (&self.cluster, &self.file, &self.kind, self.stream_id, &self.columns);
+        let hash = xxh3_128(format!("{load:?}").as_bytes());
+        let name: String =
+            self.stream.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        base.join(format!("{hash:032x}-{name}.journal"))
     }
 }
 
@@ -207,14 +281,22 @@ pub(super) fn contents(path: &Path) -> Result<Contents, CliError> {
     }
 }
 
-/// Where the journal of a file and a stream is kept by default: the user's state directory, else beside the
-/// working directory.
-pub(super) fn default_path(contents: &Contents, stream: &str) -> PathBuf {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-    let base = state.or_else(home).unwrap_or_default().join("headwater/loads");
-    let name: String = stream.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    base.join(format!("{}-{name}.journal", &contents.hash[..16]))
+/// Makes the new names in a directory durable, and its own name in turn: it may be new too.
+#[cfg(unix)]
+fn sync_directories(dir: &Path) -> std::io::Result<()> {
+    let dir = dir.canonicalize()?;
+    File::open(&dir)?.sync_all()?;
+    // Directories above may not be ours to open; those that this program made are.
+    for above in dir.ancestors().skip(1).take(3) {
+        let _ = File::open(above).and_then(|above| above.sync_all());
+    }
+    Ok(())
+}
+
+/// Makes the new names in a directory durable; this system does so by itself.
+#[cfg(not(unix))]
+fn sync_directories(_dir: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
@@ -222,8 +304,17 @@ mod tests {
     use super::*;
 
     fn head(stream_id: u32) -> Head {
-        let file = Contents { bytes: 5, hash: "0".repeat(32) };
-        Head::new(file, "s", stream_id, Pid::new(7, [stream_id as u8; 10]), 9)
+        Head {
+            version: VERSION,
+            cluster: "c".into(),
+            file: Contents { bytes: 5, hash: "0".repeat(32) },
+            kind: "csv".into(),
+            columns: vec!["a=b".into()],
+            stream: "s".into(),
+            stream_id,
+            pid: Pid::new(7, [stream_id as u8; 10]).to_hex(),
+            started: 9,
+        }
     }
 
     #[test]
@@ -255,6 +346,34 @@ mod tests {
         let journal = Journal::open(&path, &head(1)).expect("new");
         assert!(Journal::open(&path, &head(1)).expect_err("in use").to_string().contains("running"));
         drop(journal);
-        assert!(Journal::open(&path, &head(2)).expect_err("other").to_string().contains("another load"));
+        for (change, expected) in [
+            (|head: &mut Head| head.cluster = "d".into(), "into another hub"),
+            (|head: &mut Head| head.columns = vec!["a=".into()], "with other columns"),
+            (|head: &mut Head| head.file.bytes = 6, "of another file"),
+            (|head: &mut Head| head.kind = "ndjson".into(), "of another file"),
+            (|head: &mut Head| head.stream_id = 2, "that was dropped"),
+        ] as [(fn(&mut Head), &str); 5]
+        {
+            let mut other = head(1);
+            change(&mut other);
+            let error = Journal::open(&path, &other).expect_err("other").to_string();
+            assert!(error.contains(expected), "{error}");
+            assert_ne!(other.default_path(), head(1).default_path());
+        }
+    }
+
+    #[test]
+    fn another_producer_goes_on_where_the_first_ended() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("journal");
+        let mut journal = Journal::open(&path, &head(1)).expect("new");
+        journal.assign(10).expect("first");
+        let other = Pid::new(9, [3; 10]);
+        journal.change_producer(other).expect("other");
+        assert_eq!(journal.assign(5).expect("next"), Range { seq: 1, first: 10, rows: 5 });
+        drop(journal);
+        let journal = Journal::open(&path, &head(1)).expect("again");
+        assert_eq!((journal.pid(), journal.next_row(), journal.batches()), (Some(other), 15, 2));
+        assert_eq!(journal.ranges.len(), 1);
     }
 }

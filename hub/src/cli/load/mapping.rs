@@ -52,6 +52,13 @@ fn target(field: &Field, names: &[String], given: &[(&str, &str)]) -> Result<Tar
     Ok(Target { field: field.clone(), source })
 }
 
+/// Every pair, as journals keep it: `stream=file`.
+pub(super) fn describe(targets: &[Target], names: &[String]) -> Vec<String> {
+    let file =
+        |target: &Target| target.source.and_then(|at| names.get(at)).map_or("", String::as_str).to_owned();
+    targets.iter().map(|target| format!("{}={}", target.field.name, file(target))).collect()
+}
+
 fn find(names: &[String], name: &str) -> Option<usize> {
     let exact = names.iter().position(|n| n == name);
     exact.or_else(|| names.iter().position(|n| n.to_lowercase() == name.to_lowercase()))

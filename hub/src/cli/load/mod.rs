@@ -6,6 +6,7 @@
 //! Must not know: how SQL or states work.
 
 mod columns;
+mod csv;
 mod file;
 mod journal;
 mod link;
@@ -17,7 +18,7 @@ use super::connect::ConnectArgs;
 use super::{CliError, runtime};
 use file::{Kind, Rows};
 use headwater::client::ConnectOptions;
-use headwater::ids::Pid;
+use headwater::ids::{Micros, Pid, Seq};
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::{Head, Journal};
 use link::Link;
@@ -29,8 +30,8 @@ use std::time::{Duration, Instant};
 /// Flags of `load`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
-    /// The file: .parquet, .csv (with a header line; an empty field is NULL except in text columns), .ndjson or
-    /// .jsonl. NaN reads as NULL
+    /// The file: .parquet, .csv (with a header line; an empty field is NULL, "" is empty text), .ndjson or
+    /// .jsonl. NaN reads as NULL, and how many is told
     file: PathBuf,
     /// The stream
     #[arg(short, long, value_name = "STREAM")]
@@ -62,29 +63,52 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
     let (names, total) = kind.columns(&args.file)?;
     let options = args.connect.options()?;
     runtime()?.block_on(async {
-        let link = Link::open(&options, &args.stream).await?;
+        let mut link = Link::open(&options, &args.stream).await?;
         let plans = link.plans.borrow().clone();
         let targets = mapping::resolve(&plans.schema, &names, &args.maps)?;
-        let path = args.journal.clone().unwrap_or_else(|| journal::default_path(&contents, &args.stream));
-        let head = Head::new(contents, &args.stream, plans.schema.id.0, new_pid()?, crate::server::now().0);
+        let columns = mapping::describe(&targets, &names);
+        let head = Head::new(
+            &link.welcome,
+            &plans.schema,
+            (contents, kind.name()),
+            columns,
+            new_pid(link.welcome.time)?,
+        );
+        let path = args.journal.clone().unwrap_or_else(|| head.default_path());
         let mut journal = Journal::open(&path, &head)?;
-        if let Some(rows) = journal.done {
-            if !args.again {
-                println!(
-                    "{} is in stream {} already ({rows} rows); load it once more with --again",
-                    args.file.display(),
-                    args.stream
-                );
-                return Ok(());
-            }
+        if journal.done.is_some() && args.again {
             drop(journal);
             std::fs::remove_file(&path).map_err(|e| CliError::file(&path, e))?;
             journal = Journal::open(&path, &head)?;
+        } else if let Some(rows) = journal.done
+            && is_held(&mut link, &mut journal).await?
+        {
+            println!(
+                "{} is in stream {} already ({rows} rows); load it once more with --again",
+                args.file.display(),
+                args.stream
+            );
+            return Ok(());
         }
         let rows = Rows::open(kind, &args.file, &names, &targets)?;
         let builder = Builder::new(rows, targets, journal.head.started, &plans, &link.welcome.limits);
         load(args, options, link, journal, builder, progress(total)).await
     })
+}
+
+/// Asks the hub whether it holds what a finished journal says. What it has forgotten by now it once held.
+async fn is_held(link: &mut Link, journal: &mut Journal) -> Result<bool, CliError> {
+    let pid = journal.pid().ok_or_else(|| CliError::Other("the journal's producer is not one".into()))?;
+    let resumed = link.resume(pid, Seq(1)).await?;
+    let missing: u64 = pump::missing(&resumed, journal).iter().map(|range| range.rows).sum();
+    if resumed.expired || missing == 0 {
+        return Ok(true);
+    }
+    eprintln!(
+        "warning: the hub lost {missing} rows that it had acknowledged (an older copy of its data?); sending them again"
+    );
+    journal.done = None;
+    Ok(false)
 }
 
 async fn load(
@@ -117,6 +141,9 @@ fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
         report.bytes,
         report.sent_rows as f64 / seconds.max(0.001),
     );
+    if report.nans > 0 {
+        eprintln!("warning: {} NaN values were read as NULL", report.nans);
+    }
     if report.oversized > 0 {
         eprintln!("warning: {} groups are too large for a batch and were left out", report.oversized);
     }
@@ -133,8 +160,9 @@ fn progress(total: Option<u64>) -> ProgressBar {
     bar
 }
 
-fn new_pid() -> Result<Pid, CliError> {
+/// Born by the hub's clock: it judges the age.
+fn new_pid(born: Micros) -> Result<Pid, CliError> {
     let mut random = [0; 10];
     getrandom::fill(&mut random).map_err(|error| CliError::Other(format!("no random numbers: {error}")))?;
-    Ok(Pid::new(u64::try_from(crate::server::now().millis()).unwrap_or(0), random))
+    Ok(Pid::new(u64::try_from(born.millis()).unwrap_or(0), random))
 }

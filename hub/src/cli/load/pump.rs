@@ -35,6 +35,8 @@ pub(super) struct Report {
     pub bytes: u64,
     /// Groups left out.
     pub oversized: u64,
+    /// NaN values read as NULL.
+    pub nans: u64,
 }
 
 /// A batch that was sent.
@@ -112,7 +114,7 @@ impl Pump {
         self.journal.finish()?;
         self.link.close().await;
         self.report.rows = self.journal.next_row();
-        self.report.batches = self.journal.next_seq() - 1;
+        self.report.batches = self.journal.batches();
         Ok(self.report)
     }
 
@@ -122,9 +124,13 @@ impl Pump {
             return Ok(());
         }
         let resumed = self.link.resume(self.pid, Seq(1)).await?;
-        self.todo =
-            self.journal.ranges.iter().filter(|range| !holds(&resumed, range.seq())).copied().collect();
-        if resumed.expired {
+        self.todo = missing(&resumed, &self.journal).into();
+        if resumed.expired && self.todo.is_empty() {
+            // All is held, and more of this producer would be refused: the rest of the file has another.
+            self.pid = super::new_pid(self.link.welcome.time)?;
+            self.journal.change_producer(self.pid)?;
+            self.fresh = self.journal.next_seq();
+        } else if resumed.expired {
             let rows: u64 = self.todo.iter().map(|range| range.rows).sum();
             let message = format!(
                 "this load is older than the hub remembers: {rows} rows are in doubt; finish it by hand"
@@ -160,6 +166,7 @@ impl Pump {
 
     fn sent(&mut self, range: Range, built: Built) -> Sent {
         self.report.oversized += built.oversized;
+        self.report.nans += built.nans;
         self.report.bytes += built.bytes.len() as u64;
         self.report.sent_rows += range.rows;
         Sent { range, payload: Arc::new(built.bytes) }
@@ -245,6 +252,11 @@ impl Pump {
         self.builder.set_plans(&self.link.plans.borrow_and_update().clone());
         self.link.resume(self.pid, self.low_water()).await
     }
+}
+
+/// The batches of the journal's producer that the hub does not hold.
+pub(super) fn missing(resumed: &Resumed, journal: &Journal) -> Vec<Range> {
+    journal.ranges.iter().filter(|range| !holds(resumed, range.seq())).copied().collect()
 }
 
 /// True when the hub holds batch `seq`.

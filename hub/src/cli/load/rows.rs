@@ -4,7 +4,7 @@
 //! without gaps, in the file's order.
 
 use super::CliError;
-use super::columns::convert;
+use super::columns::{Converted, convert};
 use super::file::{ROWS, Rows};
 use super::mapping::Target;
 use headwater::group::GroupTable;
@@ -24,6 +24,8 @@ pub(super) struct Built {
     pub bytes: Vec<u8>,
     /// Groups that alone are too large for a batch and are not in it.
     pub oversized: u64,
+    /// NaN values that were read as NULL since the payload before.
+    pub nans: u64,
 }
 
 /// Rows to payloads.
@@ -37,6 +39,7 @@ pub(super) struct Builder {
     left: VecDeque<ColumnBatch>,
     /// The number of the next row.
     pub position: u64,
+    nans: u64,
 }
 
 impl Builder {
@@ -51,7 +54,8 @@ impl Builder {
         let limits = BatchLimits::NATIVE.within(limits);
         let options = RollupOptions { key_bytes_max: limits.key_bytes_max };
         let rollup = Rollup::new(plans.schema.clone(), options);
-        let mut builder = Self { rows, targets, arrival, rollup, limits, left: VecDeque::new(), position: 0 };
+        let mut builder =
+            Self { rows, targets, arrival, rollup, limits, left: VecDeque::new(), position: 0, nans: 0 };
         builder.set_plans(plans);
         builder
     }
@@ -119,7 +123,10 @@ impl Builder {
         let mut encoded = encode_payloads(&ledger, &sections, limits);
         let oversized = encoded.oversized_groups;
         match (encoded.payloads.pop(), encoded.payloads.is_empty()) {
-            (Some(payload), true) => Ok(Some(Built { rows: events, bytes: payload.bytes, oversized })),
+            (Some(payload), true) => {
+                let nans = std::mem::take(&mut self.nans);
+                Ok(Some(Built { rows: events, bytes: payload.bytes, oversized, nans }))
+            }
             (Some(_), false) => Ok(None),
             (None, _) => Err(CliError::Other("rows became no batch".into())),
         }
@@ -169,7 +176,12 @@ impl Builder {
             CliError::Other(format!("rows {first} to {}: {error}", first + ROWS as u64))
         };
         match self.rows.next(max).map_err(|e| failed(&e))? {
-            Some(batch) => convert(&batch, &self.targets, self.arrival).map(Some).map_err(|e| failed(&e)),
+            Some(batch) => {
+                let converted = convert(&batch, &self.targets, self.arrival).map_err(|e| failed(&e))?;
+                let Converted { batch, nans } = converted;
+                self.nans += nans;
+                Ok(Some(batch))
+            }
             None => Ok(None),
         }
     }

@@ -19,7 +19,7 @@ fn policy(tokens: &[&str]) -> Arc<Policy> {
         pid_lifetime_ms: 1000,
     };
     let tokens = tokens.iter().map(|t| String::from(*t)).collect();
-    Arc::new(Policy { tokens, limits, streams_max: 3, boot: BootId(9) })
+    Arc::new(Policy { tokens, limits, streams_max: 3, boot: BootId(9), cluster: ClusterId([4; 16]) })
 }
 
 fn stream(id: u32, name: &str) -> Arc<StreamDef> {

@@ -4,7 +4,7 @@ use super::super::{ALPN, Fingerprint, fingerprint};
 use crate::aggregate::{AggregateSpec, Finisher};
 use crate::group::GroupTable;
 use crate::ids::{
-    BootId, CatalogVersion, Epoch, Micros, Pid, PlanVersion, RouteVersion, Seq, StreamId, ViewId,
+    BootId, CatalogVersion, ClusterId, Epoch, Micros, Pid, PlanVersion, RouteVersion, Seq, StreamId, ViewId,
 };
 use crate::limits::BatchLimits;
 use crate::plan::{Plan, PlanBuilder};
@@ -276,6 +276,7 @@ fn hello(state: &Shared, hello: &Hello, catalog: u64) -> Vec<u8> {
         },
         streams,
         unknown_streams,
+        cluster: ClusterId([1; 16]),
     })
 }
 

@@ -1,6 +1,6 @@
 //! A hub as small as the protocol allows: an ordered log with an unsynced tail, dots, expiry.
 
-use crate::ids::{BootId, CatalogVersion, Epoch, Micros, Pid, RouteVersion, Seq};
+use crate::ids::{BootId, CatalogVersion, ClusterId, Epoch, Micros, Pid, RouteVersion, Seq};
 use crate::wire::{
     Ack, AckLevel, BatchFrame, Frame, FrameKind, Refused, RefusedCode, Resume, Resumed, SessionLimits,
     Welcome, encode_frame,
@@ -84,6 +84,7 @@ impl Hub {
             limits,
             streams: Vec::new(),
             unknown_streams: Vec::new(),
+            cluster: ClusterId([1; 16]),
         })
     }
 
