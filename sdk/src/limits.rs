@@ -12,6 +12,11 @@ const MIB: usize = 1024 * KIB;
 /// 1,073,741,824 bytes.
 const GIB: u64 = 1024 * MIB as u64;
 
+/// The largest number of events (or of batches in doubt) that one batch may report, in any of its counts: no
+/// producer aggregates 2.8e14 events into one batch, and a forged report must not pin the totals it is added to.
+/// Encoders stop counting here; decoders refuse more.
+pub const REPORT_MAX: u64 = 1 << 48;
+
 /// What a decoder accepts of one batch payload, and what an encoder keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {

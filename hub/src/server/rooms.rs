@@ -153,18 +153,23 @@ fn views(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Vec<ViewStatus> {
 
 fn ledger(ledger: &shard::Ledger) -> Ledger {
     Ledger {
-        applied: ledger.events,
-        batches: ledger.batches,
-        duplicates: ledger.duplicates,
+        applied: count(ledger.events),
+        batches: count(ledger.batches),
+        duplicates: count(ledger.duplicates),
         refused: counts(ledger.refused().map(|(code, n)| (code.code(), n))),
         dropped: counts(ledger.dropped.iter().map(|(reason, n)| (reason.code(), n))),
         rejected: counts(ledger.rejected.iter().map(|(reason, n)| (reason.code(), n))),
-        in_doubt: ledger.in_doubt_events,
+        in_doubt: count(ledger.in_doubt_events),
     }
 }
 
-fn counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<String, u64> {
-    counts.filter(|(_, n)| *n > 0).map(|(name, n)| (name.into(), n)).collect()
+/// As the faces show it. The ledger itself goes on counting.
+fn count(total: u128) -> u64 {
+    u64::try_from(total).unwrap_or(u64::MAX)
+}
+
+fn counts<'a>(counts: impl Iterator<Item = (&'a str, u128)>) -> BTreeMap<String, u64> {
+    counts.filter(|(_, n)| *n > 0).map(|(name, n)| (name.into(), count(n))).collect()
 }
 
 fn shard_group(group: &shard::ShardGroupStatus) -> ShardGroup {

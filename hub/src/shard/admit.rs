@@ -5,13 +5,14 @@
 //! [`readmit`] reads a record back by those, never by a clock or by today's options. Counts are not held against
 //! a section's events: a flush that was split over several batches apportions its events by groups.
 
+use super::ledger::Total;
 use super::overlay::{Damaged, Partials};
 use super::record::Window;
 use super::views::{ViewShape, Views};
 use headwater::codec::DecodeError;
 use headwater::group::GroupTable;
 use headwater::ids::{Micros, ViewId};
-use headwater::limits::BatchLimits;
+use headwater::limits::{BatchLimits, REPORT_MAX};
 use headwater::wire::RefusedCode;
 use headwater::wire::batch::{Payload, Section};
 use std::sync::Arc;
@@ -109,8 +110,8 @@ fn take(
     let ledger = &mut partials.ledger;
     let Some(shape) = views.get(section.view) else {
         ledger.view_dropped_sections += 1;
-        ledger.view_dropped_groups += section.groups as u64;
-        ledger.view_dropped_events = ledger.view_dropped_events.saturating_add(section.events);
+        ledger.view_dropped_groups += section.groups as Total;
+        ledger.view_dropped_events = ledger.view_dropped_events.saturating_add(section.events.into());
         return Ok(());
     };
     if section.version != shape.version {
@@ -118,8 +119,9 @@ fn take(
         return Err(NotAdmitted { code: RefusedCode::UnknownPlan, message });
     }
     let sifted = sift(section, shape, time, window)?;
-    ledger.rejected.merge(&section.rejected);
-    ledger.groups += sifted.table.len() as u64;
+    check_counts(&sifted.table, shape)?;
+    ledger.rejected.report(&section.rejected);
+    ledger.groups += sifted.table.len() as Total;
     ledger.late_groups += sifted.late;
     ledger.future_groups += sifted.future;
     partials.views.push((section.view, sifted.table));
@@ -128,8 +130,8 @@ fn take(
 
 struct Sifted {
     table: GroupTable,
-    late: u64,
-    future: u64,
+    late: Total,
+    future: Total,
 }
 
 /// Merges the section's groups into a table of their own, without those at impossible times.
@@ -160,6 +162,18 @@ fn sift(
     }
     groups.finish()?;
     Ok(sifted)
+}
+
+/// A group of one batch that counts more events than a batch may report was forged: it would pin its counts.
+fn check_counts(table: &GroupTable, shape: &ViewShape) -> Result<(), NotAdmitted> {
+    let implausible = |group| shape.events(table, group).is_some_and(|events| events > REPORT_MAX);
+    match (0..table.len() as u32).any(implausible) {
+        false => Ok(()),
+        true => Err(NotAdmitted {
+            code: RefusedCode::Malformed,
+            message: format!("a group of view {} counts more events than a batch can hold", shape.id),
+        }),
+    }
 }
 
 /// Which buckets are plausible.

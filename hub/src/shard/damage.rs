@@ -6,13 +6,17 @@
 use super::ShardOptions;
 use super::record::{self, Body, Chain, Record, Window};
 use super::testing::{
-    Fixture, POISON, START, batch, catalog, eager, key, lazy, payload, payload_with_keys, pid, totals,
+    Fixture, POISON, START, batch, catalog, eager, key, lazy, payload, payload_of_table, payload_with_keys,
+    pid, totals,
 };
 use super::tests::{at_times, memory, minutes_view, rows, stop};
+use crate::catalog::testing::view_def;
 use crate::store::tables::{base_prefix, log_key};
 use crate::store::{MemoryStore, Store, Table};
+use headwater::codec::{Reader, Writer};
+use headwater::group::GroupTable;
 use headwater::ids::{Dot, Epoch, Lsn, Micros, PlanVersion, RouteVersion, Seq, ShardGroupId, ViewId};
-use headwater::wire::AckLevel;
+use headwater::wire::{AckLevel, RefusedCode};
 use headwater_sql::definition::Ddl;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -31,7 +35,7 @@ fn quarantined(fixture: &Fixture) -> (u64, u64) {
     let status = fixture.shards.status();
     assert!(status.storage_ok, "{:?}", status.storage_error);
     let of_views: u64 = status.views.iter().map(|v| v.quarantined).sum();
-    (of_views, status.ledger.quarantined)
+    (of_views, status.ledger.quarantined as u64)
 }
 
 async fn send(fixture: &Fixture, seq: u64, names: &[&str]) {
@@ -91,6 +95,32 @@ async fn a_group_whose_merge_panics_is_set_aside_alone() {
     assert_eq!(fixture.read("v1").await, totals(&[("a", 1, 1), ("z", 1, 1)]));
     assert_eq!(quarantined(&fixture), (1, 1));
     assert_eq!(rows(&memory, Table::Quarantine), 1);
+}
+
+#[tokio::test]
+async fn forged_counts_pin_no_total() {
+    let fixture = Fixture::open(memory().1, &catalog(1, 1).await, eager());
+    let mut frame = batch(pid(1), 1, 1, &[]);
+    // 2^48 events and one: the report comes behind the version byte.
+    let honest = payload(&[1], &[("a", 1)]);
+    frame.payload = [&[1, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40], &honest[2..]].concat();
+    assert_eq!(fixture.send(frame.clone()).await, Err(RefusedCode::Malformed));
+    // A count of 2^48 + 1 and of 2^64 - 1 in the group of an honest report; the sum is empty.
+    for (count, taken) in [(1 << 48, true), ((1 << 48) + 1, false), (u64::MAX, false)] {
+        let mut table = GroupTable::new(&view_def("v", 1).specs());
+        let group = table.group(&key("a"));
+        let mut states = Vec::new();
+        table.encode_states(group, &mut states);
+        let mut forged = Vec::new();
+        forged.put_varint(count);
+        forged.extend_from_slice(&states[1..]);
+        table.merge_encoded(&key("a"), &mut Reader::new(&forged)).expect("states");
+        frame.payload = payload_of_table(&[1], PlanVersion(1), &table, 1);
+        let answer = fixture.send(frame.clone()).await;
+        assert_eq!(answer.is_ok(), taken, "{count}: {answer:?}");
+    }
+    let ledger = fixture.shards.status().ledger;
+    assert_eq!((ledger.batches, ledger.events), (1, 1));
 }
 
 /// Appends a record whose payload this build does not take (an older one may have).

@@ -3,12 +3,51 @@
 //! Totals of applied batches change in the same transaction as the states they count (rule P7). Duplicates
 //! and refusals change no state; they are written with the next fold and may be a second short after a crash.
 //!
+//! What producers report is theirs to invent: one batch reports at most `REPORT_MAX` of anything, and totals have
+//! 128 bits, so that no number of batches pins them.
+//!
 //! Bytes (`ledger-1`): version u8 = 1, count varint, then per counter, ascending by tag and without zeros:
-//! tag u8, value varint.
+//! tag u8, value varint of up to 128 bits.
 
 use headwater::codec::{DecodeError, Reader, Writer};
 use headwater::wire::RefusedCode;
 use headwater::wire::batch::{DropCounts, DropReason, LedgerDelta};
+
+/// A running total.
+pub type Total = u128;
+
+/// Totals by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals([Total; DropReason::ALL.len()]);
+
+impl Totals {
+    /// Counts more.
+    pub fn add(&mut self, reason: DropReason, count: Total) {
+        if let Some(at) = DropReason::ALL.iter().position(|r| *r == reason) {
+            self.0[at] = self.0[at].saturating_add(count);
+        }
+    }
+
+    /// Adds a producer's counts.
+    pub fn report(&mut self, counts: &DropCounts) {
+        counts.iter().for_each(|(reason, count)| self.add(reason, count.into()));
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        other.iter().for_each(|(reason, count)| self.add(reason, count));
+    }
+
+    /// All totals, zeros included, in tag order.
+    pub fn iter(&self) -> impl Iterator<Item = (DropReason, Total)> {
+        DropReason::ALL.into_iter().zip(self.0)
+    }
+
+    /// The sum over all reasons.
+    pub fn total(&self) -> Total {
+        self.0.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
 
 const VERSION: u8 = 1;
 
@@ -16,36 +55,36 @@ const VERSION: u8 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Batches folded or waiting to be folded.
-    pub batches: u64,
+    pub batches: Total,
     /// Events those stand for, as their producers report.
-    pub events: u64,
+    pub events: Total,
     /// Groups in those batches, over all views.
-    pub groups: u64,
+    pub groups: Total,
     /// Batches that were already known and were acknowledged again.
-    pub duplicates: u64,
+    pub duplicates: Total,
     /// Events that producers lost before any view, by reason.
-    pub dropped: DropCounts,
+    pub dropped: Totals,
     /// Events that single views rejected, by reason; an event may be counted by several views.
-    pub rejected: DropCounts,
+    pub rejected: Totals,
     /// Batches that producers gave up in doubt (C6).
-    pub in_doubt_batches: u64,
+    pub in_doubt_batches: Total,
     /// The events of those.
-    pub in_doubt_events: u64,
+    pub in_doubt_events: Total,
     /// Sections of views that no longer exist.
-    pub view_dropped_sections: u64,
+    pub view_dropped_sections: Total,
     /// Events in those sections; an event may be in several.
-    pub view_dropped_events: u64,
+    pub view_dropped_events: Total,
     /// Groups whose time bucket was too old.
-    pub late_groups: u64,
+    pub late_groups: Total,
     /// Groups whose time bucket was in the future.
-    pub future_groups: u64,
+    pub future_groups: Total,
     /// Groups merged into `(other)` because their view was full.
-    pub other_groups: u64,
+    pub other_groups: Total,
     /// Groups in sections of views that no longer exist.
-    pub view_dropped_groups: u64,
+    pub view_dropped_groups: Total,
     /// Rows of the base and sections of log records set aside because they cannot be read or merged.
-    pub quarantined: u64,
-    refused: [u64; REFUSED.len()],
+    pub quarantined: Total,
+    refused: [Total; REFUSED.len()],
 }
 
 /// Codes in the order of their counters. Tags are stored: append only.
@@ -77,16 +116,16 @@ impl Ledger {
     }
 
     /// Refused batches by code, zeros included.
-    pub fn refused(&self) -> impl Iterator<Item = (RefusedCode, u64)> {
+    pub fn refused(&self) -> impl Iterator<Item = (RefusedCode, Total)> {
         REFUSED.into_iter().zip(self.refused)
     }
 
     /// Adds a producer's report.
     pub fn report(&mut self, delta: &LedgerDelta) {
-        self.events = self.events.saturating_add(delta.events);
-        self.dropped.merge(&delta.dropped);
-        self.in_doubt_batches = self.in_doubt_batches.saturating_add(delta.in_doubt_batches);
-        self.in_doubt_events = self.in_doubt_events.saturating_add(delta.in_doubt_events);
+        self.events = self.events.saturating_add(delta.events.into());
+        self.dropped.report(&delta.dropped);
+        self.in_doubt_batches = self.in_doubt_batches.saturating_add(delta.in_doubt_batches.into());
+        self.in_doubt_events = self.in_doubt_events.saturating_add(delta.in_doubt_events.into());
     }
 
     /// Adds all of `other`.
@@ -103,7 +142,7 @@ impl Ledger {
     }
 
     /// The plain counters; their positions are their tags.
-    fn counters(&mut self) -> [&mut u64; 13] {
+    fn counters(&mut self) -> [&mut Total; 13] {
         [
             &mut self.batches,
             &mut self.events,
@@ -124,7 +163,7 @@ impl Ledger {
     /// The ledger's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut copy = self.clone();
-        let mut all: Vec<(u8, u64)> = Vec::new();
+        let mut all: Vec<(u8, Total)> = Vec::new();
         all.extend(copy.counters().into_iter().enumerate().map(|(tag, value)| (tag as u8, *value)));
         all.extend(self.refused.iter().enumerate().map(|(at, value)| (REFUSED_TAG + at as u8, *value)));
         all.extend(self.dropped.iter().map(|(reason, value)| (DROPPED_TAG + reason as u8, value)));
@@ -134,7 +173,7 @@ impl Ledger {
         out.put_varint(all.len() as u64);
         for (tag, value) in all {
             out.push(tag);
-            out.put_varint(value);
+            out.put_varint128(value);
         }
         out
     }
@@ -151,7 +190,7 @@ impl Ledger {
         let mut previous = None;
         for _ in 0..reader.count(2, 256)? {
             let tag = reader.u8()?;
-            let value = reader.varint()?;
+            let value = reader.varint128()?;
             if previous.is_some_and(|p| p >= tag) || ledger.set(tag, value).is_none() {
                 return Err(DecodeError::Invalid("ledger tag"));
             }
@@ -161,7 +200,7 @@ impl Ledger {
         Ok(ledger)
     }
 
-    fn set(&mut self, tag: u8, value: u64) -> Option<()> {
+    fn set(&mut self, tag: u8, value: Total) -> Option<()> {
         match tag {
             REJECTED_TAG.. => self.rejected.add(DropReason::from_tag(tag - REJECTED_TAG)?, value),
             DROPPED_TAG.. => self.dropped.add(DropReason::from_tag(tag - DROPPED_TAG)?, value),
@@ -178,10 +217,10 @@ mod tests {
 
     fn full() -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.counters().into_iter().enumerate().for_each(|(i, c)| *c = i as u64 + 1);
+        ledger.counters().into_iter().enumerate().for_each(|(i, c)| *c = (1 << 64) + i as Total);
         REFUSED.into_iter().for_each(|code| ledger.refuse(code));
         for (i, reason) in DropReason::ALL.into_iter().enumerate() {
-            ledger.dropped.add(reason, i as u64 + 1);
+            ledger.dropped.add(reason, i as Total + 1);
             ledger.rejected.add(reason, 1 << i);
         }
         ledger
@@ -198,8 +237,8 @@ mod tests {
     fn merging_adds_every_counter() {
         let mut twice = full();
         twice.merge(&full());
-        assert_eq!(twice.counters().map(|c| *c)[2], 6);
-        assert_eq!(twice.refused().map(|r| r.1).sum::<u64>(), 22);
+        assert_eq!(twice.counters().map(|c| *c)[2], (2 << 64) + 4);
+        assert_eq!(twice.refused().map(|r| r.1).sum::<Total>(), 22);
         assert_eq!(twice.dropped.total(), 2 * full().dropped.total());
         assert_eq!(twice.rejected.total(), 2 * full().rejected.total());
     }

@@ -171,15 +171,25 @@ pub(crate) fn payload_with_keys(views: &[u32], version: PlanVersion, events: &[(
     let values = Column::valid(ColumnData::Int(events.iter().map(|e| e.1).collect()));
     table.states_mut()[0].update(&rows, &groups, &[]);
     table.states_mut()[1].update(&rows, &groups, &[&values]);
+    payload_of_table(views, version, &table, events.len() as u64)
+}
+
+/// The payload of a table whose groups stand for `events`.
+pub(crate) fn payload_of_table(
+    views: &[u32],
+    version: PlanVersion,
+    table: &GroupTable,
+    events: u64,
+) -> Vec<u8> {
     let section = |view: &u32| SectionInput {
         view: ViewId(*view),
         version,
-        events: events.len() as u64,
+        events,
         rejected: DropCounts::default(),
-        partials: &table,
+        partials: table,
     };
     let sections: Vec<_> = views.iter().map(section).collect();
-    let ledger = LedgerDelta { events: events.len() as u64, ..LedgerDelta::default() };
+    let ledger = LedgerDelta { events, ..LedgerDelta::default() };
     let mut encoded = encode_payloads(&ledger, &sections, &BatchLimits::NATIVE);
     assert_eq!(encoded.payloads.len(), 1);
     encoded.payloads.remove(0).bytes

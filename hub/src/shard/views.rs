@@ -3,9 +3,9 @@
 //!
 //! Owns: [`ViewShape`] and the index of the newest catalog. Must not know: SQL text, outputs.
 
-use headwater::aggregate::AggregateSpec;
+use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::codec::{DecodeError, Reader};
-use headwater::group::OTHER_KEY;
+use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{CatalogVersion, Micros, PlanVersion, ViewId};
 use headwater::plan::{Function, Node, Op, Plan};
 use headwater::value::column::{Column, ColumnData};
@@ -27,6 +27,8 @@ pub struct ViewShape {
     pub version: PlanVersion,
     /// Its states.
     pub specs: Vec<AggregateSpec>,
+    /// Those of them that count their events (`count`, `sum`, quantiles, ...).
+    pub counting: Vec<usize>,
     /// Types of its key columns.
     pub key_types: Vec<DataType>,
     /// The key column that tells when a group's events arrived, where there is one.
@@ -57,15 +59,26 @@ impl ViewShape {
     /// The shape of `def`, or `None` when this build cannot hold its states.
     pub fn new(def: &ViewDef, arrival_column: Option<u16>) -> Option<Self> {
         let specs = def.specs();
-        headwater::group::GroupTable::try_new(&specs)?;
+        let counting = counting(GroupTable::try_new(&specs)?);
         Some(Self {
             id: def.id,
             version: def.plan.version,
             specs,
+            counting,
             key_types: def.keys.iter().map(|k| k.1.clone()).collect(),
             bucket: arrival_column.and_then(|column| find_bucket(&def.plan, column)),
             ttl: find_ttl(def),
         })
+    }
+
+    /// The events a group stands for, as the state says that counts most of them; `None` when no state counts.
+    pub fn events(&self, table: &GroupTable, group: u32) -> Option<u64> {
+        let count = |at: &usize| match table.states().get(*at)?.finish(group, &Finisher::Count) {
+            Ok(Value::Int(count)) => u64::try_from(count).ok(),
+            // More than any integer holds.
+            _ => Some(u64::MAX),
+        };
+        self.counting.iter().filter_map(count).max()
     }
 
     /// Scratch for [`ViewShape::check_key`].
@@ -96,6 +109,13 @@ impl ViewShape {
         self.check_key(key, scratch).ok()?;
         time_of(scratch.get(ttl.column)?, &self.key_types[ttl.column])
     }
+}
+
+/// The states that answer how many events they hold.
+fn counting(mut table: GroupTable) -> Vec<usize> {
+    table.group(&[]);
+    let counts = |at: &usize| matches!(table.states()[*at].finish(0, &Finisher::Count), Ok(Value::Int(0)));
+    (0..table.states().len()).filter(counts).collect()
 }
 
 fn time_of(column: &Column, data_type: &DataType) -> Option<Micros> {

@@ -7,7 +7,7 @@
 use super::core::{CoreOptions, Fold, HubId, Incoming, Verdict};
 use super::fold::{FoldOf, fold_layers};
 use super::janitor::Janitor;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Total};
 use super::open::{Group, OpenOptions, load, next_boot, stored_session};
 use super::options::ShardOptions;
 use super::overlay::Layer;
@@ -583,7 +583,7 @@ fn session_snapshot(
 /// What only a fold finds out.
 fn folded_counts(before: &StatsByView, after: &StatsByView) -> Ledger {
     let sum = |stats: &StatsByView, count: fn(&ViewStats) -> u64| stats.values().map(count).sum::<u64>();
-    let grown = |count| sum(after, count) - sum(before, count);
+    let grown = |count| Total::from(sum(after, count) - sum(before, count));
     let mut ledger = Ledger::default();
     ledger.other_groups = grown(|s| s.other);
     ledger.quarantined = grown(|s| s.quarantined);

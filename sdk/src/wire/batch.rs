@@ -9,7 +9,7 @@
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::group::GroupTable;
 use crate::ids::{PlanVersion, ViewId};
-use crate::limits::BatchLimits;
+use crate::limits::{BatchLimits, REPORT_MAX};
 use crate::value::column::Slot;
 use alloc::vec::Vec;
 
@@ -163,7 +163,7 @@ impl DropCounts {
         out.put_varint(self.0.len() as u64);
         for (reason, events) in self.iter() {
             out.push(reason as u8);
-            out.put_varint(events);
+            out.put_varint(events.min(REPORT_MAX));
         }
     }
 
@@ -172,7 +172,7 @@ impl DropCounts {
         let mut counts = Vec::with_capacity(count);
         for _ in 0..count {
             let reason = DropReason::from_tag(reader.u8()?).ok_or(DecodeError::Invalid("drop reason"))?;
-            let events = reader.varint()?;
+            let events = report(reader)?;
             if events == 0 || counts.last().is_some_and(|last: &(DropReason, u64)| last.0 >= reason) {
                 return Err(DecodeError::Invalid("drop counts"));
             }
@@ -214,19 +214,19 @@ impl LedgerDelta {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.put_varint(self.events);
+        out.put_varint(self.events.min(REPORT_MAX));
         self.dropped.encode(out);
-        out.put_varint(self.in_doubt_batches);
+        out.put_varint(self.in_doubt_batches.min(REPORT_MAX));
         if self.in_doubt_batches > 0 {
-            out.put_varint(self.in_doubt_events);
+            out.put_varint(self.in_doubt_events.min(REPORT_MAX));
         }
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let events = reader.varint()?;
+        let events = report(reader)?;
         let dropped = DropCounts::decode(reader)?;
-        let in_doubt_batches = reader.varint()?;
-        let in_doubt_events = if in_doubt_batches > 0 { reader.varint()? } else { 0 };
+        let in_doubt_batches = report(reader)?;
+        let in_doubt_events = if in_doubt_batches > 0 { report(reader)? } else { 0 };
         Ok(Self { events, dropped, in_doubt_batches, in_doubt_events })
     }
 
@@ -235,6 +235,14 @@ impl LedgerDelta {
         let mut reader = Reader::new(payload);
         version(&mut reader)?;
         Self::decode(&mut reader)
+    }
+}
+
+/// A count that a producer reports: bounded, because hubs add them up.
+fn report(reader: &mut Reader<'_>) -> Result<u64, DecodeError> {
+    match reader.varint()? {
+        value if value > REPORT_MAX => Err(DecodeError::Invalid("report")),
+        value => Ok(value),
     }
 }
 
@@ -323,7 +331,7 @@ impl<'a> Section<'a> {
     fn decode(reader: &mut Reader<'a>, limits: &BatchLimits, left: &mut Left) -> Result<Self, DecodeError> {
         let view = ViewId(varint32(reader, "view")?);
         let version = PlanVersion(varint32(reader, "plan version")?);
-        let events = reader.varint()?;
+        let events = report(reader)?;
         let rejected = DropCounts::decode(reader)?;
         let groups = reader.count(1, left.groups)?;
         let body = reader.blob(usize::MAX)?;

@@ -4,7 +4,7 @@ use super::batch::{DropCounts, LedgerDelta, PAYLOAD_VERSION};
 use crate::codec::Writer;
 use crate::group::GroupTable;
 use crate::ids::{PlanVersion, ViewId};
-use crate::limits::BatchLimits;
+use crate::limits::{BatchLimits, REPORT_MAX};
 use crate::sort::sort_by;
 use alloc::vec::Vec;
 use core::mem;
@@ -264,7 +264,7 @@ fn write_all<P>(
             let input = &sections[part.section];
             bytes.put_varint(u64::from(input.view.0));
             bytes.put_varint(u64::from(input.version.0));
-            bytes.put_varint(shares[part.section].take(part.groups));
+            bytes.put_varint(shares[part.section].take(part.groups).min(REPORT_MAX));
             mem::take(&mut rejected[part.section]).encode(&mut bytes);
             bytes.put_varint(part.groups as u64);
             bytes.put_varint((part.keys.len() + part.states.len()) as u64);

@@ -6,7 +6,7 @@ use super::*;
 use crate::aggregate::AggregateSpec;
 use crate::codec::DecodeError;
 use crate::ids::{PlanVersion, StreamId, ViewId};
-use crate::limits::BatchLimits;
+use crate::limits::{BatchLimits, REPORT_MAX};
 use crate::plan::{BinaryOp, ExprId, Function, Node, Op, StatePlan};
 use crate::value::{DataType, Value};
 use alloc::collections::BTreeMap;
@@ -92,6 +92,37 @@ fn what_is_encoded_is_read_back() {
     let read = collect(&batches, &BatchLimits::NATIVE);
     assert_eq!(read[&9], a.0.into_iter().collect());
     assert_eq!(read[&3], b.0.into_iter().collect());
+}
+
+#[test]
+fn a_report_beyond_belief_is_refused_and_never_encoded() {
+    let some = opaque(&[b"a"]);
+    let encode = |report: &LedgerDelta, section: SectionInput<'_, Opaque>| {
+        encode_payloads(report, &[section], &BatchLimits::NATIVE).payloads.remove(0).bytes
+    };
+    let mut report = ledger(u64::MAX);
+    report.dropped.add(DropReason::Invalid, u64::MAX);
+    (report.in_doubt_batches, report.in_doubt_events) = (u64::MAX, u64::MAX);
+    let mut section = input(9, &some);
+    section.events = u64::MAX;
+    section.rejected.add(DropReason::Overflow, u64::MAX);
+    let bytes = encode(&report, section);
+    let payload = Payload::parse(&bytes, &BatchLimits::NATIVE).unwrap();
+    let read = &payload.ledger;
+    let section = &payload.sections()[0];
+    let counts = [read.events, read.dropped.total(), read.in_doubt_batches, read.in_doubt_events];
+    assert_eq!(counts, [REPORT_MAX; 4]);
+    assert_eq!((section.events, section.rejected.total()), (REPORT_MAX, REPORT_MAX));
+    // Each of the six, forged: 2^48 is `80 80 80 80 80 80 40`.
+    let largest = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40];
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&largest)).collect();
+    assert_eq!(places.len(), 6);
+    for at in places {
+        let mut forged = bytes.clone();
+        forged[at] = 0x81;
+        let refused = Payload::parse(&forged, &BatchLimits::NATIVE).map(drop);
+        assert_eq!(refused, Err(DecodeError::Invalid("report")));
+    }
 }
 
 #[test]
