@@ -11,8 +11,10 @@ mod tests;
 
 use crate::aggregate::{self, AggregateSpec, States};
 use crate::codec::{DecodeError, Reader};
+use crate::limits::BATCH_EVENTS_MAX;
 use crate::sort::sort_by;
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 use index::Index;
 
@@ -80,6 +82,8 @@ pub struct GroupTable {
     states: Vec<Box<dyn States>>,
     keys: Keys,
     index: Index,
+    /// Events that the admitted states of each column stand for.
+    admitted: Vec<u64>,
 }
 
 impl core::fmt::Debug for GroupTable {
@@ -104,7 +108,9 @@ impl GroupTable {
     /// An empty table, or `None` when a spec is invalid or not supported by this build.
     pub fn try_new(specs: &[AggregateSpec]) -> Option<Self> {
         let states = specs.iter().map(aggregate::create).collect::<Option<Vec<_>>>()?;
-        Some(Self { specs: specs.to_vec(), states, keys: Keys::default(), index: Index::default() })
+        let admitted = vec![0; specs.len()];
+        let (keys, index) = (Keys::default(), Index::default());
+        Some(Self { specs: specs.to_vec(), states, keys, index, admitted })
     }
 
     /// The number of groups.
@@ -164,11 +170,26 @@ impl GroupTable {
         &mut self.states
     }
 
-    /// Validates one partial's states at `bytes` and merges them into the group of `key`. On error the
-    /// table may hold some of them: decode foreign partials into a table of their own first.
+    /// Reads one stored partial's states at `bytes` and merges them into the group of `key`. On error the
+    /// table may hold some of them.
     pub fn merge_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
         let group = self.group(key);
         self.states.iter_mut().try_for_each(|s| s.merge(group, bytes))?;
+        Ok(group)
+    }
+
+    /// As [`GroupTable::merge_encoded`], for a partial that a producer claims to have made: stricter, and all
+    /// that this table admits since it was made or cleared counts against
+    /// [`BATCH_EVENTS_MAX`](crate::limits::BATCH_EVENTS_MAX). On error the table may hold some of the states:
+    /// admit a batch into a table of its own.
+    pub fn admit_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
+        let group = self.group(key);
+        for (states, admitted) in self.states.iter_mut().zip(&mut self.admitted) {
+            *admitted = admitted.saturating_add(states.admit(group, bytes)?);
+            if *admitted > BATCH_EVENTS_MAX {
+                return Err(DecodeError::TooLarge("count of events"));
+            }
+        }
         Ok(group)
     }
 
@@ -209,6 +230,7 @@ impl GroupTable {
     pub fn clear(&mut self) {
         self.keys.clear();
         self.index.clear();
+        self.admitted.fill(0);
         self.states.iter_mut().for_each(|s| s.resize(0));
     }
 

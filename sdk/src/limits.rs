@@ -17,6 +17,12 @@ const GIB: u64 = 1024 * MIB as u64;
 /// Encoders stop counting here; decoders refuse more.
 pub const REPORT_MAX: u64 = 1 << 48;
 
+/// Most events that one batch may claim for any one aggregate of a view, over all its groups: 2^40, a day of
+/// one core at full speed. A state is a claim that nobody can check, and it is merged for ever: this bounds
+/// what a forged one can do. A total passes bigint, and its answer becomes an error, only after 2^23 batches
+/// that all claim the most. Part of the format ("States").
+pub const BATCH_EVENTS_MAX: u64 = 1 << 40;
+
 /// What a decoder accepts of one batch payload, and what an encoder keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {

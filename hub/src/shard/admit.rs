@@ -150,7 +150,7 @@ fn sift(
         let bucket = shape.check_key(key, &mut scratch)?;
         let counter = match bucket.map(|b| window.place(b)) {
             None | Some(Place::Inside) => {
-                sifted.table.merge_encoded(key, states)?;
+                sifted.table.admit_encoded(key, states)?;
                 continue;
             }
             Some(Place::Late) => &mut sifted.late,
@@ -158,7 +158,7 @@ fn sift(
         };
         *counter += 1;
         // Its states are read all the same: the next group's begin where they end.
-        refused.get_or_insert_with(|| GroupTable::new(&shape.specs)).merge_encoded(key, states)?;
+        refused.get_or_insert_with(|| GroupTable::new(&shape.specs)).admit_encoded(key, states)?;
     }
     groups.finish()?;
     Ok(sifted)

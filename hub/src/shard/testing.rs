@@ -13,7 +13,7 @@ use headwater::limits::BatchLimits;
 use headwater::value::Value;
 use headwater::value::column::{Column, ColumnData};
 use headwater::value::key::put_text;
-use headwater::wire::batch::{DropCounts, LedgerDelta, SectionInput, encode_payloads};
+use headwater::wire::batch::{DropCounts, LedgerDelta, Partials, SectionInput, encode_payloads};
 use headwater::wire::{AckLevel, BatchFrame, ReadLevel, RefusedCode};
 use headwater_sql::source::ScanRequest;
 use std::collections::BTreeMap;
@@ -193,6 +193,34 @@ pub(crate) fn payload_of_table(
     let mut encoded = encode_payloads(&ledger, &sections, &BatchLimits::NATIVE);
     assert_eq!(encoded.payloads.len(), 1);
     encoded.payloads.remove(0).bytes
+}
+
+/// The payload of one group of view 1 with these bytes as its states.
+pub(crate) fn payload_of_states(group: &str, states: &[u8]) -> Vec<u8> {
+    struct Forged<'a>(Vec<u8>, &'a [u8]);
+    impl Partials for Forged<'_> {
+        fn is_empty(&self) -> bool {
+            false
+        }
+        fn sorted(&self) -> Vec<u32> {
+            vec![0]
+        }
+        fn key(&self, _: u32) -> &[u8] {
+            &self.0
+        }
+        fn encode_states(&self, _: u32, out: &mut Vec<u8>) {
+            out.extend_from_slice(self.1);
+        }
+    }
+    let section = SectionInput {
+        view: ViewId(1),
+        version: PlanVersion(1),
+        events: 1,
+        rejected: DropCounts::default(),
+        partials: &Forged(key(group), states),
+    };
+    let ledger = LedgerDelta { events: 1, ..LedgerDelta::default() };
+    encode_payloads(&ledger, &[section], &BatchLimits::NATIVE).payloads.remove(0).bytes
 }
 
 /// A batch for view 1 that asks for `replicated`; without events, one whose payload is still to be set.

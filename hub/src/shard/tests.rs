@@ -1,7 +1,8 @@
 //! Shard groups end to end, over memory and over a file.
 
 use super::testing::{
-    Fixture, START, batch, catalog, eager, key, lazy, payload, payload_of, payload_with_keys, pid, totals,
+    Fixture, START, batch, catalog, eager, key, lazy, payload, payload_of, payload_of_states,
+    payload_with_keys, pid, totals,
 };
 use super::{Outcome, ShardOptions};
 use crate::catalog::testing::{create_view, drop_view, view_def};
@@ -356,4 +357,34 @@ async fn groups_outside_their_time_are_dropped_and_rows_past_their_ttl_removed()
         stop(fixture).await;
         assert_eq!(rows(&memory, Table::Base), 2, "one expired, one came");
     }
+}
+
+/// No event can give such a state, and no merge may pin a total to it.
+#[tokio::test]
+async fn forged_states_are_refused_and_nothing_stops() {
+    let fixture = Fixture::open(memory().1, &catalog(1, 1).await, eager());
+    assert_eq!(fixture.send(batch(pid(1), 1, 1, &[("a", 1)])).await, Ok(AckLevel::Replicated));
+    let full = [&[0xff; 9][..], &[1]].concat();
+    let forged: [&[u8]; 3] = [
+        // A full count beside a sum of one, a count above what a batch may claim, a sum above its count.
+        &[&full[..], &[1, 2]].concat(),
+        &[0x81, 0x80, 0x80, 0x80, 0x80, 0x20, 1, 2],
+        &[1, 1, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2],
+    ];
+    for (i, states) in forged.into_iter().enumerate() {
+        let seq = i as u64 + 1;
+        let frame = BatchFrame { payload: payload_of_states("a", states), ..batch(pid(2), seq, 1, &[]) };
+        let refused = fixture.send(frame).await.expect_err("forged");
+        assert!(matches!(refused, RefusedCode::TooLarge | RefusedCode::Malformed), "{refused:?}");
+    }
+    // As much as a batch may claim is taken, and can be folded.
+    for seq in 4..=6 {
+        let most = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 1, 2];
+        let frame = BatchFrame { payload: payload_of_states("a", &most), ..batch(pid(2), seq, 1, &[]) };
+        assert_eq!(fixture.send(frame).await, Ok(AckLevel::Replicated));
+    }
+    assert_eq!(fixture.send(batch(pid(1), 2, 1, &[("a", 1)])).await, Ok(AckLevel::Replicated));
+    assert_eq!(fixture.read("v1").await, totals(&[("a", (3 << 40) + 2, 5)]));
+    assert!(fixture.shards.status().storage_ok);
+    stop(fixture).await;
 }

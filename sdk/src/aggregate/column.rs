@@ -27,8 +27,12 @@ pub(super) trait State: Clone + Send + Sync + 'static {
     fn merge(&mut self, params: &Self::Params, other: &Self);
     /// Appends the canonical bytes.
     fn encode(&self, params: &Self::Params, out: &mut Vec<u8>);
-    /// Reads and validates canonical bytes.
+    /// Reads and validates canonical bytes. What decodes is closed under merge.
     fn decode(params: &Self::Params, bytes: &mut Reader<'_>) -> Result<Self, DecodeError>;
+    /// What a producer's state must keep besides: how many events it stands for, 0 when it does not tell.
+    fn admit(&self, _: &Self::Params) -> Result<u64, DecodeError> {
+        Ok(0)
+    }
     /// Heap bytes of this state.
     fn heap_bytes(&self) -> usize {
         0
@@ -68,6 +72,16 @@ impl<S: State> States for StateColumn<S> {
         let other = S::decode(&self.params, bytes)?;
         self.states[group as usize].merge(&self.params, &other);
         Ok(())
+    }
+
+    fn admit(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<u64, DecodeError> {
+        if !FOREIGN_STATES {
+            return Err(DecodeError::Invalid("state: this build only writes them"));
+        }
+        let other = S::decode(&self.params, bytes)?;
+        let events = other.admit(&self.params)?;
+        self.states[group as usize].merge(&self.params, &other);
+        Ok(events)
     }
 
     fn merge_group(&mut self, into: u32, other: &dyn States, from: u32) {

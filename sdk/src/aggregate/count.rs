@@ -1,7 +1,7 @@
 //! `count(*)`, `count(x)`: rows, or rows whose argument is not NULL.
 //!
-//! State: a u64. Identity: 0. Merge: addition, saturating at 2^64 - 1 (so it stays associative even for
-//! forged states). Exact. Bytes: varint.
+//! State: a u64. Identity: 0. Merge: addition; 2^64 - 1 stands for that and everything above. Exact up to
+//! 2^63 - 1, above which the answer is an error. Bytes: varint.
 
 use super::States;
 use super::column::{mixed_specs, valid_rows};
@@ -47,6 +47,12 @@ impl States for CountStates {
         let count = bytes.varint()?;
         self.add(group, count);
         Ok(())
+    }
+
+    fn admit(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<u64, DecodeError> {
+        let count = bytes.varint()?;
+        self.add(group, count);
+        Ok(count)
     }
 
     fn merge_group(&mut self, into: u32, other: &dyn States, from: u32) {

@@ -1,6 +1,6 @@
 //! `percentile_cont`, `approx_percentile`: see [`crate::sketch::ddsketch`] for state, laws, error and bytes.
 //!
-//! NULLs and NaNs do not count.
+//! NULLs and NaNs do not count. Above 2^63 - 1 values the answer is an error.
 
 use super::column::{State, StateColumn, valid_rows};
 #[cfg(feature = "finish")]
@@ -42,14 +42,20 @@ impl State for DdSketch {
         Self::decode(mapping, bytes)
     }
 
+    fn admit(&self, _: &Mapping) -> Result<u64, DecodeError> {
+        Ok(self.count())
+    }
+
     fn heap_bytes(&self) -> usize {
         self.heap_bytes()
     }
 
     #[cfg(feature = "finish")]
     fn finish(&self, mapping: &Mapping, finisher: &Finisher) -> Result<Value, FinishError> {
+        // Buckets hold at most 2^64 - 1 each: far below, this has noticed.
+        let count = bigint(self.count())?;
         if *finisher == Finisher::Count {
-            return bigint(self.count());
+            return Ok(count);
         }
         super::column::finish_quantiles(finisher, |q| self.quantile(mapping, q))
     }

@@ -4,7 +4,8 @@
 //! ([`Finisher`]), the registry ([`create`], [`REGISTRY`]). Must not know: plans, groups' keys, SQL, time.
 //! Invariants: merge is commutative and associative and never depends on arrival order (files say where
 //! the law is an error bound instead); one canonical encoding per state; foreign bytes are validated
-//! before anything is changed, and never allocate more than they justify.
+//! before anything is changed, and never allocate more than they justify; the states that decode are closed
+//! under merge: whatever was merged from them, in any order and however often, encodes to bytes that decode.
 
 mod arg_extreme;
 mod column;
@@ -126,8 +127,14 @@ pub trait States: Send + Sync {
     /// that FILTER refuses and rows with an error slot in an argument; NULLs are the aggregate's business.
     fn update(&mut self, rows: &[u32], groups: &[u32], args: &[&Column]);
 
-    /// Validates one foreign state at `bytes` and merges it into `group`. On error nothing has changed.
+    /// Reads one state at `bytes` and merges it into `group`: any that merges of admitted states can give. On
+    /// error nothing has changed.
     fn merge(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<(), DecodeError>;
+
+    /// As [`States::merge`], for a state that a producer claims to have made: stricter, so that a forged one
+    /// cannot do more than events could. Gives how many events it claims to stand for, or 0 if it does not
+    /// tell; the caller bounds their sum ([`crate::limits::BATCH_EVENTS_MAX`]).
+    fn admit(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<u64, DecodeError>;
 
     /// Merges group `from` of `other`, which has the same spec, into `into`.
     ///
@@ -185,7 +192,7 @@ pub enum Finisher {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FinishError {
-    /// The sum does not fit the result type.
+    /// The sum or the count does not fit the result type.
     #[error("{0} is out of range")]
     OutOfRange(&'static str),
     /// A set grew past its cap.
@@ -222,7 +229,9 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
         #[cfg(feature = "sketches")]
         AggregateSpec::TDigest { compression } => Box::new(tdigest::TDigestStates::new(*compression)),
         #[cfg(feature = "sketches")]
-        AggregateSpec::TopK { value, k, .. } => Box::new(topk::TopKStates::new(topk::Params::new(value, *k))),
+        AggregateSpec::TopK { value, k, weighted } => {
+            Box::new(topk::TopKStates::new(topk::Params::new(value, *k, *weighted)))
+        }
         #[cfg(feature = "sketches")]
         AggregateSpec::Set { value, cap } => {
             Box::new(set::SetStates::new(set::Params { value: value.clone(), cap: *cap }))

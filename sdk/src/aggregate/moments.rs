@@ -1,15 +1,16 @@
 //! `var_pop`, `var_samp`, `stddev_pop`, `stddev_samp`: count, exact sum and exact sum of squares.
 //!
 //! State: up to [`RAW_MAX`] values themselves; above, the sums, over doubles (integers are cast by the plan).
-//! Which of the two depends only on the count. Identity: no values. Merge: addition.
+//! Which of the two depends only on the count. Identity: no values. Merge: addition. A count that reaches
+//! 2^64 - 1 is full: it absorbs, holds nothing else any more, and its answers are errors.
 //! Exact: the square of a double is a 106-bit mantissa and is summed without rounding; the variance is the
 //! exact rational (N * sum(x^2) - sum(x)^2) / N^2, rounded at the very end, so nothing cancels.
-//! Bytes: count (varint); up to 4: the values, ascending; above: the sum and the sum of squares (about 35
+//! Bytes: count (varint); up to 4: the values, ascending; above, unless full: the sum and the sum of squares (about 35
 //! bytes; 820 at worst, for values whose magnitudes span all that doubles can).
 
 use super::column::{State, StateColumn, valid_rows};
 use super::scalar::{canonical, is_canonical};
-use super::sum::plausible;
+use super::sum::{FULL, plausible};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -46,6 +47,12 @@ impl Sums {
         self.sum.add(x);
         self.squares.add_square(x);
     }
+
+    /// N^2 times the variance of `count` values: by Cauchy's inequality never negative, nor after merging
+    /// states for which it is not.
+    fn spread(&self, count: u64) -> ExactSum {
+        ExactSum::spread(count, &self.sum.dyadic(), &self.squares.dyadic())
+    }
 }
 
 impl Moments {
@@ -55,11 +62,22 @@ impl Moments {
             Some(sums) => sums.add(x),
             None => self.add_raw(x),
         }
-        self.count = self.count.saturating_add(1);
+        self.count_more(1);
+    }
+
+    #[inline]
+    fn count_more(&mut self, count: u64) {
+        self.count = self.count.saturating_add(count);
+        if self.count == FULL {
+            self.sums = None;
+        }
     }
 
     #[inline(never)]
     fn add_raw(&mut self, x: f64) {
+        if self.count == FULL {
+            return;
+        }
         let count = self.count as usize;
         if count == RAW_MAX {
             return self.sums().add(x);
@@ -74,7 +92,7 @@ impl Moments {
     }
 
     fn raw(&self) -> &[f64] {
-        if self.sums.is_some() { &[] } else { &self.raw[..self.count as usize] }
+        if self.count > RAW_MAX as u64 { &[] } else { &self.raw[..self.count as usize] }
     }
 
     fn to_sums(&self) -> Box<Sums> {
@@ -112,7 +130,9 @@ impl State for Moments {
             let mine = self.sums();
             mine.sum.merge(&theirs.sum);
             mine.squares.merge(&theirs.squares);
-            self.count = self.count.saturating_add(other.count);
+        }
+        if other.count > RAW_MAX as u64 {
+            self.count_more(other.count);
         }
     }
 
@@ -128,6 +148,9 @@ impl State for Moments {
     fn decode((): &(), bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = bytes.varint()?;
         let mut moments = Self { count, ..Self::default() };
+        if count == FULL {
+            return Ok(moments);
+        }
         if count > RAW_MAX as u64 {
             moments.sums = Some(Box::new(read_sums(count, bytes)?));
             return Ok(moments);
@@ -137,6 +160,13 @@ impl State for Moments {
         }
         let sorted = moments.raw().is_sorted_by(|a, b| a.total_cmp(b).is_le());
         if sorted { Ok(moments) } else { Err(DecodeError::Invalid("order of values")) }
+    }
+
+    fn admit(&self, (): &()) -> Result<u64, DecodeError> {
+        match &self.sums {
+            Some(sums) if sums.spread(self.count).dyadic().negative => Err(DecodeError::Invalid("moments")),
+            _ => Ok(self.count),
+        }
     }
 
     fn heap_bytes(&self) -> usize {
@@ -154,6 +184,9 @@ impl State for Moments {
         };
         if self.count < least {
             return Ok(Value::Null);
+        }
+        if self.count == FULL {
+            return Err(FinishError::OutOfRange("count"));
         }
         let sums = self.to_sums();
         if *finisher == Finisher::Avg {
@@ -185,8 +218,7 @@ impl Sums {
         if self.sum.special() != 0 {
             return f64::NAN;
         }
-        let spread = ExactSum::spread(count, &self.sum.dyadic(), &self.squares.dyadic());
-        // Forged states may break Cauchy's inequality; a variance is never negative.
-        spread.to_f64().max(0.0) / count as f64 / divisor as f64
+        // Stored states may break Cauchy's inequality, admitted ones do not; a variance is never negative.
+        self.spread(count).to_f64().max(0.0) / count as f64 / divisor as f64
     }
 }

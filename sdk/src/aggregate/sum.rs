@@ -1,9 +1,11 @@
 //! `sum`, `avg`: how many values and their exact sum.
 //!
-//! Integers and decimals: a count and a 256-bit sum, which cannot overflow; a sum that does not fit its SQL
-//! type is an error when it is finished, whatever the order of the events. Doubles: a count and an exact
-//! dyadic sum ([`crate::sketch::exact`]). Identity: no values. Merge: addition. Exact; a double result is
-//! rounded once. Bytes: count (varint), then, unless it is 0, the sum.
+//! Integers and decimals: a count and a 256-bit sum, which cannot overflow while the count does not; a sum
+//! that does not fit its SQL type is an error when it is finished, whatever the order of the events. Doubles:
+//! a count and an exact dyadic sum ([`crate::sketch::exact`]). Identity: no values. Merge: addition. A count
+//! that reaches 2^64 - 1 is full: it absorbs, has no sum any more, and its answers are errors. Exact; a
+//! double result is rounded once (an average of numerics twice). Bytes: count (varint), then, unless it is 0
+//! or full, the sum.
 
 use super::column::{State, StateColumn, valid_rows};
 #[cfg(feature = "finish")]
@@ -50,26 +52,33 @@ impl State for FloatSum {
 
     fn merge(&mut self, (): &(), other: &Self) {
         self.count = self.count.saturating_add(other.count);
-        self.sum.merge(&other.sum);
+        match self.count {
+            FULL => self.sum = ExactSum::default(),
+            _ => self.sum.merge(&other.sum),
+        }
     }
 
     fn encode(&self, (): &(), out: &mut Vec<u8>) {
         out.put_varint(self.count);
-        if self.count > 0 {
+        if has_sum(self.count) {
             self.sum.encode(out);
         }
     }
 
     fn decode((): &(), bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = bytes.varint()?;
-        if count == 0 {
-            return Ok(Self::default());
+        if !has_sum(count) {
+            return Ok(Self { count, ..Self::default() });
         }
         let sum = ExactSum::decode(bytes)?;
         if !plausible(&sum, count, 1) {
             return Err(DecodeError::Invalid("sum above what its count allows"));
         }
         Ok(Self { sum, count })
+    }
+
+    fn admit(&self, (): &()) -> Result<u64, DecodeError> {
+        Ok(self.count)
     }
 
     fn heap_bytes(&self) -> usize {
@@ -81,6 +90,7 @@ impl State for FloatSum {
         match finisher {
             Finisher::Count => bigint(self.count),
             Finisher::Value | Finisher::Avg if self.count == 0 => Ok(Value::Null),
+            Finisher::Value | Finisher::Avg if self.count == FULL => Err(FinishError::OutOfRange("count")),
             Finisher::Value => Ok(Value::Float(self.sum.to_f64())),
             Finisher::Avg => Ok(Value::Float(self.sum.to_f64() / self.count as f64)),
             _ => Err(FinishError::Mismatch),
@@ -88,15 +98,21 @@ impl State for FloatSum {
     }
 }
 
-/// True when `count` doubles, each to the power `power` (1 or 2), can have this sum.
+/// The count of a state that holds nothing else any more: a real count of so many is out of reach, and a sum
+/// without its count would have no bound, so that merging could lead out of the format.
+pub(super) const FULL: u64 = u64::MAX;
+
+fn has_sum(count: u64) -> bool {
+    !matches!(count, 0 | FULL)
+}
+
+/// True when `count` doubles, each to the power `power` (1 or 2), can have this sum: each finite one is below
+/// 2^1024 and a multiple of 2^-1074. Both bounds are additive, so they hold for merged states too.
 pub(super) fn plausible(sum: &ExactSum, count: u64, power: i32) -> bool {
     let special = u64::from(sum.special().count_ones());
     let Some(finite) = count.checked_sub(special) else { return false };
     let dyadic = sum.dyadic();
-    // A saturated count no longer bounds the sum.
-    let count_bits = if count == u64::MAX { 1024 } else { 64 - finite.leading_zeros() as i32 };
-    let bounded = finite > 0 && dyadic.ceiling() <= 1024 * power + count_bits;
-    dyadic.is_zero() || (bounded && dyadic.exponent >= -1074 * power)
+    dyadic.is_zero() || (dyadic.within(finite, 1024 * power) && dyadic.exponent >= -1074 * power)
 }
 
 /// A count and a sum of integers.
@@ -128,27 +144,33 @@ impl State for IntSum {
 
     fn merge(&mut self, _: &DataType, other: &Self) {
         self.count = self.count.saturating_add(other.count);
-        self.sum.add_wide(&other.sum);
+        match self.count {
+            FULL => self.sum = Wide::default(),
+            _ => self.sum.add_wide(&other.sum),
+        }
     }
 
     fn encode(&self, _: &DataType, out: &mut Vec<u8>) {
         out.put_varint(self.count);
-        if self.count > 0 {
+        if has_sum(self.count) {
             self.sum.encode(out);
         }
     }
 
     fn decode(data_type: &DataType, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = bytes.varint()?;
-        if count == 0 {
-            return Ok(Self::default());
+        if !has_sum(count) {
+            return Ok(Self { count, ..Self::default() });
         }
         let sum = Wide::decode(bytes)?;
-        // A saturated count no longer bounds the sum.
-        if count < u64::MAX && !sum.within(count, largest(data_type)) {
+        if !sum.within(count, largest(data_type)) {
             return Err(DecodeError::Invalid("sum above what its count allows"));
         }
         Ok(Self { sum, count })
+    }
+
+    fn admit(&self, _: &DataType) -> Result<u64, DecodeError> {
+        Ok(self.count)
     }
 
     #[cfg(feature = "finish")]
@@ -156,6 +178,7 @@ impl State for IntSum {
         match finisher {
             Finisher::Count => bigint(self.count),
             Finisher::Value | Finisher::Avg if self.count == 0 => Ok(Value::Null),
+            Finisher::Value | Finisher::Avg if self.count == FULL => Err(FinishError::OutOfRange("count")),
             Finisher::Value => self.value(data_type),
             Finisher::Avg => Ok(Value::Float(self.avg(data_type))),
             _ => Err(FinishError::Mismatch),
@@ -193,5 +216,10 @@ impl IntSum {
 
 /// The largest magnitude that a column of a type can hold.
 fn largest(data_type: &DataType) -> u128 {
-    if matches!(data_type, DataType::Decimal { .. }) { 1 << 127 } else { 1 << 63 }
+    match data_type {
+        DataType::Int16 => 1 << 15,
+        DataType::Int32 => 1 << 31,
+        DataType::Decimal { .. } => 1 << 127,
+        _ => 1 << 63,
+    }
 }

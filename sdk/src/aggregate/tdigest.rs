@@ -1,6 +1,6 @@
 //! `dist_agg`: see [`crate::sketch::tdigest`] for state, law, error bound and bytes.
 //!
-//! NULLs, NaNs and infinities do not count.
+//! NULLs, NaNs and infinities do not count. Above 2^63 - 1 values the answer is an error.
 
 use super::column::{State, StateColumn, valid_rows};
 #[cfg(feature = "finish")]
@@ -43,14 +43,19 @@ impl State for TDigest {
         Self::decode(*compression, bytes)
     }
 
+    fn admit(&self, _: &u16) -> Result<u64, DecodeError> {
+        Ok(self.count())
+    }
+
     fn heap_bytes(&self) -> usize {
         self.heap_bytes()
     }
 
     #[cfg(feature = "finish")]
     fn finish(&self, _: &u16, finisher: &Finisher) -> Result<Value, FinishError> {
+        let count = bigint(self.count())?;
         if *finisher == Finisher::Count {
-            return bigint(self.count());
+            return Ok(count);
         }
         super::column::finish_quantiles(finisher, |q| self.quantile(q))
     }

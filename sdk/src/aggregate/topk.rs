@@ -1,9 +1,11 @@
 //! `topk_agg(x, k[, weight])`: see [`crate::sketch::frequent`] for state, law and error bound.
 //!
 //! `keep` is 8 counters per reported value, 64..=8_000, so a count is at most `total / (keep + 1)` too low.
-//! NULL values, and NULL or non-positive weights, do not count. Keys are canonical key bytes.
+//! NULL values, and NULL or non-positive weights, do not count. Keys are canonical key bytes. Answers are
+//! errors once a reported count passes 2^63 - 1 or all weight passes 2^64 - 1. A weight is an event's own
+//! business: a weighted state's total says nothing about its number of events.
 //! Bytes: how many counters, error and, unless it is 0, the lost weight (varints); then for each counter,
-//! ascending by key: the key's bytes, its count (varint).
+//! ascending by key: the key's bytes, its count (varint). Full: `2 * keep + 1` and nothing else.
 
 use super::column::{State, StateColumn, read_key, valid_rows};
 #[cfg(feature = "finish")]
@@ -28,17 +30,26 @@ pub(super) struct Params {
     #[cfg(feature = "finish")]
     k: usize,
     keep: usize,
+    weighted: bool,
 }
 
 impl Params {
     /// For the `k` heaviest values of a type.
-    pub fn new(value: &DataType, k: u16) -> Self {
+    pub fn new(value: &DataType, k: u16, weighted: bool) -> Self {
         Self {
             value: value.clone(),
             #[cfg(feature = "finish")]
             k: usize::from(k),
             keep: (8 * usize::from(k)).clamp(64, 8_000),
+            weighted,
         }
+    }
+}
+
+impl Params {
+    /// What stands in place of the number of counters for more weight than can be counted.
+    fn full(&self) -> u64 {
+        2 * self.keep as u64 + 1
     }
 }
 
@@ -68,7 +79,10 @@ impl State for Frequent {
         self.merge(other, params.keep);
     }
 
-    fn encode(&self, _: &Params, out: &mut Vec<u8>) {
+    fn encode(&self, params: &Params, out: &mut Vec<u8>) {
+        if self.total().is_none() {
+            return out.put_varint(params.full());
+        }
         let counters = self.by_key();
         out.put_varint(counters.len() as u64);
         out.put_varint(self.error());
@@ -82,6 +96,11 @@ impl State for Frequent {
     }
 
     fn decode(params: &Params, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut ahead = bytes.clone();
+        if ahead.varint()? == params.full() {
+            *bytes = ahead;
+            return Ok(Self::full());
+        }
         let len = bytes.count(2, 2 * params.keep)?;
         let error = bytes.varint()?;
         let lost = if error > 0 { bytes.varint()? } else { 0 };
@@ -95,6 +114,10 @@ impl State for Frequent {
         Self::from_parts(counts, error, lost, params.keep).ok_or(DecodeError::Invalid("heavy hitters"))
     }
 
+    fn admit(&self, params: &Params) -> Result<u64, DecodeError> {
+        Ok(if params.weighted { 0 } else { self.total().unwrap_or(u64::MAX) })
+    }
+
     fn heap_bytes(&self) -> usize {
         self.heap_bytes()
     }
@@ -103,6 +126,9 @@ impl State for Frequent {
     fn finish(&self, params: &Params, finisher: &Finisher) -> Result<Value, FinishError> {
         if *finisher != Finisher::Value {
             return Err(FinishError::Mismatch);
+        }
+        if self.total().is_none() {
+            return Err(FinishError::OutOfRange("weight"));
         }
         let pair = |(key, count): (&[u8], u64)| {
             Ok(Value::Struct(vec![super::column::key_value(key, &params.value), bigint(count)?]))

@@ -20,6 +20,9 @@ impl States for Rows {
         self.0[group as usize] += bytes.varint()?;
         Ok(())
     }
+    fn admit(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<u64, DecodeError> {
+        self.merge(group, bytes).map(|()| 0)
+    }
     fn merge_group(&mut self, into: u32, other: &dyn States, from: u32) {
         self.0[into as usize] +=
             other.as_any().downcast_ref::<Self>().expect("the same states").0[from as usize];
@@ -52,6 +55,7 @@ fn table() -> GroupTable {
         states: vec![Box::new(Rows::default())],
         keys: Keys::default(),
         index: Index::default(),
+        admitted: Vec::new(),
     }
 }
 

@@ -151,6 +151,14 @@ impl DdSketch {
         }
     }
 
+    /// How many values; 2^64 - 1 when there are more.
+    pub fn count(&self) -> u64 {
+        match &self.0 {
+            Repr::Raw(values) => values.len() as u64,
+            Repr::Buckets(store) => u64::try_from(store.count()).unwrap_or(u64::MAX),
+        }
+    }
+
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
         match &self.0 {
@@ -323,14 +331,6 @@ impl Buckets {
 
 #[cfg(feature = "finish")]
 impl DdSketch {
-    /// How many values.
-    pub fn count(&self) -> u64 {
-        match &self.0 {
-            Repr::Raw(values) => values.len() as u64,
-            Repr::Buckets(store) => u64::try_from(store.count()).unwrap_or(u64::MAX),
-        }
-    }
-
     /// The value at rank `q * (n - 1)`, interpolated; `None` when empty.
     pub fn quantile(&self, mapping: &Mapping, q: f64) -> Option<f64> {
         let count = self.count();

@@ -15,9 +15,11 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
-/// Longest magnitude in bytes: 2148 bits below the point, 2 * 1024 above it, and 64 of carries.
-const MAGNITUDE_BYTES_MAX: usize = 534;
+/// Longest magnitude in bytes: 2148 bits below the point, 2 * 1024 above it, and 64 of a count. A sum that is
+/// [`Dyadic::within`] its count never needs more.
+const MAGNITUDE_BYTES_MAX: usize = (2148 + 2 * 1024 + 64_usize).div_ceil(8);
 /// Magnitudes up to this length are written as they are.
 const PLAIN_BYTES_MAX: usize = 24;
 /// Shorter runs of equal bytes stay in their literal.
@@ -232,8 +234,7 @@ impl ExactSum {
         }
     }
 
-    /// `count * squares - sum^2`, exactly: N^2 times the variance.
-    #[cfg(feature = "finish")]
+    /// `count * squares - sum^2`, exactly: N^2 times the variance. Never negative for the sums of values.
     pub fn spread(count: u64, sum: &Dyadic, squares: &Dyadic) -> Self {
         let mut spread = Self::default();
         for (i, &limb) in squares.limbs.iter().enumerate() {
@@ -247,7 +248,6 @@ impl ExactSum {
         spread
     }
 
-    #[cfg(feature = "finish")]
     fn add_product(&mut self, negative: bool, a: u64, b: u64, exponent: i32) {
         let product = u128::from(a) * u128::from(b);
         for (i, half) in split_limbs(product).into_iter().enumerate() {
@@ -392,6 +392,28 @@ impl Dyadic {
     /// The power of two just above the absolute value; meaningless for zero.
     pub fn ceiling(&self) -> i32 {
         self.bits() + self.exponent
+    }
+
+    /// True when `|self| <= count * 2^power`.
+    pub fn within(&self, count: u64, power: i32) -> bool {
+        let Some((&top, below)) = self.limbs.split_last() else { return true };
+        if count == 0 {
+            return false;
+        }
+        let count_bits = 64 - count.leading_zeros() as i32;
+        match self.ceiling().cmp(&(power + count_bits)) {
+            Ordering::Less => true,
+            Ordering::Greater => false,
+            Ordering::Equal => {
+                // Both with their highest bit at the top: then the bits below decide.
+                let zeros = top.leading_zeros();
+                let next = below.last().copied().unwrap_or(0);
+                let high = if zeros == 0 { top } else { (top << zeros) | (next >> (64 - zeros)) };
+                let bound = count << count.leading_zeros();
+                // An odd magnitude of more than 64 bits has one below `high`.
+                high < bound || (high == bound && self.bits() <= 64)
+            }
+        }
     }
 
     fn encode(&self, special: u8, out: &mut Vec<u8>) {
@@ -557,6 +579,21 @@ mod tests {
         assert!(encoded.len() <= 4 * 11, "{}", encoded.len());
         let decoded = ExactSum::decode(&mut Reader::new(&encoded)).unwrap();
         assert_eq!(bytes(&decoded), encoded);
+    }
+
+    #[test]
+    fn bounds_are_exact() {
+        let dyadic = |limbs: &[u64], exponent| Dyadic::new(false, limbs, exponent);
+        for (count, power) in [(1, 0), (3, 1024), (6, 1024), (u64::MAX, 2048), (1 << 63, -5)] {
+            let most = dyadic(&[count], power);
+            assert!(most.within(count, power) && !most.within(count - 1, power), "{count} {power}");
+            // The least bit more, near and far below.
+            assert!(!dyadic(&[1, count], power - 64).within(count, power), "{count} {power}");
+            assert!(!dyadic(&[1, 0, 0, count], power - 192).within(count, power), "{count} {power}");
+            assert!(dyadic(&[u64::MAX, count - 1], power - 64).within(count, power), "{count} {power}");
+        }
+        assert!(dyadic(&[], 0).within(0, 0) && !dyadic(&[1], -1074).within(0, 1024));
+        assert_eq!(MAGNITUDE_BYTES_MAX, 533);
     }
 
     #[test]

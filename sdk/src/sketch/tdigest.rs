@@ -3,7 +3,7 @@
 //! State: centroids (mean, weight), ascending. A pass sorts all centroids and joins neighbours while their
 //! weight stays within `n * q * (1 - q) * z / compression`, `z = 4 ln(n / compression) + 24` (Dunning's
 //! scale function k2), so the first and the last stay single values and about `compression` centroids
-//! remain. Identity: empty. Values up to about a third of `compression` are kept as they are.
+//! remain. Identity: empty. More than 2^64 - 1 values are full, which absorbs. Values up to about a third of `compression` are kept as they are.
 //! Law: merge is commutative, but not associative: the bytes depend on how values were grouped (equal
 //! merge sequences give equal bytes). Whatever the grouping, the rank of an answer for q is within
 //! `q * (1 - q) * z / compression + 2 / n` of q, which the law suite asserts. Rank of q is `q * (n - 1)` from 0,
@@ -28,6 +28,8 @@ struct Centroid {
 #[derive(Clone, Debug)]
 pub struct TDigest {
     compression: u16,
+    /// More values than a u64 counts: then there are no centroids.
+    full: bool,
     /// `centroids[..settled]` came out of a pass; the rest waits for the next.
     centroids: Vec<Centroid>,
     settled: usize,
@@ -36,13 +38,13 @@ pub struct TDigest {
 impl TDigest {
     /// An empty digest; `compression` is in 20..=10_000.
     pub fn new(compression: u16) -> Self {
-        Self { compression, centroids: Vec::new(), settled: 0 }
+        Self { compression, full: false, centroids: Vec::new(), settled: 0 }
     }
 
     /// Adds a value.
     #[inline]
     pub fn add(&mut self, x: f64) {
-        if x.is_finite() {
+        if x.is_finite() && !self.full {
             self.centroids.push(Centroid { mean: x + 0.0, weight: 1 });
             if self.centroids.len() - self.settled >= 4 * usize::from(self.compression) {
                 self.settle();
@@ -52,6 +54,10 @@ impl TDigest {
 
     /// Merges another digest of the same compression.
     pub fn merge(&mut self, other: &Self) {
+        let total = self.total().zip(other.total()).and_then(|(mine, theirs)| mine.checked_add(theirs));
+        if total.is_none() {
+            return self.fill();
+        }
         if other.centroids.is_empty() {
             return;
         }
@@ -66,35 +72,37 @@ impl TDigest {
         self.settle();
     }
 
-    /// How many values.
+    /// How many values; 2^64 - 1 when there are more.
     pub fn count(&self) -> u64 {
-        self.centroids.iter().fold(0, |sum, c| sum.saturating_add(c.weight))
+        self.total().unwrap_or(u64::MAX)
     }
 
-    /// The largest weight of a centroid between the ranks `q0` and `q2` among `n` values.
-    fn weight_max(&self, n: f64, q0: f64, q2: f64) -> f64 {
-        let compression = f64::from(self.compression);
-        let z = 4.0 * math::ln(n / compression) + 24.0;
-        n * (q0 * (1.0 - q0)).min(q2 * (1.0 - q2)) * z / compression
+    fn total(&self) -> Option<u64> {
+        let total = self.centroids.iter().try_fold(0u64, |sum, c| sum.checked_add(c.weight));
+        total.filter(|_| !self.full)
+    }
+
+    fn fill(&mut self) {
+        *self = Self { full: true, ..Self::new(self.compression) };
     }
 
     fn settle(&mut self) {
         if self.settled == self.centroids.len() {
             return;
         }
-        let n = self.count() as f64;
+        let Some(total) = self.total() else { return self.fill() };
+        let scale = Scale::new(total, self.compression);
         let mut pending = core::mem::take(&mut self.centroids);
         pending.sort_unstable_by(order);
-        let mut before = 0.0;
+        let mut before = 0;
         let mut first = 0;
         // `first..next` is the run being joined; it closes when one more would be too heavy.
         let mut weight = 0u64;
         for next in 0..pending.len() {
-            let joined = weight.saturating_add(pending[next].weight);
-            let fits = joined as f64 <= self.weight_max(n, before / n, (before + joined as f64) / n);
-            if next > first && !fits {
+            let joined = weight + pending[next].weight;
+            if next > first && joined as f64 > scale.weight_max(before, before + joined) {
                 self.centroids.push(join(&pending[first..next], weight));
-                before += weight as f64;
+                before += weight;
                 (first, weight) = (next, pending[next].weight);
             } else {
                 weight = joined;
@@ -121,6 +129,9 @@ impl TDigest {
 
     /// Appends the canonical bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        if self.full {
+            return out.put_varint(centroids_max(self.compression) as u64 + 1);
+        }
         let settled = self.settled();
         out.put_varint(settled.centroids.len() as u64);
         for centroid in &settled.centroids {
@@ -131,18 +142,27 @@ impl TDigest {
 
     /// Reads canonical bytes.
     pub fn decode(compression: u16, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let len = bytes.count(9, 4 * usize::from(compression) + 64)?;
+        const WRONG: DecodeError = DecodeError::Invalid("centroid");
+        let max = centroids_max(compression);
+        let mut ahead = bytes.clone();
+        if ahead.varint()? == max as u64 + 1 {
+            *bytes = ahead;
+            return Ok(Self { full: true, ..Self::new(compression) });
+        }
+        let len = bytes.count(9, max)?;
         let mut centroids = Vec::with_capacity(len);
+        let mut count = 0u64;
         for _ in 0..len {
             let centroid = Centroid { mean: bytes.f64()?, weight: bytes.varint()? };
             let sorted = centroids.last().is_none_or(|last| order(last, &centroid) != Ordering::Greater);
             let negative_zero = centroid.mean.to_bits() == 1 << 63;
             if !centroid.mean.is_finite() || negative_zero || centroid.weight == 0 || !sorted {
-                return Err(DecodeError::Invalid("centroid"));
+                return Err(WRONG);
             }
+            count = count.checked_add(centroid.weight).ok_or(WRONG)?;
             centroids.push(centroid);
         }
-        Ok(Self { compression, settled: centroids.len(), centroids })
+        Ok(Self { compression, full: false, settled: centroids.len(), centroids })
     }
 
     /// The value at rank `q * (n - 1)`; `None` when empty.
@@ -164,6 +184,35 @@ impl TDigest {
             before += weight;
         }
         last.map(|(mean, _)| mean)
+    }
+}
+
+/// Most centroids after a pass. Two neighbours together are above the limit of the first, so that a tail of n
+/// values has at most `2 ln(n / 2) / ln(1 + z / 2c) + 3` of them: whatever the weights of up to 2^64 values, both
+/// tails together stay below three quarters of this.
+fn centroids_max(compression: u16) -> usize {
+    4 * usize::from(compression) + 64
+}
+
+/// How much `n` values may be joined, by rank.
+struct Scale {
+    n: u64,
+    /// z / (n * compression).
+    factor: f64,
+}
+
+impl Scale {
+    fn new(n: u64, compression: u16) -> Self {
+        let compression = f64::from(compression);
+        let z = 4.0 * math::ln(n as f64 / compression) + 24.0;
+        Self { n, factor: z / (n as f64 * compression) }
+    }
+
+    /// The largest weight of a centroid between two ranks. In integers up to the last step: the distance to
+    /// the upper end must not be lost beside a large rank.
+    fn weight_max(&self, before: u64, after: u64) -> f64 {
+        let spread = |rank: u64| rank as f64 * (self.n - rank) as f64;
+        spread(before).min(spread(after)) * self.factor
     }
 }
 

@@ -1,8 +1,8 @@
 //! A 256-bit signed integer that only adds: the exact sum behind integer and decimal `sum`.
 //!
 //! Why 256 bits: with i128 the answer to "did a sum of decimals overflow?" depends on the order of the
-//! events. Here 2^64 events of 10^38 need 191 bits, so addition never wraps and overflow is a question
-//! only for the finisher. Bytes (`FORMAT.md`, "States"): zigzag LEB128, at most 37 bytes, canonical.
+//! events. Here 2^64 events of at most 2^127 need 192 bits, so addition never wraps while they are counted by
+//! a u64, and overflow is a question only for the finisher. Bytes (`FORMAT.md`, "States"): zigzag LEB128, at most 37 bytes, canonical.
 
 use crate::codec::{DecodeError, Reader};
 use alloc::vec::Vec;
@@ -23,7 +23,7 @@ impl Wide {
         self.high = self.high.wrapping_add((value >> 127) + i128::from(carry));
     }
 
-    /// Adds another sum. Wraps only beyond 2^255, which no honest or forged history reaches.
+    /// Adds another sum. Wraps only beyond 2^255: sums of at most 2^64 values of 2^127 stay far below.
     pub fn add_wide(&mut self, other: &Self) {
         let (low, carry) = self.low.overflowing_add(other.low);
         self.low = low;

@@ -363,7 +363,7 @@ impl<'a> Section<'a> {
     pub fn merge_into(&self, table: &mut GroupTable) -> Result<(), DecodeError> {
         let mut groups = self.groups();
         while let Some((key, states)) = groups.next_group()? {
-            table.merge_encoded(key, states)?;
+            table.admit_encoded(key, states)?;
         }
         groups.finish()
     }

@@ -5,6 +5,7 @@ mod bounds;
 #[path = "../../../tests/fuzz/src/lib.rs"]
 #[allow(dead_code, reason = "shared with the fuzz targets")]
 mod fuzz;
+mod hostile;
 mod support;
 mod vectors;
 

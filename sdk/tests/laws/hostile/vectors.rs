@@ -1,0 +1,111 @@
+//! Verdicts on forged states: `tests/vectors/states_foreign.txt`, add-only.
+
+use super::forge::Big;
+use crate::fuzz::states::{decode, empty};
+use headwater::aggregate::AggregateSpec as Spec;
+use headwater::codec::{Reader, Writer};
+use headwater::limits::BATCH_EVENTS_MAX;
+use headwater::value::DataType as T;
+
+type Forged = (&'static str, Spec, Vec<u8>);
+
+fn counted(count: u64, rest: &[&[u8]]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.put_varint(count);
+    rest.iter().for_each(|bytes| out.extend_from_slice(bytes));
+    out
+}
+
+fn sums() -> Vec<Forged> {
+    let most = BATCH_EVENTS_MAX;
+    let sum = |count, magnitude: Big, exponent| counted(count, &[&magnitude.exact(false, 0, exponent)]);
+    let moments = |sum: u64, squares: u64| {
+        counted(5, &[&Big::new(sum, 0, 0).exact(false, 0, 0), &Big::new(squares, 0, 0).exact(false, 0, 0)])
+    };
+    vec![
+        ("count_most", Spec::Count { argument: false }, counted(most, &[])),
+        ("count_too_many", Spec::Count { argument: false }, counted(most + 1, &[])),
+        ("count_full", Spec::Count { argument: false }, counted(u64::MAX, &[])),
+        ("sum_most", Spec::Sum(T::Float64), sum(3, Big::new(3, 0, 0), 1024)),
+        ("sum_above", Spec::Sum(T::Float64), sum(3, Big::new(7, 0, 0), 1023)),
+        ("sum_just_above", Spec::Sum(T::Float64), sum(1, Big::new((1 << 60) + 1, 0, 0), 964)),
+        ("sum_too_fine", Spec::Sum(T::Float64), sum(3, Big::new(1, 0, 0), -1075)),
+        ("sum_too_many", Spec::Sum(T::Float64), sum(most + 1, Big::new(1, 0, 0), 0)),
+        ("sum_full", Spec::Sum(T::Float64), counted(u64::MAX, &[])),
+        ("sum_smallint_most", Spec::Sum(T::Int16), vec![1, 0xff, 0xff, 0x03]),
+        ("sum_smallint_above", Spec::Sum(T::Int16), vec![1, 0x81, 0x80, 0x04]),
+        ("sum_bigint_full", Spec::Sum(T::Int64), counted(u64::MAX, &[])),
+        ("moments_alike", Spec::Moments, moments(5, 5)),
+        ("moments_negative_variance", Spec::Moments, moments(5, 4)),
+        ("moments_no_squares", Spec::Moments, moments(5, 0)),
+        ("moments_full", Spec::Moments, counted(u64::MAX, &[])),
+    ]
+}
+
+fn sketches() -> Vec<Forged> {
+    let digest = |weights: &[u64]| {
+        weights.iter().fold(counted(weights.len() as u64, &[]), |mut out, weight| {
+            out.extend_from_slice(&1f64.to_bits().to_le_bytes());
+            out.put_varint(*weight);
+            out
+        })
+    };
+    let compression = 20;
+    let top = |weighted, count: u64| {
+        (Spec::TopK { value: T::Bool, k: 1, weighted }, [vec![1, 0], key(true), counted(count, &[])].concat())
+    };
+    let ((plain, most), (_, above)) = (top(false, BATCH_EVENTS_MAX), top(false, BATCH_EVENTS_MAX + 1));
+    let (weighted, heavy) = top(true, u64::MAX);
+    let ddsketch = Spec::DdSketch { alpha_ppm: 10_000 };
+    vec![
+        ("ddsketch_most", ddsketch.clone(), counted(9, &[&counted(BATCH_EVENTS_MAX, &[]), &[0, 0]])),
+        ("ddsketch_too_many", ddsketch, counted(9, &[&counted(BATCH_EVENTS_MAX + 1, &[]), &[0, 0]])),
+        ("tdigest_most", Spec::TDigest { compression }, digest(&[1, BATCH_EVENTS_MAX - 1])),
+        ("tdigest_too_many", Spec::TDigest { compression }, digest(&[1, BATCH_EVENTS_MAX])),
+        ("tdigest_weights_wrap", Spec::TDigest { compression }, digest(&[1 << 63, 1 << 63])),
+        ("tdigest_full", Spec::TDigest { compression }, counted(145, &[])),
+        ("tdigest_beyond_full", Spec::TDigest { compression }, counted(146, &[])),
+        ("topk_most", plain.clone(), most),
+        ("topk_too_many", plain.clone(), above),
+        ("topk_weighted_heavy", weighted.clone(), heavy),
+        ("topk_weighted_full", weighted, counted(129, &[])),
+        ("topk_full", plain.clone(), counted(129, &[])),
+        (
+            "topk_weights_wrap",
+            plain,
+            [vec![2, 0], key(false), counted(1 << 63, &[]), key(true), counted(1 << 63, &[])].concat(),
+        ),
+    ]
+}
+
+fn key(value: bool) -> Vec<u8> {
+    headwater::value::key::encode_key(&[headwater::value::Value::Bool(value)], &[T::Bool]).expect("fits")
+}
+
+/// `admitted` from a producer, only `stored` (what merges may have given), or `refused`.
+fn verdict(spec: &Spec, bytes: &[u8]) -> &'static str {
+    let mut reader = Reader::new(bytes);
+    if decode(spec, &mut reader).is_err() || !reader.is_empty() {
+        return "refused";
+    }
+    match empty(spec, 1).admit(0, &mut Reader::new(bytes)) {
+        Ok(events) if events <= BATCH_EVENTS_MAX => "admitted",
+        _ => "stored",
+    }
+}
+
+#[test]
+fn verdicts_hold() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/states_foreign.txt");
+    let file = std::fs::read_to_string(path).expect("the vectors");
+    let lines: Vec<&str> = file.lines().filter(|l| !l.starts_with('#')).collect();
+    let forged = [sums(), sketches()].concat();
+    let own: Vec<String> = forged
+        .iter()
+        .map(|(name, spec, bytes)| {
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            format!("{name}\t{}\t{hex}\t{spec:?}", verdict(spec, bytes))
+        })
+        .collect();
+    assert_eq!(lines, own, "add a line, never change one:\n{}", own.join("\n"));
+}
