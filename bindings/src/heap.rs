@@ -139,7 +139,9 @@ mod tests {
     #[test]
     fn a_size_holds_what_it_is_for_and_little_more() {
         let mut last = 0;
-        for bytes in (1..5000).chain([1 << 20, (1 << 20) + 1, 3 << 20, (3 << 20) + 1, isize::MAX as usize >> 1]) {
+        for bytes in
+            (1..5000).chain([1 << 20, (1 << 20) + 1, 3 << 20, (3 << 20) + 1, isize::MAX as usize >> 1])
+        {
             let class = class(bytes);
             assert!(class < SIZES || usize::BITS > 32, "{bytes}");
             assert!(class_bytes(class) >= bytes, "{bytes}: {}", class_bytes(class));
@@ -171,7 +173,7 @@ mod tests {
             unsafe {
                 if roll < 2 && live.len() < 60 {
                     let block = heap.alloc(layout);
-                    assert!(!block.is_null() && block as usize % 16 == 0, "step {step}");
+                    assert!(!block.is_null() && (block as usize).is_multiple_of(16), "step {step}");
                     block.write_bytes(step as u8, bytes);
                     live.push((block, layout, step as u8));
                 } else if !live.is_empty() {
