@@ -33,7 +33,8 @@ pub struct Feed {
 }
 
 struct Stream {
-    plans: Vec<Plan>,
+    /// Columns that are group keys as they are.
+    key_columns: Vec<u16>,
     rollup: Rollup,
     stage: Stage,
 }
@@ -49,9 +50,10 @@ impl Feed {
                 Some(at) => old.swap_remove(at).rollup,
                 None => Rollup::new(schema.clone(), RollupOptions::default()),
             };
-            refused += rollup.set_plans(schema, plans.clone()).len();
+            let key_columns = plans.iter().flat_map(key_columns).collect();
+            refused += rollup.set_plans(schema, plans).len();
             let stage = Stage::new(rollup.schema());
-            self.streams.push(Stream { plans, rollup, stage });
+            self.streams.push(Stream { key_columns, rollup, stage });
         }
         self.retired.extend(old.into_iter().map(|stream| stream.rollup));
         refused
@@ -75,9 +77,8 @@ impl Feed {
     /// See `Engine::layout`. Columns that are group keys as they are take no longer values than keys may be.
     pub fn layout(&self, table: usize, key_bytes_max: usize) -> Vec<f64> {
         let Some(stream) = self.streams.get(table) else { return Vec::new() };
-        let key_columns: Vec<u16> = stream.plans.iter().flat_map(key_columns).collect();
         stream.stage.layout(|column| {
-            let is_key = key_columns.iter().any(|key| usize::from(*key) == column);
+            let is_key = stream.key_columns.iter().any(|key| usize::from(*key) == column);
             if is_key { key_bytes_max } else { VALUE_BYTES_MAX }
         })
     }

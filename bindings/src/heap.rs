@@ -49,7 +49,7 @@ fn class(bytes: usize) -> usize {
 /// The bytes of a size.
 fn class_bytes(class: usize) -> usize {
     let power = 1usize << (class.div_ceil(2) as u32 + UNIT_BITS);
-    if class % 2 == 0 { power } else { power / 4 * 3 }
+    if class.is_multiple_of(2) { power } else { power / 4 * 3 }
 }
 
 // SAFETY: blocks come from memory that only this allocator takes from the host; each is in one place at a

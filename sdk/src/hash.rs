@@ -8,8 +8,7 @@
 pub const SEED: u64 = 0;
 
 /// xxh3-64 with [`SEED`].
-#[cfg_attr(feature = "std", inline)]
-#[cfg_attr(not(feature = "std"), inline(never))]
+#[inline]
 pub fn hash64(bytes: &[u8]) -> u64 {
     // Seed 0 is the plain function; naming it avoids deriving a secret for long inputs.
     const { assert!(SEED == 0) };

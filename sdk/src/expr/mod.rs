@@ -50,7 +50,7 @@ enum Pass {
 /// A plan made ready to run over batches of one schema. Columns are reused from batch to batch.
 #[derive(Clone, Debug)]
 pub struct Program {
-    nodes: Vec<Node>,
+    plan: Plan,
     passes: Vec<Pass>,
     results: Vec<Column>,
 }
@@ -58,15 +58,27 @@ pub struct Program {
 impl Program {
     /// Validates a plan against its stream and prepares it; constant expressions are evaluated here.
     pub fn compile(plan: &Plan, schema: &StreamSchema) -> Result<Self, PlanError> {
-        plan.validate(schema)?;
+        Self::of(plan.clone(), schema).map_err(|(_, error)| error)
+    }
+
+    /// The same without a copy of the plan; on error it comes back.
+    pub(crate) fn of(plan: Plan, schema: &StreamSchema) -> Result<Self, (Plan, PlanError)> {
+        if let Err(error) = plan.validate(schema) {
+            return Err((plan, error));
+        }
         let results = plan.nodes.iter().map(|n| Column::new(&n.data_type)).collect();
-        let mut program = Self { nodes: plan.nodes.clone(), passes: passes(plan), results };
-        for at in 0..program.nodes.len() {
+        let mut program = Self { passes: passes(&plan), plan, results };
+        for at in 0..program.passes.len() {
             if program.passes[at] == Pass::Constant {
                 program.evaluate_node(at, None, 1);
             }
         }
         Ok(program)
+    }
+
+    /// The plan.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Evaluates what the filter needs. The batch must be of the compiled schema
@@ -89,14 +101,14 @@ impl Program {
     /// The values of a root of the plan (its filter, a key, a state's argument or filter) for the batch
     /// last evaluated.
     pub fn column<'a>(&'a self, batch: &'a ColumnBatch, id: ExprId) -> &'a Column {
-        match self.nodes[usize::from(id.0)].op {
+        match self.plan.nodes[usize::from(id.0)].op {
             Op::Column(column) => &batch.columns[usize::from(column)],
             _ => &self.results[usize::from(id.0)],
         }
     }
 
     fn evaluate_pass(&mut self, pass: Pass, batch: &ColumnBatch) {
-        for at in 0..self.nodes.len() {
+        for at in 0..self.passes.len() {
             if self.passes[at] == pass {
                 self.evaluate_node(at, Some(batch), batch.rows());
             }
@@ -105,7 +117,8 @@ impl Program {
 
     fn evaluate_node(&mut self, at: usize, batch: Option<&ColumnBatch>, rows: usize) {
         let (done, rest) = self.results.split_at_mut(at);
-        let (node, out) = (&self.nodes[at], &mut rest[0]);
+        let nodes = &self.plan.nodes;
+        let (node, out) = (&nodes[at], &mut rest[0]);
         out.clear();
         match &node.op {
             Op::Column(_) => {}
@@ -114,14 +127,14 @@ impl Program {
                 let mut args = Vec::new();
                 op.operands(&mut |id| {
                     let id = usize::from(id.0);
-                    let column = match (&self.nodes[id].op, batch) {
+                    let column = match (&nodes[id].op, batch) {
                         (Op::Column(column), Some(batch)) => &batch.columns[usize::from(*column)],
                         _ => &done[id],
                     };
                     let step = usize::from(self.passes[id] != Pass::Constant);
-                    args.push(Arg { column, step, data_type: &self.nodes[id].data_type });
+                    args.push(Arg { column, step, data_type: &nodes[id].data_type });
                 });
-                let literal = first_literal(op, &self.nodes);
+                let literal = first_literal(op, nodes);
                 if !fast::evaluate(node, &args, literal, rows, out) {
                     scalar::evaluate(node, &args, literal, rows, out);
                 }

@@ -27,7 +27,6 @@ pub(super) struct Scratch {
 
 #[derive(Debug)]
 pub(super) struct View {
-    plan: Plan,
     program: Program,
     key_types: Vec<DataType>,
     now: ViewPartials,
@@ -35,14 +34,15 @@ pub(super) struct View {
 
 impl View {
     pub fn new(plan: Plan, schema: &StreamSchema) -> Result<Self, (ViewId, PlanError)> {
-        let program = Program::compile(&plan, schema).map_err(|error| (plan.view, error))?;
-        let now = empty(&plan).ok_or((plan.view, PlanError::Unsupported(0)))?;
+        let program = Program::of(plan, schema).map_err(|(plan, error)| (plan.view, error))?;
+        let plan = program.plan();
+        let now = empty(plan).ok_or((plan.view, PlanError::Unsupported(0)))?;
         let key_types = plan.keys.iter().map(|id| plan.nodes[usize::from(id.0)].data_type.clone()).collect();
-        Ok(Self { plan, program, key_types, now })
+        Ok(Self { program, key_types, now })
     }
 
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        self.program.plan()
     }
 
     pub fn groups(&self) -> usize {
@@ -55,7 +55,7 @@ impl View {
 
     /// True when `partials` were made with this plan.
     pub fn made(&self, partials: &ViewPartials) -> bool {
-        (self.plan.view, self.plan.version) == (partials.view, partials.version)
+        (self.plan().view, self.plan().version) == (partials.view, partials.version)
             && self.now.table.specs() == partials.table.specs()
     }
 
@@ -67,7 +67,7 @@ impl View {
     pub fn drain(&mut self) -> ViewPartials {
         self.cap(0);
         // The specs were supported when the view was made, and still are.
-        let next = empty(&self.plan).unwrap_or_else(|| unreachable!("a view's specs are supported"));
+        let next = empty(self.plan()).unwrap_or_else(|| unreachable!("a view's specs are supported"));
         core::mem::replace(&mut self.now, next)
     }
 
@@ -89,7 +89,7 @@ impl View {
     fn select(&mut self, batch: &ColumnBatch, rows: &mut Vec<u32>) {
         rows.clear();
         let all = 0..batch.rows() as u32;
-        let Some(filter) = self.plan.filter else { return rows.extend(all) };
+        let Some(filter) = self.plan().filter else { return rows.extend(all) };
         let column = self.program.column(batch, filter);
         let rejected = &mut self.now.rejected;
         rows.extend(all.filter(|row| is_true(column, *row, |slot| reject(rejected, slot))));
@@ -97,7 +97,8 @@ impl View {
 
     /// Leaves out rows that need an error slot as a key, a state's filter or its argument.
     fn reject_failed(&mut self, batch: &ColumnBatch, rows: &mut Vec<u32>) {
-        let Self { plan, program, now, .. } = self;
+        let Self { program, now, .. } = self;
+        let plan = program.plan();
         for key in &plan.keys {
             drop_errors(program.column(batch, *key), None, rows, &mut now.rejected);
         }
@@ -115,14 +116,15 @@ impl View {
     /// One group per row, with the rows of keys that are too long left out.
     fn find_groups(&mut self, batch: &ColumnBatch, key_bytes_max: usize, scratch: &mut Scratch) {
         let Scratch { rows, keys, groups, .. } = scratch;
-        if self.plan.keys.is_empty() {
+        if self.plan().keys.is_empty() {
             groups.clear();
             if !rows.is_empty() {
                 groups.resize(rows.len(), self.now.table.group(&[]));
             }
             return;
         }
-        let Self { plan, program, key_types, now } = self;
+        let Self { program, key_types, now } = self;
+        let plan = program.plan();
         let columns: Vec<(&Column, &DataType)> =
             plan.keys.iter().zip(key_types.iter()).map(|(id, t)| (program.column(batch, *id), t)).collect();
         encode_keys(&columns, rows, keys);
@@ -145,7 +147,8 @@ impl View {
     }
 
     fn update(&mut self, batch: &ColumnBatch, scratch: &mut Scratch) {
-        let Self { plan, program, now, .. } = self;
+        let Self { program, now, .. } = self;
+        let plan = program.plan();
         let Scratch { rows, groups, some_rows, some_groups, .. } = scratch;
         for (StatePlan { args, filter, .. }, states) in plan.states.iter().zip(now.table.states_mut()) {
             let args: Vec<&Column> = args.iter().map(|id| program.column(batch, *id)).collect();
@@ -168,12 +171,12 @@ impl View {
     /// How far the table may grow past the cap before the lightest groups are folded: folding costs time
     /// in proportion to the cap, so it must not happen for every batch.
     fn slack(&self) -> usize {
-        (self.plan.groups_max as usize / 2).max(1024)
+        (self.plan().groups_max as usize / 2).max(1024)
     }
 
     fn cap(&mut self, slack: usize) {
-        let groups_max = self.plan.groups_max as usize;
-        if !self.plan.keys.is_empty() && self.now.table.len() > groups_max.saturating_add(slack) {
+        let groups_max = self.plan().groups_max as usize;
+        if !self.plan().keys.is_empty() && self.now.table.len() > groups_max.saturating_add(slack) {
             cap::fold(&mut self.now, groups_max);
         }
     }
