@@ -1,5 +1,5 @@
-// Lists the functions and data of a WASM module by size. Build with names first:
-//   cargo run -p headwater-tests --no-default-features --features js-build --bin build_js -- --keep-names
+// Lists the functions and data of a WASM module by size. Build it first:
+//   cargo run -p headwater-tests --no-default-features --features js-build --bin build_js -- --core-only
 //   node scripts/wasm-sizes.mjs [src/generated/headwater_core_bg.wasm] [how many]
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';

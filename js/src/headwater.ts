@@ -41,7 +41,10 @@ export interface ConnectOptions {
   pendingMax?: number;
   /** Hears of bad events, lost batches, outages. Must not throw; what it throws is dropped. */
   onError?: (error: HeadwaterError) => void;
-  /** Where the WASM modules are, when not beside this package: needed with `headwater/slim`. */
+  /**
+   * Where the WASM modules are, when not beside this package: needed with `headwater/slim`. `core` is small and is
+   * tried first; `full` is fast and has everything (in Node it is the only one, unless `core` is given here).
+   */
   wasm?: { core?: WasmSource; full?: WasmSource };
   /** Another `fetch`. */
   fetch?: typeof globalThis.fetch;
@@ -67,7 +70,7 @@ export class Client implements Sink {
   readonly #draining = new Set<Producer>();
   readonly #past = new Float64Array(COUNTERS.length);
   #producer: Producer | undefined;
-  #flavor: Flavor = 'core';
+  #flavor: Flavor;
   #module: Stats['module'] = 'none';
   #state: 'idle' | 'started' | 'closed' = 'idle';
   #refusing: ErrorCode | undefined;
@@ -82,6 +85,7 @@ export class Client implements Sink {
   constructor(options: ConnectOptions, sources: Sources) {
     this.#options = options;
     this.#sources = sources;
+    this.#flavor = (options.wasm?.core ?? sources.core) || !(options.wasm?.full ?? sources.full) ? 'core' : 'full';
     this.#names = new Set(options.streams);
     this.#pending = new Pending(options.pendingMax ?? 10_000);
     this.#http = new FetchTransport(options.url, options.token, options.fetch ?? ((...args) => globalThis.fetch(...args)));

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Headwater, HeadwaterError } from '../dist/node.js';
 import * as slim from '../dist/slim.js';
-import { startHub } from './hub.mjs';
+import { CORE, startHub } from './hub.mjs';
 import { VIEWS, op, spec } from './wire.mjs';
 
 const ALL = {
@@ -20,7 +20,7 @@ const byText = { view: 2, version: 1, stream: 1, nodes: [{ op: op.column(7), typ
 async function withClient(options, body) {
   const hub = await startHub(options.hub ?? { streams: [{ schema: ALL, plans: [count, byText] }] });
   const errors = [];
-  const hw = (options.from ?? Headwater).connect({ url: hub.url, onError: (e) => errors.push(e), ...options.client });
+  const hw = (options.from ?? Headwater).connect({ url: hub.url, ...(options.from ? {} : { wasm: CORE }), onError: (e) => errors.push(e), ...options.client });
   try {
     await body({ hub, hw, errors });
   } finally {

@@ -1,8 +1,12 @@
 // A hub in memory over node:http, with faults: what it counts is what a real one would.
+import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { KIND, VIEWS, ack, countAndSum, plans, readBatch, readFrame, readHello, readPayload, readResume, refused, resumed, welcome } from './wire.mjs';
 
 const ROUTES = { [KIND.hello]: '/v1/session', [KIND.resume]: '/v1/resume', [KIND.batch]: '/v1/batch' };
+
+/** Option `wasm` of a client that starts with the small module, as pages do. */
+export const CORE = { core: () => readFile(new URL('../dist/headwater_core.wasm', import.meta.url)) };
 
 /** Starts a fake hub. `faults(request)` may return `lose` (not handled), `lose_answer` (handled), `twice`, a frame, or nothing. */
 export async function startHub({ faults = () => undefined, streams = [{ schema: VIEWS, plans: [countAndSum()] }] } = {}) {

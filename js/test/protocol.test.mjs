@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Headwater } from '../dist/node.js';
-import { startHub } from './hub.mjs';
+import { CORE, startHub } from './hub.mjs';
 import { KIND, VIEWS, countAndSum, failure, op, refused, readBatch, spec } from './wire.mjs';
 
 /** A client and a hub; checks the ledger at the end. */
@@ -10,7 +10,7 @@ async function run(options, body) {
   const { hub: hubOptions, ...rest } = options;
   const hub = await startHub(hubOptions);
   const errors = [];
-  const hw = Headwater.connect({ url: hub.url, flushIntervalMs: 20, onError: (error) => errors.push(error.code), ...rest });
+  const hw = Headwater.connect({ url: hub.url, wasm: CORE, flushIntervalMs: 20, onError: (error) => errors.push(error.code), ...rest });
   try {
     await body({ hub, hw, errors });
     const s = await hw.close({ timeoutMs: 1000 });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Headwater } from '../dist/node.js';
+import { CORE } from './hub.mjs';
 import { skip, startRealHub } from './real.mjs';
 
 let hub;
@@ -51,7 +52,7 @@ test('views answer exactly what was emitted', { skip }, async () => {
 });
 
 test('a view made later, with functions of the full module, is fed over the air', { skip }, async () => {
-  const hw = connect();
+  const hw = connect({ wasm: CORE });
   await hw.query('CREATE STREAM clicks (tag TEXT)');
   await hw.query('CREATE CONTINUOUS VIEW clicks_all AS SELECT count(*) AS n FROM clicks');
   hw.emit('clicks', { tag: 'First' });

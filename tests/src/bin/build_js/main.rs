@@ -2,7 +2,7 @@
 //!
 //! Owns: the order of the steps and when one can be skipped. Must not know: how JavaScript is bundled or
 //! what the budgets are (`js/scripts/build.mjs`).
-//! Run: `cargo run -p headwater-tests --no-default-features --features js-build --bin build_js [-- --keep-names]`.
+//! Run: `cargo run -p headwater-tests --no-default-features --features js-build --bin build_js`.
 //! Needs rustup's wasm target (added when missing) and Node >= 20 with npm; nothing else.
 
 mod npm;
@@ -24,8 +24,6 @@ pub struct Places {
 /// What the command line asks for.
 #[derive(Default)]
 pub struct Options {
-    /// Keep function names in the modules, for size analysis.
-    keep_names: bool,
     /// Only bind the core module, for size analysis: no bundle.
     core_only: bool,
     /// Run `npm test` afterwards.
@@ -46,10 +44,9 @@ fn options() -> Result<Options, String> {
     let mut options = Options::default();
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
-            "--keep-names" => options.keep_names = true,
             "--core-only" => options.core_only = true,
             "--test" => options.test = true,
-            other => return Err(format!("unknown option {other}; known: --keep-names, --core-only, --test")),
+            other => return Err(format!("unknown option {other}; known: --core-only, --test")),
         }
     }
     Ok(options)
@@ -66,11 +63,11 @@ fn places() -> Result<Places, String> {
 fn run(places: &Places, options: &Options) -> Result<(), String> {
     npm::install(places)?;
     wasm::ensure_target()?;
-    wasm::build(places, wasm::Flavor::Core, options.keep_names)?;
+    wasm::build(places, wasm::Flavor::Core)?;
     if options.core_only {
         return Ok(());
     }
-    wasm::build(places, wasm::Flavor::Full, options.keep_names)?;
+    wasm::build(places, wasm::Flavor::Full)?;
     npm::run_script(places, "bundle")?;
     if options.test { npm::run_script(places, "test") } else { Ok(()) }
 }

@@ -26,6 +26,14 @@ impl Flavor {
             Self::Full => "full",
         }
     }
+
+    /// Cargo's profile: small for what every page downloads, fast for what servers run.
+    fn profile(self) -> &'static str {
+        match self {
+            Self::Core => "wasm-core",
+            Self::Full => "wasm",
+        }
+    }
 }
 
 /// `rustup target add`, unless the toolchain has the target.
@@ -38,20 +46,18 @@ pub fn ensure_target() -> Result<(), String> {
     run_command(Command::new("rustup").args(["target", "add", TRIPLE]))
 }
 
-/// Compiles one module and writes it with its glue into `js/src/generated`.
-pub fn build(places: &Places, flavor: Flavor, keep_names: bool) -> Result<(), String> {
+/// Compiles one module and writes it with its glue into `js/src/generated`. It keeps the names of its functions,
+/// which `js/scripts` read and then strip.
+pub fn build(places: &Places, flavor: Flavor) -> Result<(), String> {
     let input = compile(places, flavor)?;
     let out_dir = places.js.join("src/generated");
     let out_name = format!("headwater_{}", flavor.name());
-    let stamp = out_dir.join(format!(".{out_name}.{}", if keep_names { "names" } else { "stripped" }));
+    let stamp = out_dir.join(format!(".{out_name}.names"));
     if is_fresh(&stamp, &input) {
         return Ok(());
     }
     std::fs::create_dir_all(&out_dir).map_err(|e| e.to_string())?;
-    for other in ["names", "stripped"] {
-        let _ = std::fs::remove_file(out_dir.join(format!(".{out_name}.{other}")));
-    }
-    bind(&input, &out_dir, &out_name, keep_names)?;
+    bind(&input, &out_dir, &out_name)?;
     std::fs::write(&stamp, "").map_err(|e| e.to_string())
 }
 
@@ -60,18 +66,18 @@ fn compile(places: &Places, flavor: Flavor) -> Result<PathBuf, String> {
     let target = places.target.join(format!("js-{}", flavor.name()));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(&places.root).env("RUSTFLAGS", RUSTFLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
-    cargo.args(["build", "--locked", "--quiet", "-p", "headwater-wasm", "--lib", "--profile", "wasm"]);
+    cargo.args(["build", "--locked", "--quiet", "-p", "headwater-wasm", "--lib", "--profile", flavor.profile()]);
     cargo.args(["--target", TRIPLE, "--target-dir"]).arg(&target);
     if matches!(flavor, Flavor::Full) {
         cargo.args(["--features", "full"]);
     }
     run_command(&mut cargo)?;
-    Ok(target.join(TRIPLE).join("wasm/headwater_wasm.wasm"))
+    Ok(target.join(TRIPLE).join(flavor.profile()).join("headwater_wasm.wasm"))
 }
 
-fn bind(input: &Path, out_dir: &Path, out_name: &str, keep_names: bool) -> Result<(), String> {
+fn bind(input: &Path, out_dir: &Path, out_name: &str) -> Result<(), String> {
     let mut bindgen = Bindgen::new();
     bindgen.input_path(input).out_name(out_name).typescript(true).omit_default_module_path(true);
-    bindgen.remove_name_section(!keep_names).remove_producers_section(true);
+    bindgen.remove_producers_section(true);
     bindgen.web(true).and_then(|b| b.generate(out_dir)).map_err(|e| format!("wasm-bindgen: {e:#}"))
 }

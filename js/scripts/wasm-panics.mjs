@@ -1,0 +1,84 @@
+// Panics become traps: `wasm-panics.mjs INPUT OUTPUT`. INPUT has a name section.
+//
+// The panic handler of `bindings/src/runtime.rs` traps without looking at what happened, but every check still
+// passes a message and a place, and the module still holds them. What rustc's `panic_immediate_abort` does on
+// nightly is done here after linking: functions that only panic are a bare `unreachable`, which wasm-opt then
+// puts in place of every call; places in the sources become zeros, which it leaves out. Checks all stay.
+import { readFileSync, writeFileSync } from 'node:fs';
+import binaryen from 'binaryen';
+
+/** Functions that never return and do nothing but panic. */
+const PANICS = [
+  /^core(\[\w+\])?::panicking::/,
+  /^core(\[\w+\])?::(option::expect_failed|result::unwrap_failed|slice::index::slice_index_fail)$/,
+  /^core(\[\w+\])?::slice::copy_from_slice_impl::len_mismatch_fail/,
+  /^<?alloc(\[\w+\])?::.*::(capacity_overflow|handle_error|handle_alloc_error|assert_failed)$/,
+  /^wasm_bindgen::(throw_str|__rt::throw_null)/,
+  /::rust_begin_unwind$/,
+];
+
+/** Bytes of a varint's value, and where it ends. */
+function varint(bytes, at) {
+  let value = 0;
+  for (let shift = 0; ; shift += 7) {
+    const byte = bytes[at++];
+    value += (byte & 127) * 2 ** shift;
+    if (byte < 128) return [value, at];
+  }
+}
+
+/** Active segments of a module's memory: the address and the bytes, in place. */
+function* segments(bytes) {
+  for (let at = 8, length; at < bytes.length; at += length) {
+    const id = bytes[at++];
+    [length, at] = varint(bytes, at);
+    if (id !== 11) continue;
+    let [count, inner] = varint(bytes, at);
+    for (; count > 0; count--) {
+      if (bytes[inner] !== 0 || bytes[inner + 1] !== 0x41) throw new Error('a data segment of another kind');
+      let address, size;
+      [address, inner] = varint(bytes, inner + 2);
+      [size, inner] = varint(bytes, inner + 1);
+      yield { address, data: bytes.subarray(inner, inner + size) };
+      inner += size;
+    }
+  }
+}
+
+/** Zeros every `core::panic::Location` (address and length of a path, line, column) and the paths. */
+function forgetPlaces(bytes) {
+  const all = [...segments(bytes)];
+  const text = (address, length) => {
+    const home = all.find((s) => address >= s.address && address + length <= s.address + s.data.length);
+    return home?.data.subarray(address - home.address, address - home.address + length);
+  };
+  const found = [];
+  for (const { address, data } of all) {
+    const view = new DataView(data.buffer, data.byteOffset, data.length);
+    for (let at = (4 - (address % 4)) % 4; at + 16 <= data.length; at += 4) {
+      const [path, length, line, column] = [0, 4, 8, 12].map((offset) => view.getUint32(at + offset, true));
+      if (length < 4 || length > 255 || line === 0 || line > 99_999 || column === 0 || column > 999) continue;
+      const name = text(path, length);
+      if (name && /^[\w./-]+\.rs$/.test(Buffer.from(name).toString('latin1'))) found.push(data.subarray(at, at + 16), name);
+    }
+  }
+  for (const piece of found) piece.fill(0);
+  return found.length / 2;
+}
+
+const [input, output] = process.argv.slice(2);
+const bytes = readFileSync(input);
+const places = forgetPlaces(bytes);
+// Names stay for whoever looks into the output; wasm-opt strips them.
+binaryen.setDebugInfo(true);
+const module = binaryen.readBinary(bytes);
+let panics = 0;
+for (let i = 0; i < module.getNumFunctions(); i++) {
+  const info = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
+  if (info.module || !PANICS.some((name) => name.test(info.name))) continue;
+  binaryen.Function(module.getFunctionByIndex(i)).body = module.unreachable();
+  panics++;
+}
+// A toolchain that names things otherwise would silently give a larger module.
+if (!panics || !places) throw new Error(`no panics found in ${input}: does it have names?`);
+writeFileSync(output, module.emitBinary());
