@@ -7,6 +7,8 @@ use headwater::limits::BatchLimits;
 use headwater::value::DataType;
 use headwater::value::key;
 use headwater::wire::{self, Body, Frame, FrameKind, encode_frame};
+use std::collections::VecDeque;
+use std::sync::Mutex;
 
 /// What became of an input.
 #[derive(Debug, PartialEq)]
@@ -196,10 +198,14 @@ fn specs() -> Vec<(&'static str, AggregateSpec)> {
 fn state_target(name: &'static str, spec: AggregateSpec) -> Target {
     let name = Box::leak(format!("state_{name}").into_boxed_str());
     let of_seeds = spec.clone();
+    let kept = Mutex::new(VecDeque::new());
     Target {
         name,
         seeds: Box::new(move || seeds::states(&of_seeds)),
-        run: Box::new(move |input| state(&spec, input)),
+        run: Box::new(move |input| match state(&spec, input) {
+            Verdict::Accepted => closed_under_merge(&spec, input, &kept),
+            other => other,
+        }),
         memory_base: 256 << 10,
     }
 }
@@ -228,6 +234,34 @@ fn state(spec: &AggregateSpec, input: &[u8]) -> Verdict {
         return Verdict::Wrong("refused the second time".into());
     }
     same(input, &encoded(&*states))
+}
+
+/// Accepted states that the next ones are merged with.
+const KEPT: usize = 4;
+
+/// What merging accepted states makes must be accepted too: a hub stores it, and reads it again.
+fn closed_under_merge(spec: &AggregateSpec, input: &[u8], kept: &Mutex<VecDeque<Vec<u8>>>) -> Verdict {
+    let Some(mut merged) = aggregate::create(spec) else {
+        return Verdict::Wrong("this build does not have it".into());
+    };
+    merged.resize(2);
+    let mut kept = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for other in kept.iter().map(Vec::as_slice).chain([input]) {
+        if merged.merge(0, &mut Reader::new(other)).is_err() {
+            return Verdict::Wrong(format!("refused what it had accepted: {}", crate::hex(other)));
+        }
+    }
+    let bytes = encoded(&*merged);
+    let again = merged.merge(1, &mut Reader::new(&bytes));
+    let others: Vec<String> = kept.iter().map(|other| crate::hex(other)).collect();
+    kept.push_back(input.to_vec());
+    if kept.len() > KEPT {
+        kept.pop_front();
+    }
+    match again {
+        Ok(()) => Verdict::Accepted,
+        Err(error) => Verdict::Wrong(format!("{error}: merged with {}", others.join(" "))),
+    }
 }
 
 fn encoded(states: &dyn States) -> Vec<u8> {
