@@ -192,7 +192,11 @@ async fn produce(shards: &Shards, payloads: &[Vec<u8>], number: u64, until: Inst
             bytes += payload.len() as u64;
             let (seq, low_water) = (Seq(sent), Seq(done + 1));
             let (route, level) = (RouteVersion(1), AckLevel::Durable);
-            window.push_back(shards.submit(BatchFrame { pid, seq, low_water, route, level, payload }).await);
+            window.push_back(
+                shards
+                    .submit(BatchFrame { pid, seq, low_water, route, level, backfill: false, payload })
+                    .await,
+            );
         }
         if let Some(mut oldest) = window.pop_front() {
             wait(&mut oldest).await;

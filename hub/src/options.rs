@@ -265,6 +265,8 @@ options! {
         future_skew_ms: u64 = "300000", "future-skew-ms", "HEADWATER_FUTURE_SKEW_MS";
         /// Milliseconds that an event may be late where its view groups by time; 0 takes any age.
         late_max_ms: u64 = "604800000", "late-max-ms", "HEADWATER_LATE_MAX_MS";
+        /// Whether loads of history may bring time buckets of any age, over QUIC; true or false.
+        backfill: bool = "true", "backfill", "HEADWATER_BACKFILL";
         /// QUIC connections at a time. Each may hold session_bytes_max and one connection window.
         connections_max: u32 = "1024", "connections-max", "HEADWATER_CONNECTIONS_MAX";
         /// HTTP connections at a time. Above it the one that is idle longest makes room; when none is idle, new ones are told the hub's health only. Each may hold http_session_bytes_max.
@@ -405,7 +407,7 @@ fn toml_value(option: &OptionDoc) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    if text.bytes().all(|b| b.is_ascii_digit()) {
+    if text.bytes().all(|b| b.is_ascii_digit()) || matches!(text, "true" | "false") {
         return Some(text.into());
     }
     if option.key == "dev_names" {

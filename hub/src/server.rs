@@ -93,6 +93,7 @@ impl Doors {
             shutdown: shutdown.clone(),
             backend,
         };
+        shared.metrics.watch_ingress(shared.budget.clone());
         let mut doors = Self {
             quic: address(udp.local_addr(), options.listen.address)?,
             http: address(tcp.local_addr(), options.http_address())?,

@@ -71,7 +71,7 @@ fn batch(events: &Events, sketches: bool) -> Result<(usize, usize), Failed> {
 fn frame_bytes(seq: u64, payload: Vec<u8>) -> usize {
     let (pid, seq) = (Pid::new(1_700_000_000_000, [7; 10]), Seq(seq));
     let (route, level) = (RouteVersion(1), AckLevel::Durable);
-    encode_frame(&BatchFrame { pid, seq, low_water: seq, route, level, payload }).len()
+    encode_frame(&BatchFrame { pid, seq, low_water: seq, route, level, backfill: false, payload }).len()
 }
 
 fn json_bytes(request: &Request<'_>) -> usize {

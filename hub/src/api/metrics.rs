@@ -4,7 +4,9 @@
 //! themselves (the ledger) are read at scrape time from [`Status`], so that they cannot disagree with it.
 
 use super::status::Status;
+use crate::ingress::budget::Budget;
 use crate::ingress::session::CloseCode;
+use crate::shard::Ledger;
 use headwater::wire::RefusedCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -14,7 +16,12 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+/// SQLSTATE of a statement that took too long.
+const TIMED_OUT: &str = "57014";
+/// SQLSTATE of a statement that asked for too much memory.
+const OUT_OF_MEMORY: &str = "53200";
 
 type Codes = Family<[(&'static str, &'static str); 1], Counter>;
 
@@ -37,10 +44,12 @@ pub struct Metrics {
     pub batch_bytes: Counter,
     /// Statements begun.
     pub queries: Counter,
-    /// Statements running.
+    /// Statements running or waiting for their turn.
     pub queries_running: Gauge,
     /// From a statement's arrival to the end of its answer.
     pub query_seconds: Histogram,
+    ingress_bytes: Gauge,
+    ingress: OnceLock<Budget>,
     batches_refused: Codes,
     sessions_ended: Codes,
     query_errors: Codes,
@@ -57,7 +66,7 @@ impl Metrics {
     /// Everything at zero.
     pub fn new() -> Self {
         let mut r = Registry::with_prefix("headwater");
-        Self {
+        let metrics = Self {
             quic_connections: add(&mut r, "quic_connections", "Open QUIC connections"),
             http_connections: add(&mut r, "http_connections", "Open HTTP connections"),
             connections_refused: add(
@@ -74,18 +83,48 @@ impl Metrics {
             batches: add(&mut r, "batches_received", "Batches received, before any check"),
             batch_bytes: add(&mut r, "batch_received_bytes", "Bytes of the batches received"),
             queries: add(&mut r, "queries", "SQL statements begun"),
-            queries_running: add(&mut r, "queries_running", "SQL statements running"),
+            queries_running: add(
+                &mut r,
+                "queries_running",
+                "SQL statements running or waiting for their turn",
+            ),
             query_seconds: histogram(&mut r),
+            ingress_bytes: add(
+                &mut r,
+                "ingress_bytes",
+                "Bytes of frames in the hub's hands, of ingress_bytes_max",
+            ),
+            ingress: OnceLock::new(),
             batches_refused: add(&mut r, "batches_refused", "Batches not taken, by code"),
             sessions_ended: add(&mut r, "sessions_ended", "Connections the hub closed for cause, by code"),
             query_errors: add(&mut r, "query_errors", "SQL statements that failed, by SQLSTATE"),
             registry: r,
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// Series that are there before the first event: rates are right from it on.
+    fn begin_at_zero(&self) {
+        for (code, _) in Ledger::default().refused() {
+            drop(self.batches_refused.get_or_create(&[("code", code.code())]));
+        }
+        for code in CloseCode::ALL {
+            drop(self.sessions_ended.get_or_create(&[("code", code.code())]));
+        }
+        for sqlstate in [TIMED_OUT, OUT_OF_MEMORY] {
+            drop(self.query_errors.get_or_create(&[("code", sqlstate)]));
         }
     }
 
     /// Adds what `status` tells to every scrape. Call once, before the metrics are shared.
     pub fn watch(&mut self, status: Arc<dyn Fn() -> Status + Send + Sync>) {
-        self.registry.register_collector(Box::new(Ledger(status)));
+        self.registry.register_collector(Box::new(Statuses(status)));
+    }
+
+    /// Watches how much of the doors' budget is in use.
+    pub fn watch_ingress(&self, budget: Budget) {
+        let _ = self.ingress.set(budget);
     }
 
     /// A batch was not taken.
@@ -105,6 +144,8 @@ impl Metrics {
 
     /// The exposition: OpenMetrics text, version 1.0.0.
     pub fn encode(&self) -> Result<String, fmt::Error> {
+        let used = self.ingress.get().map_or(0, Budget::used);
+        self.ingress_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
         let mut out = String::new();
         prometheus_client::encoding::text::encode(&mut out, &self.registry)?;
         Ok(out)
@@ -148,15 +189,15 @@ fn histogram(registry: &mut Registry) -> Histogram {
 }
 
 /// Reads the status once per scrape.
-struct Ledger(Arc<dyn Fn() -> Status + Send + Sync>);
+struct Statuses(Arc<dyn Fn() -> Status + Send + Sync>);
 
-impl fmt::Debug for Ledger {
+impl fmt::Debug for Statuses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ledger")
+        f.write_str("Statuses")
     }
 }
 
-impl Collector for Ledger {
+impl Collector for Statuses {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
         let status = (self.0)();
         for (name, help, value) in status.counters() {
@@ -175,12 +216,20 @@ impl Collector for Ledger {
             let groups = ConstGauge::new(i64::try_from(view.groups).unwrap_or(i64::MAX));
             groups.encode(by_view.encode_family(&[("view", view.name.as_str())])?)?;
         }
+        let ledger = &status.ledger;
         labelled(
             &mut encoder,
             "events_dropped",
             "Events dropped before a batch, as reported, by reason",
             "reason",
-            &status.ledger.dropped,
+            &ledger.dropped,
+        )?;
+        labelled(
+            &mut encoder,
+            "events_rejected",
+            "Events that views rejected, counted per view, by reason",
+            "reason",
+            &ledger.rejected,
         )
     }
 }

@@ -57,6 +57,22 @@ pub struct Ledger {
     pub rejected: BTreeMap<String, u64>,
     /// Events whose batch may or may not have been applied, as producers report them.
     pub in_doubt: u64,
+    /// The batches of those.
+    pub in_doubt_batches: u64,
+    /// Groups in applied batches, over all views.
+    pub groups: u64,
+    /// Groups left out because their time bucket was too old.
+    pub late_groups: u64,
+    /// Groups left out because their time bucket lies in the future.
+    pub future_groups: u64,
+    /// Groups merged into the `(other)` group of a view that was full.
+    pub other_groups: u64,
+    /// Groups for views that were dropped meanwhile.
+    pub view_dropped_groups: u64,
+    /// Events in them; an event may be in the groups of several views.
+    pub view_dropped_events: u64,
+    /// Rows and parts of batches set aside because they could not be read or merged.
+    pub quarantined: u64,
 }
 
 impl Ledger {
@@ -107,7 +123,7 @@ pub type Figure = (&'static str, &'static str, u64);
 
 impl Status {
     /// What only grows.
-    pub fn counters(&self) -> [Figure; 5] {
+    pub fn counters(&self) -> [Figure; 13] {
         let ledger = &self.ledger;
         [
             (
@@ -119,6 +135,14 @@ impl Status {
             ("batches_applied", "Batches applied", ledger.batches),
             ("batches_duplicate", "Batches that had been applied before", ledger.duplicates),
             ("events_in_doubt", "Events that may or may not have been applied, as reported", ledger.in_doubt),
+            ("batches_in_doubt", "Batches of those", ledger.in_doubt_batches),
+            ("groups_applied", "Groups in applied batches, over all views", ledger.groups),
+            ("groups_late", "Groups left out: their time bucket was too old", ledger.late_groups),
+            ("groups_future", "Groups left out: their time bucket lies in the future", ledger.future_groups),
+            ("groups_other", "Groups merged into (other): their view was full", ledger.other_groups),
+            ("groups_view_dropped", "Groups for views that were dropped", ledger.view_dropped_groups),
+            ("events_view_dropped", "Events in those, counted per view", ledger.view_dropped_events),
+            ("quarantined", "Rows and parts of batches set aside as unreadable", ledger.quarantined),
         ]
     }
 

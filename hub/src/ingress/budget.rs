@@ -19,6 +19,8 @@ pub struct Budget {
     /// From the hub's inwards; the last one is a connection's own.
     levels: Vec<Arc<Semaphore>>,
     finishers: Arc<Semaphore>,
+    /// Of the hub's.
+    bytes: usize,
 }
 
 /// Bytes taken; dropping it gives them back.
@@ -37,6 +39,7 @@ impl Budget {
         Self {
             levels: vec![Arc::new(Semaphore::new(bytes as usize))],
             finishers: Arc::new(Semaphore::new(FINISHERS)),
+            bytes: bytes as usize,
         }
     }
 
@@ -45,7 +48,12 @@ impl Budget {
     pub fn within(&self, bytes: u32) -> Self {
         let mut levels = self.levels.clone();
         levels.push(Arc::new(Semaphore::new(bytes as usize)));
-        Self { levels, finishers: Arc::clone(&self.finishers) }
+        Self { levels, finishers: Arc::clone(&self.finishers), bytes: self.bytes }
+    }
+
+    /// Bytes of the hub's budget in use.
+    pub fn used(&self) -> usize {
+        self.levels.first().map_or(0, |all| self.bytes.saturating_sub(all.available_permits()))
     }
 
     /// Waits until the connection has room for a body of `bytes`. `None` when the budget was closed.
@@ -123,7 +131,7 @@ mod tests {
         let mut other = claim(&hub.within(10), 10).expect("free");
         assert_eq!((announced.len(), other.arrived(10).now_or_never()), (100, Some(())));
         drop(other);
-        assert_eq!(hub.levels[0].available_permits(), 10, "given back");
+        assert_eq!(hub.used(), 0, "given back");
     }
 
     #[test]

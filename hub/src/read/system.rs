@@ -53,6 +53,12 @@ fn ledger(status: &Status) -> SystemTable {
     let mut rows = vec![
         row("events applied", "", ledger.applied),
         row("events in doubt", "", ledger.in_doubt),
+        row("groups applied", "", ledger.groups),
+        row("groups left out", "late", ledger.late_groups),
+        row("groups left out", "future", ledger.future_groups),
+        row("groups left out", "view dropped", ledger.view_dropped_groups),
+        row("groups merged into (other)", "", ledger.other_groups),
+        row("quarantined", "", ledger.quarantined),
         row("batches applied", "", ledger.batches),
         row("batches duplicate", "", ledger.duplicates),
     ];

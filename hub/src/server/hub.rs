@@ -135,6 +135,7 @@ fn shard_options(options: &Options) -> ShardOptions {
         pid_lifetime: Duration::from_millis(limits.pid_lifetime_ms),
         future_skew: Duration::from_millis(limits.future_skew_ms),
         late_max: (limits.late_max_ms > 0).then(|| Duration::from_millis(limits.late_max_ms)),
+        backfill: limits.backfill,
         inbox_bytes: size(storage.inbox_bytes),
         ..ShardOptions::default()
     }

@@ -160,6 +160,14 @@ fn ledger(ledger: &shard::Ledger) -> Ledger {
         dropped: counts(ledger.dropped.iter().map(|(reason, n)| (reason.code(), n))),
         rejected: counts(ledger.rejected.iter().map(|(reason, n)| (reason.code(), n))),
         in_doubt: count(ledger.in_doubt_events),
+        in_doubt_batches: count(ledger.in_doubt_batches),
+        groups: count(ledger.groups),
+        late_groups: count(ledger.late_groups),
+        future_groups: count(ledger.future_groups),
+        other_groups: count(ledger.other_groups),
+        view_dropped_groups: count(ledger.view_dropped_groups),
+        view_dropped_events: count(ledger.view_dropped_events),
+        quarantined: count(ledger.quarantined),
     }
 }
 

@@ -38,7 +38,15 @@ fn producer(birth_ms: u64) -> Pid {
 fn frame(pid: Pid, seq: u64, low_water: u64) -> BatchFrame {
     let (seq, low_water) = (Seq(seq), Seq(low_water));
     let payload = payload(&[1], &[("all", seq.0 as i64), ("other", 1)]);
-    BatchFrame { pid, seq, low_water, route: RouteVersion(1), level: AckLevel::Durable, payload }
+    BatchFrame {
+        pid,
+        seq,
+        low_water,
+        route: RouteVersion(1),
+        level: AckLevel::Durable,
+        backfill: false,
+        payload,
+    }
 }
 
 async fn open(directory: &Path) -> (Catalog, Shards) {

@@ -34,6 +34,8 @@ pub struct ShardOptions {
     /// How far in the past a group's time bucket may end, where it is made from `arrival_timestamp`; such
     /// groups are dropped and counted. `None` takes any age. Default 7 days.
     pub late_max: Option<Duration>,
+    /// Whether batches that are marked as a backfill may bring groups of any age. Default true.
+    pub backfill: bool,
     /// Payload bytes waiting for the writer before `submit` waits. Default 32 MiB; decoded states come on top,
     /// typically two to four times as much.
     pub inbox_bytes: usize,
@@ -62,6 +64,7 @@ impl Default for ShardOptions {
             pid_lifetime: Duration::from_secs(7 * 24 * 3600),
             future_skew: Duration::from_secs(300),
             late_max: Some(Duration::from_secs(7 * 24 * 3600)),
+            backfill: true,
             inbox_bytes: 32 << 20,
             retry_interval: Duration::from_secs(5),
         }

@@ -208,7 +208,13 @@ impl Shared {
             return Err(refuse(RefusedCode::Unavailable, "the hub is shutting down"));
         };
         let time = self.now();
-        let options = self.admit_options();
+        let mut options = self.admit_options();
+        if frame.backfill {
+            if !self.options.backfill {
+                return Err(refuse(RefusedCode::Unauthorized, "this hub takes no backfill"));
+            }
+            options.window.late_max = None;
+        }
         let partials = admit(&frame.payload, time, &self.views(), &options)
             .map_err(|NotAdmitted { code, message }| refuse(code, &message))?;
         let settings = self.catalog.settings();

@@ -232,6 +232,7 @@ pub(crate) fn batch(pid: Pid, seq: u64, low_water: u64, events: &[(&str, i64)]) 
         low_water: Seq(low_water),
         route: RouteVersion(1),
         level: AckLevel::Replicated,
+        backfill: false,
         payload,
     }
 }

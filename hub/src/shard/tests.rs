@@ -388,3 +388,29 @@ async fn forged_states_are_refused_and_nothing_stops() {
     assert!(fixture.shards.status().storage_ok);
     stop(fixture).await;
 }
+
+/// Loading history is what a load is for; the replay of its records takes what the first reading took.
+#[tokio::test]
+async fn a_backfill_brings_groups_of_any_age() {
+    const DAY: i64 = 24 * 3_600_000_000;
+    let (memory, store) = memory();
+    let catalog = catalog(1, 0).await;
+    let mut view = minutes_view(true);
+    view.options.clear();
+    let create = Ddl::CreateView { def: Box::new(view), if_not_exists: false };
+    catalog.apply(create).await.expect("view");
+    let fixture = Fixture::open(store.clone(), &catalog, eager());
+    let times = [START - 9_000 * DAY, START - 9 * DAY, START, START + DAY];
+    let history = BatchFrame { backfill: true, ..at_times(true, 1, &times) };
+    assert!(fixture.send(history).await.is_ok());
+    assert!(fixture.send(at_times(true, 2, &times)).await.is_ok());
+    let ledger = fixture.shards.status().ledger;
+    assert_eq!((ledger.groups, ledger.late_groups, ledger.future_groups), (4, 2, 2));
+    stop(fixture).await;
+    assert_eq!(rows(&memory, Table::Base), 3);
+    let options = ShardOptions { backfill: false, ..eager() };
+    let fixture = Fixture::open(store, &catalog, options);
+    let history = BatchFrame { backfill: true, ..at_times(true, 3, &times) };
+    assert_eq!(fixture.send(history).await.expect_err("refused"), RefusedCode::Unauthorized);
+    stop(fixture).await;
+}

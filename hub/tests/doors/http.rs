@@ -92,6 +92,10 @@ async fn frames_travel_in_bodies() {
     let reply = post(&house, "/v1/batch", &encode_frame(&refused)).await;
     assert_eq!((reply.status, reply.frame::<Refused>().code), (200, RefusedCode::Malformed));
 
+    let history = headwater::wire::BatchFrame { backfill: true, ..batch(11) };
+    let reply = post(&house, "/v1/batch", &encode_frame(&history)).await;
+    assert_eq!((reply.status, house.fake.batches.lock().expect("lock").len()), (401, 2));
+
     let resume = Resume { pid: Pid::new(1, [7; 10]), low_water: Seq(1) };
     assert_eq!(post(&house, "/v1/resume", &encode_frame(&resume)).await.frame::<Resumed>().floor, Seq(3));
 }
@@ -206,4 +210,25 @@ async fn pages_may_call_a_development_hub() {
         House::open(|options| options.listen.cors_origins = "https://mine.example".parse().expect("list"));
     let reply = request(strict.doors.http_address(), head, b"").await;
     assert!(!reply.head.contains("access-control-allow-origin: https://page.example"), "{}", reply.head);
+}
+
+/// Names of metrics are an interface: each is in the README, and the README names no other.
+#[tokio::test]
+async fn the_readme_lists_every_metric() {
+    let house = House::open(|_| {});
+    let metrics = String::from_utf8(get(&house, "/metrics").await.body).expect("text");
+    let mut served: Vec<String> = metrics
+        .lines()
+        .filter_map(|l| l.strip_prefix("# HELP ")?.split(' ').next())
+        .map(String::from)
+        .collect();
+    let readme = include_str!("../../../README.md");
+    let mut listed: Vec<String> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `headwater_")?.split('`').next())
+        .map(|name| format!("headwater_{}", name.trim_end_matches("_total")))
+        .collect();
+    served.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, served);
 }

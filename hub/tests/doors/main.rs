@@ -61,6 +61,7 @@ fn batch(seq: u64) -> BatchFrame {
         low_water: Seq(seq),
         route: RouteVersion(0),
         level: AckLevel::Durable,
+        backfill: false,
         payload: vec![0; 100],
     }
 }

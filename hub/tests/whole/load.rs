@@ -207,3 +207,50 @@ fn null_empty_text_and_nan_are_told_apart() {
     let rows: Vec<String> = text(&output).lines().skip(1).map(String::from).collect();
     assert_eq!(rows, ["t,,1,1,0", "f,0,1,0,1", "f,3,1,1,0"]);
 }
+
+/// Rows of the past were dropped as late, in silence, unless the hub ran with --late-max-ms 0.
+#[test]
+fn history_loads_unless_the_hub_takes_none() {
+    let house = House::new();
+    let by_year = |server: &Server| {
+        let sql = "SELECT extract(year FROM day), count FROM by_day ORDER BY day";
+        text(&server.run(&["sql", "--format", "csv", "-c", sql]))
+            .lines()
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let file = house.path().join("past.csv");
+    std::fs::write(
+        &file,
+        "key,n,x,arrival_timestamp\na,1,,1987-05-06 07:08:09\na,2,,2016-01-01T00:00:00Z\na,3,,2999-01-01\n",
+    )
+    .expect("write");
+    let server = Server::start(&house, &["--backfill", "false"]);
+    server.sql(TABLE);
+    server.sql(
+        "CREATE CONTINUOUS VIEW by_day AS SELECT date_trunc('day', arrival_timestamp) AS day, count(*) FROM numbers GROUP BY day",
+    );
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(!output.status.success(), "{}", text(&output));
+    assert!(
+        text(&output).contains("takes no backfill") && text(&output).contains("--live"),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(by_year(&server), "");
+    server.kill();
+    let server = Server::start(&house, &[]);
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(
+        output.status.success() && text(&output).contains("1 rows lie in the future"),
+        "{}",
+        text(&output)
+    );
+    assert_eq!(by_year(&server), "1987,1 2016,1");
+    let output = load(&server, &house, &file, &["--again", "--live"]).output().expect("load");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(by_year(&server), "1987,1 2016,1", "late, and counted as such by the hub");
+    let metrics = text(&server.run(&["status"]));
+    assert!(metrics.contains("late"), "{metrics}");
+}

@@ -476,6 +476,7 @@ impl Outbox {
             low_water,
             route: entry.route.unwrap_or_default(),
             level: entry.sent_level,
+            backfill: false,
             payload: entry.payload.as_deref().map(<[u8]>::to_vec).unwrap_or_default(),
         };
         Some((entry.id, frame))

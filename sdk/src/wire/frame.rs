@@ -178,6 +178,9 @@ impl postcard::ser_flavors::Flavor for Compare<'_> {
     }
 }
 
+/// The bit beside the ack level that marks a backfill.
+const BACKFILL: u8 = 0x80;
+
 impl Body for BatchFrame {
     const KIND: FrameKind = FrameKind::Batch;
 
@@ -191,7 +194,7 @@ impl Body for BatchFrame {
         out.put_varint(self.seq.0);
         out.push(behind.unwrap_or(0) as u8);
         out.put_varint(u64::from(self.route.0));
-        out.push(self.level as u8);
+        out.push(self.level as u8 | if self.backfill { BACKFILL } else { 0 });
         out.extend_from_slice(&self.payload);
     }
 
@@ -201,7 +204,8 @@ impl Body for BatchFrame {
         let seq = reader.varint()?;
         let behind = u64::from(reader.u8()?);
         let route = u32::try_from(reader.varint()?).map_err(|_| DecodeError::TooLarge("route version"))?;
-        let level = AckLevel::from_tag(reader.u8()?).ok_or(DecodeError::Invalid("ack level"))?;
+        let flags = reader.u8()?;
+        let level = AckLevel::from_tag(flags & !BACKFILL).ok_or(DecodeError::Invalid("ack level"))?;
         if seq == 0 || behind >= SEQ_WINDOW || behind >= seq {
             return Err(DecodeError::Invalid("seq"));
         }
@@ -211,6 +215,7 @@ impl Body for BatchFrame {
             low_water: Seq(seq - behind),
             route: RouteVersion(route),
             level,
+            backfill: flags & BACKFILL != 0,
             payload: reader.peek_rest().to_vec(),
         })
     }

@@ -177,7 +177,7 @@ pub struct Resumed {
 }
 
 /// A batch on the wire. Body: `pid 16 bytes, seq varint, seq - low_water u8 (below 64), route varint,
-/// level u8, payload (the rest)`.
+/// level u8 (bit 7: backfill), payload (the rest)`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchFrame {
     /// The producer.
@@ -190,6 +190,8 @@ pub struct BatchFrame {
     pub route: RouteVersion,
     /// The level the producer waits for.
     pub level: AckLevel,
+    /// History, on purpose: time buckets of any age are taken, where the hub allows it.
+    pub backfill: bool,
     /// The frozen batch ([`batch`]).
     pub payload: Vec<u8>,
 }

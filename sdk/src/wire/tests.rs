@@ -205,8 +205,20 @@ fn batch(payload: Vec<u8>) -> BatchFrame {
         low_water: Seq(99),
         route: RouteVersion(1),
         level: AckLevel::Durable,
+        backfill: false,
         payload,
     }
+}
+
+#[test]
+fn a_backfill_is_one_bit_of_a_batch() {
+    let plain = encode_frame(&batch(vec![1]));
+    let backfill = BatchFrame { backfill: true, ..batch(vec![1]) };
+    let bytes = encode_frame(&backfill);
+    let flipped: Vec<u8> = plain.iter().zip(&bytes).map(|(a, b)| a ^ b).filter(|x| *x != 0).collect();
+    assert_eq!(flipped, [0x80]);
+    let frame = Frame::read_only(&bytes, 1 << 20).expect("frame");
+    assert_eq!(frame.decode::<BatchFrame>(), Ok(backfill));
 }
 
 /// Every way in which a payload can be almost right.

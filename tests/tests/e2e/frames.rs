@@ -127,6 +127,7 @@ impl Producer {
             low_water: Seq(self.low_water),
             route: RouteVersion(0),
             level: AckLevel::Durable,
+            backfill: false,
             payload,
         };
         self.next += 1;

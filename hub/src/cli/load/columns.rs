@@ -1,6 +1,7 @@
 //! Record batches as column batches of a stream.
 
 use super::mapping::Target;
+use headwater::limits::TimeLimits;
 use headwater::value::column::{BytesColumn, Column, ColumnBatch, ColumnData, Slot};
 use headwater::value::{DataType, Value};
 use headwater_sql::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -15,14 +16,31 @@ use headwater_sql::arrow::datatypes::{
 pub(super) struct Converted {
     /// The columns.
     pub batch: ColumnBatch,
+    /// What is odd about them.
+    pub odd: Odd,
+}
+
+/// What a load tells about its rows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Odd {
     /// NaN values that were read as NULL.
     pub nans: u64,
+    /// Rows whose time lies further in the future than hubs take.
+    pub future: u64,
+}
+
+impl Odd {
+    /// Adds counts.
+    pub fn add(&mut self, other: Self) {
+        self.nans += other.nans;
+        self.future += other.future;
+    }
 }
 
 /// The stream's columns for the rows of `batch`, whose columns are those of the targets with a source.
 /// `arrival` is the time of rows that bring none. The error names the column.
 pub(super) fn convert(batch: &RecordBatch, targets: &[Target], arrival: i64) -> Result<Converted, String> {
-    let mut nans = 0;
+    let mut odd = Odd::default();
     let mut arrays = batch.columns().iter();
     let mut columns = Vec::with_capacity(targets.len());
     for (at, target) in targets.iter().enumerate() {
@@ -30,17 +48,17 @@ pub(super) fn convert(batch: &RecordBatch, targets: &[Target], arrival: i64) -> 
         let array = target.source.and_then(|_| arrays.next());
         let mut column = match array {
             Some(array) => {
-                let converted = column(array, &target.field.data_type, &mut nans);
+                let converted = column(array, &target.field.data_type, &mut odd.nans);
                 converted.map_err(|error| format!("column {}: {error}", target.field.name))?
             }
             None => nulls(&target.field.data_type, batch.num_rows()),
         };
         if is_arrival {
-            column = arrived(&column, arrival);
+            column = arrived(&column, arrival, &mut odd.future);
         }
         columns.push(column);
     }
-    Ok(Converted { batch: ColumnBatch { columns }, nans })
+    Ok(Converted { batch: ColumnBatch { columns }, odd })
 }
 
 fn nulls(data_type: &DataType, rows: usize) -> Column {
@@ -50,10 +68,12 @@ fn nulls(data_type: &DataType, rows: usize) -> Column {
 }
 
 /// An event without a time happened when the load began.
-fn arrived(column: &Column, arrival: i64) -> Column {
+fn arrived(column: &Column, arrival: i64, future: &mut u64) -> Column {
+    let skew = i64::try_from(TimeLimits::PERSISTENT.future_skew_max.as_micros()).unwrap_or(i64::MAX);
     let mut out = Column::new(&DataType::Timestamp);
     for row in 0..column.len() {
         let value = column.value(row, &DataType::Timestamp);
+        *future += u64::from(matches!(value, Value::Int(time) if time > arrival.saturating_add(skew)));
         out.push(&if value.is_null() { Value::Int(arrival) } else { value });
     }
     out

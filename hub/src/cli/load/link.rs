@@ -83,12 +83,20 @@ impl Link {
         pid: Pid,
         seq: Seq,
         low_water: Seq,
+        backfill: bool,
         payload: &[u8],
     ) -> impl Future<Output = Fate> + use<> {
         let route: RouteVersion = self.welcome.route;
         let level = AckLevel::Durable;
-        let bytes =
-            encode_frame(&BatchFrame { pid, seq, low_water, route, level, payload: payload.to_vec() });
+        let bytes = encode_frame(&BatchFrame {
+            pid,
+            seq,
+            low_water,
+            route,
+            level,
+            backfill,
+            payload: payload.to_vec(),
+        });
         let connection = self.connection.clone();
         async move {
             match exchange(&connection, &bytes).await {

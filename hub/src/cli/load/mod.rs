@@ -37,8 +37,8 @@ pub(super) struct LoadArgs {
     #[arg(short, long, value_name = "STREAM")]
     stream: String,
     /// Feed a stream's column from this column of the file; nothing after = leaves it NULL. May be given several
-    /// times. Others meet by name. arrival_timestamp is the start of the load unless a column feeds it; a hub
-    /// drops groups of old time buckets unless it runs with --late-max-ms 0
+    /// times. Others meet by name. arrival_timestamp is the start of the load unless a column feeds it: then the
+    /// rows count in the time buckets of their own time, however long ago
     #[arg(short, long = "map", value_name = "COLUMN=FILE_COLUMN")]
     maps: Vec<String>,
     /// Rows per batch; fewer where a batch would become too large
@@ -50,6 +50,10 @@ pub(super) struct LoadArgs {
     /// Load a file again that was loaded already: its rows count once more
     #[arg(long)]
     again: bool,
+    /// Rows bring their own time but are no history: time buckets older than the hub's late_max_ms are left out
+    /// (late_groups in `headwater status`), as from any other producer
+    #[arg(long)]
+    live: bool,
     /// Seconds to wait for a hub that does not answer before giving up; the next run continues
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     patience: u64,
@@ -121,7 +125,8 @@ async fn load(
 ) -> Result<(), CliError> {
     let begun = Instant::now();
     let (was, patience) = (journal.next_row(), Duration::from_secs(args.patience));
-    let pump = Pump::new(options, args.stream.clone(), link, journal, builder, bar.clone(), patience)?;
+    let stream = args.stream.clone();
+    let pump = Pump::new(options, stream, link, journal, builder, bar.clone(), patience, args.live)?;
     let result = pump.run(args.batch_rows).await;
     bar.finish_and_clear();
     let report = result?;
@@ -141,8 +146,14 @@ fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
         report.bytes,
         report.sent_rows as f64 / seconds.max(0.001),
     );
-    if report.nans > 0 {
-        eprintln!("warning: {} NaN values were read as NULL", report.nans);
+    if report.odd.nans > 0 {
+        eprintln!("warning: {} NaN values were read as NULL", report.odd.nans);
+    }
+    if report.odd.future > 0 {
+        eprintln!(
+            "warning: {} rows lie in the future; views that group by time left them out",
+            report.odd.future
+        );
     }
     if report.oversized > 0 {
         eprintln!("warning: {} groups are too large for a batch and were left out", report.oversized);

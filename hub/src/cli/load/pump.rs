@@ -5,6 +5,7 @@
 //! load means that the hub holds those rows already, built in an earlier run: also done.
 
 use super::CliError;
+use super::columns::Odd;
 use super::journal::{Journal, Range};
 use super::link::{Fate, Link};
 use super::rows::{Builder, Built};
@@ -35,8 +36,8 @@ pub(super) struct Report {
     pub bytes: u64,
     /// Groups left out.
     pub oversized: u64,
-    /// NaN values read as NULL.
-    pub nans: u64,
+    /// What is odd about the rows sent by this run.
+    pub odd: Odd,
 }
 
 /// A batch that was sent.
@@ -51,6 +52,8 @@ pub(super) struct Pump {
     options: ConnectOptions,
     stream: String,
     patience: Duration,
+    /// The rows bring their own time.
+    is_backfill: bool,
     link: Link,
     pid: Pid,
     journal: Journal,
@@ -76,13 +79,16 @@ impl Pump {
         builder: Builder,
         bar: ProgressBar,
         patience: Duration,
+        is_live: bool,
     ) -> Result<Self, CliError> {
         let pid = journal.pid().ok_or_else(|| CliError::Other("the journal's producer is not one".into()))?;
         let fresh = journal.next_seq();
+        let is_backfill = builder.has_times() && !is_live;
         Ok(Self {
             options,
             stream,
             patience,
+            is_backfill,
             link,
             pid,
             journal,
@@ -166,7 +172,7 @@ impl Pump {
 
     fn sent(&mut self, range: Range, built: Built) -> Sent {
         self.report.oversized += built.oversized;
-        self.report.nans += built.nans;
+        self.report.odd.add(built.odd);
         self.report.bytes += built.bytes.len() as u64;
         self.report.sent_rows += range.rows;
         Sent { range, payload: Arc::new(built.bytes) }
@@ -176,7 +182,7 @@ impl Pump {
         let seq = sent.range.seq;
         self.sent.insert(seq, sent.clone());
         let low_water = self.low_water();
-        let fate = self.link.send(self.pid, Seq(seq), low_water, &sent.payload);
+        let fate = self.link.send(self.pid, Seq(seq), low_water, self.is_backfill, &sent.payload);
         self.fates.spawn(async move { (seq, fate.await) });
     }
 
@@ -197,10 +203,12 @@ impl Pump {
                 return self.recover(refused.message).await;
             }
             Fate::Refused(refused) => {
-                let hint = if refused.code == RefusedCode::UnknownPlan {
-                    "; run the same command again"
-                } else {
-                    ""
+                let hint = match refused.code {
+                    RefusedCode::UnknownPlan => "; run the same command again",
+                    RefusedCode::Unauthorized if self.is_backfill => {
+                        "; start it with --backfill true, or leave out rows of the past with --live"
+                    }
+                    _ => "",
                 };
                 return Err(CliError::Other(format!(
                     "the hub refused rows: {} ({}){hint}",

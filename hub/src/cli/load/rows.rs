@@ -4,7 +4,7 @@
 //! without gaps, in the file's order.
 
 use super::CliError;
-use super::columns::{Converted, convert};
+use super::columns::{Converted, Odd, convert};
 use super::file::{ROWS, Rows};
 use super::mapping::Target;
 use headwater::group::GroupTable;
@@ -24,8 +24,8 @@ pub(super) struct Built {
     pub bytes: Vec<u8>,
     /// Groups that alone are too large for a batch and are not in it.
     pub oversized: u64,
-    /// NaN values that were read as NULL since the payload before.
-    pub nans: u64,
+    /// What was odd about rows read since the payload before.
+    pub odd: Odd,
 }
 
 /// Rows to payloads.
@@ -39,7 +39,7 @@ pub(super) struct Builder {
     left: VecDeque<ColumnBatch>,
     /// The number of the next row.
     pub position: u64,
-    nans: u64,
+    odd: Odd,
 }
 
 impl Builder {
@@ -54,10 +54,23 @@ impl Builder {
         let limits = BatchLimits::NATIVE.within(limits);
         let options = RollupOptions { key_bytes_max: limits.key_bytes_max };
         let rollup = Rollup::new(plans.schema.clone(), options);
-        let mut builder =
-            Self { rows, targets, arrival, rollup, limits, left: VecDeque::new(), position: 0, nans: 0 };
+        let mut builder = Self {
+            rows,
+            targets,
+            arrival,
+            rollup,
+            limits,
+            left: VecDeque::new(),
+            position: 0,
+            odd: Odd::default(),
+        };
         builder.set_plans(plans);
         builder
+    }
+
+    /// True when the rows bring their own `arrival_timestamp`.
+    pub fn has_times(&self) -> bool {
+        self.targets.last().is_some_and(|arrival| arrival.source.is_some())
     }
 
     /// Evaluates other plans from the next batch on.
@@ -124,8 +137,8 @@ impl Builder {
         let oversized = encoded.oversized_groups;
         match (encoded.payloads.pop(), encoded.payloads.is_empty()) {
             (Some(payload), true) => {
-                let nans = std::mem::take(&mut self.nans);
-                Ok(Some(Built { rows: events, bytes: payload.bytes, oversized, nans }))
+                let odd = std::mem::take(&mut self.odd);
+                Ok(Some(Built { rows: events, bytes: payload.bytes, oversized, odd }))
             }
             (Some(_), false) => Ok(None),
             (None, _) => Err(CliError::Other("rows became no batch".into())),
@@ -178,8 +191,8 @@ impl Builder {
         match self.rows.next(max).map_err(|e| failed(&e))? {
             Some(batch) => {
                 let converted = convert(&batch, &self.targets, self.arrival).map_err(|e| failed(&e))?;
-                let Converted { batch, nans } = converted;
-                self.nans += nans;
+                let Converted { batch, odd } = converted;
+                self.odd.add(odd);
                 Ok(Some(batch))
             }
             None => Ok(None),

@@ -14,7 +14,7 @@ use axum::routing::post;
 use futures::StreamExt;
 use headwater::codec::Reader;
 use headwater::ids::CatalogVersion;
-use headwater::wire::{self, ClockReply, ClockRequest, Frame, Hello, encode_frame};
+use headwater::wire::{self, BatchFrame, ClockReply, ClockRequest, Frame, Hello, encode_frame};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -86,7 +86,10 @@ async fn batch(State(door): State<Arc<Door>>, request: Request) -> Result<Respon
     let token = token(request.headers(), request.uri());
     door.policy.check(token.as_deref())?;
     let (bytes, _held) = body(&door, request).await?;
-    let frame = door.frame(&bytes)?.decode()?;
+    let frame: BatchFrame = door.frame(&bytes)?.decode()?;
+    if frame.backfill {
+        return Err(Close::new(CloseCode::Unauthorized, "a backfill comes over QUIC"));
+    }
     door.metrics.batches.inc();
     door.metrics.batch_bytes.inc_by(bytes.len() as u64);
     let mut outcomes = door.backend.submit(frame).await;

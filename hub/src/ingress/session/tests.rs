@@ -82,6 +82,7 @@ fn batch() -> BatchFrame {
         low_water: Seq(1),
         route: RouteVersion(0),
         level: AckLevel::Durable,
+        backfill: false,
         payload: vec![1, 2, 3],
     }
 }
