@@ -279,6 +279,8 @@ options! {
         http_session_bytes_max: u32 = "4194304", "http-session-bytes-max", "HEADWATER_HTTP_SESSION_BYTES_MAX";
         /// Bytes of frames that all connections together may have in the hub at a time, counted as they arrive; at least one frame. HTTP may take half of it.
         ingress_bytes_max: u32 = "268435456", "ingress-bytes-max", "HEADWATER_INGRESS_BYTES_MAX";
+        /// Bytes of the plans of one stream's views, which every session that feeds it is sent; a view that does not fit is refused. Pages need them to fit http_frame_bytes_max, all their streams together.
+        stream_plans_bytes_max: u32 = "196608", "stream-plans-bytes-max", "HEADWATER_STREAM_PLANS_BYTES_MAX";
         /// Streams that one session may feed.
         session_streams_max: u32 = "256", "session-streams-max", "HEADWATER_SESSION_STREAMS_MAX";
         /// QUIC flow control per stream, bytes.
@@ -360,6 +362,10 @@ impl Options {
             (
                 limits.http_session_bytes_max < limits.http_frame_bytes_max.min(limits.frame_bytes_max),
                 "http_session_bytes_max must hold one frame",
+            ),
+            (
+                limits.stream_plans_bytes_max > limits.frame_bytes_max,
+                "stream_plans_bytes_max must fit one frame",
             ),
             (limits.http_connections_max == 0, "http_connections_max must not be 0"),
             (limits.streams_max == 0, "streams_max must not be 0"),

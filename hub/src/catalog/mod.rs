@@ -16,7 +16,7 @@ use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table};
 use command::{Command, Settings};
 use headwater::ids::{CatalogVersion, ViewId};
 use headwater_sql::SqlError;
-use headwater_sql::definition::Ddl;
+use headwater_sql::definition::{Ddl, ViewDef};
 use headwater_sql::source::CatalogSnapshot;
 use state::CatalogState;
 use std::ops::ControlFlow;
@@ -27,16 +27,22 @@ use tokio::sync::watch;
 /// Commands kept in the log before a snapshot replaces them: bounds what opening replays.
 const SNAPSHOT_EVERY: u64 = 64;
 
+/// Bytes of one stream's plans, unless told otherwise.
+const STREAM_PLANS_BYTES_MAX: usize = 192 << 10;
+
 /// How a catalog is opened.
 #[derive(Clone, Debug)]
 pub struct CatalogOptions {
     /// Shard groups of a new data directory (1..=4096, default 1). An existing directory keeps its own number.
     pub shard_groups: u16,
+    /// Bytes of one stream's schema and plans: every session that feeds it is sent all of them in one frame.
+    /// Default 192 KiB, which leaves a page's frame of 256 KiB some room. A view that does not fit is refused.
+    pub stream_plans_bytes_max: usize,
 }
 
 impl Default for CatalogOptions {
     fn default() -> Self {
-        Self { shard_groups: 1 }
+        Self { shard_groups: 1, stream_plans_bytes_max: STREAM_PLANS_BYTES_MAX }
     }
 }
 
@@ -57,6 +63,8 @@ struct Writer {
     state: CatalogState,
     /// The version of the newest snapshot on disk.
     snapshot: CatalogVersion,
+    /// See [`CatalogOptions::stream_plans_bytes_max`].
+    plans_bytes_max: usize,
     /// A write failed: what is on disk is not known until it was read again.
     doubtful: bool,
 }
@@ -81,6 +89,7 @@ impl Catalog {
             RedbOptions { cache_bytes: 8 << 20, ..RedbOptions::default() },
         )?;
         let catalog = Self::with_store(Box::new(store), marker)?;
+        catalog.inner.writer().plans_bytes_max = options.stream_plans_bytes_max;
         marker::sync_directory(dir)?;
         Ok(catalog)
     }
@@ -88,7 +97,8 @@ impl Catalog {
     /// A catalog in a store of the caller's: memory in tests.
     pub(crate) fn with_store(store: Box<dyn Store>, marker: Marker) -> Result<Self, StoreError> {
         let (state, snapshot) = load(&*store.snapshot()?)?;
-        let mut writer = Writer { store, state, snapshot, doubtful: false };
+        let plans_bytes_max = STREAM_PLANS_BYTES_MAX;
+        let mut writer = Writer { store, state, snapshot, plans_bytes_max, doubtful: false };
         if writer.state.version() == CatalogVersion(0) {
             writer.apply(Command::Init(draw_settings(&marker)?)).map_err(|e| match e {
                 ApplyError::Store(e) => e,
@@ -168,6 +178,9 @@ impl Writer {
         if !next.apply(&command).map_err(ApplyError::Refused)? {
             return Ok(false);
         }
+        if let Command::Ddl(Ddl::CreateView { def, .. }) = &command {
+            check_plans(&next, def, self.plans_bytes_max).map_err(ApplyError::Refused)?;
+        }
         if let Err(error) = self.log(&command, &next) {
             self.doubtful = true;
             return Err(ApplyError::Store(error));
@@ -209,6 +222,20 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// A rule of this hub and not of the state machine: what was once logged is always read.
+fn check_plans(next: &CatalogState, view: &ViewDef, bytes_max: usize) -> Result<(), SqlError> {
+    let bytes = next.plans_bytes(view.plan.stream);
+    if bytes <= bytes_max {
+        return Ok(());
+    }
+    let message = format!(
+        "view \"{}\" does not fit: the plans of its stream would take {bytes} bytes, at most {bytes_max} are sent",
+        view.name
+    );
+    let hint = "drop views of the stream, or raise stream_plans_bytes_max".into();
+    Err(SqlError { hint: Some(hint), ..SqlError::new("54000", message) })
 }
 
 /// The newest snapshot plus the commands after it.
@@ -323,6 +350,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn views_whose_plans_no_session_could_be_sent_are_refused() {
+        let catalog = open(&MemoryStore::new());
+        catalog.inner.writer().plans_bytes_max = 1000;
+        catalog.apply(create_stream("s")).await.expect("stream");
+        let mut made = 0;
+        let error = loop {
+            match catalog.apply(create_view(&format!("v{made}"), 1)).await {
+                Ok(_) => made += 1,
+                Err(error) => break error,
+            }
+            assert!(made < 1000, "there is no limit");
+        };
+        assert_eq!((error.code, made > 3), ("54000", true));
+        assert!(error.hint.expect("hint").contains("stream_plans_bytes_max"));
+        let before = catalog.snapshot();
+        assert_eq!(before.views.len(), made, "the catalog is unchanged");
+        catalog.apply(drop_view("v0")).await.expect("dropped");
+        catalog.apply(create_view("again", 1)).await.expect("there is room again");
+    }
+
+    #[tokio::test]
     async fn watchers_see_the_newest_catalog() {
         let catalog = open(&MemoryStore::new());
         let mut watch = catalog.watch();
@@ -336,7 +384,8 @@ mod tests {
     async fn a_directory_is_made_once_locked_and_kept() {
         let dir = tempfile::tempdir().expect("temporary directory");
         let path = dir.path().join("data");
-        let catalog = Catalog::open(&path, &CatalogOptions { shard_groups: 4 }).expect("open");
+        let catalog =
+            Catalog::open(&path, &CatalogOptions { shard_groups: 4, ..Default::default() }).expect("open");
         catalog.apply(create_stream("s")).await.expect("stream");
         let error = Catalog::open(&path, &CatalogOptions::default()).err().expect("locked");
         assert_eq!(error.code(), "storage_in_use");

@@ -5,6 +5,7 @@
 
 use super::command::{Command, Settings};
 use headwater::ids::{CatalogVersion, PlanVersion, StreamId, ViewId};
+use headwater::wire::{StreamPlans, encode_control};
 use headwater_sql::SqlError;
 use headwater_sql::definition::{Ddl, StreamDef, ViewDef};
 use headwater_sql::source::CatalogSnapshot;
@@ -63,6 +64,16 @@ impl CatalogState {
             streams: self.streams.iter().cloned().map(Arc::new).collect(),
             views: self.views.iter().cloned().map(Arc::new).collect(),
         }
+    }
+
+    /// Bytes of a stream's schema and plans, as a session is sent them.
+    pub fn plans_bytes(&self, stream: StreamId) -> usize {
+        let Some(def) = self.streams.iter().find(|s| s.schema.id == stream) else { return 0 };
+        let views = self.views.iter().filter(|view| view.plan.stream == stream);
+        let plans = views.map(|view| view.plan.clone()).collect();
+        let mut bytes = Vec::new();
+        encode_control(&StreamPlans { schema: def.schema.clone(), plans }, &mut bytes);
+        bytes.len()
     }
 
     fn init(&mut self, settings: &Settings) -> bool {

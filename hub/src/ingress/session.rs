@@ -24,6 +24,9 @@ pub const VERSIONS: &[u16] = &[1];
 /// Longest name of a stream that a session may ask for, bytes: PostgreSQL's limit for names.
 const STREAM_NAME_BYTES_MAX: usize = 63;
 
+/// What a Welcome carries beside the plans, generously.
+const WELCOME_BYTES: usize = 256;
+
 /// Why the hub ends a session or a stream. Numbers are QUIC application error codes: wire format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -256,8 +259,8 @@ impl Session {
         self.streams = hello.streams;
         self.streams.sort_unstable();
         self.streams.dedup();
-        let plans = self.plans(catalog);
-        self.known = Some(fingerprint(&plans));
+        let (plans, known) = self.plans_that_fit(catalog)?;
+        self.known = Some(known);
         Ok(Welcome {
             version,
             time: now,
@@ -273,16 +276,36 @@ impl Session {
     }
 
     /// The catalog changed: the plans to push, when those of this session did.
-    pub fn handle_catalog(&mut self, catalog: &CatalogSnapshot) -> Option<Plans> {
-        let known = self.known?;
-        let plans = self.plans(catalog);
-        let now = fingerprint(&plans);
+    pub fn handle_catalog(&mut self, catalog: &CatalogSnapshot) -> Result<Option<Plans>, Close> {
+        let Some(known) = self.known else { return Ok(None) };
+        let (plans, now) = self.plans_that_fit(catalog)?;
         self.known = Some(now);
-        (now != known).then_some(plans)
+        Ok((now != known).then_some(plans))
     }
 
     /// The plans of this session's streams.
-    pub fn plans(&self, catalog: &CatalogSnapshot) -> Plans {
+    ///
+    /// # Errors
+    /// They do not fit a frame.
+    pub fn plans(&self, catalog: &CatalogSnapshot) -> Result<Plans, Close> {
+        self.plans_that_fit(catalog).map(|(plans, _)| plans)
+    }
+
+    /// The plans and their fingerprint. Peers do not read frames above the limit of their door: better a reason
+    /// than a frame that breaks the connection.
+    fn plans_that_fit(&self, catalog: &CatalogSnapshot) -> Result<(Plans, u64), Close> {
+        let plans = self.all_plans(catalog);
+        let (hash, bytes) = fingerprint(&plans);
+        let bytes_max = (self.policy.limits.frame_bytes_max as usize).saturating_sub(WELCOME_BYTES);
+        if bytes <= bytes_max {
+            return Ok((plans, hash));
+        }
+        let message =
+            format!("the plans of these streams take {bytes} bytes, above {bytes_max}: feed fewer streams");
+        Err(Close::new(CloseCode::TooLarge, message))
+    }
+
+    fn all_plans(&self, catalog: &CatalogSnapshot) -> Plans {
         let mut plans = Plans { catalog: catalog.version, streams: Vec::new(), unknown_streams: Vec::new() };
         for name in &self.streams {
             match catalog.stream(name) {
@@ -301,11 +324,11 @@ fn plans_of(catalog: &CatalogSnapshot, stream: headwater::ids::StreamId) -> Vec<
     catalog.views.iter().filter(|view| view.plan.stream == stream).map(|view| view.plan.clone()).collect()
 }
 
-/// Equal for equal plans, whatever the catalog's version: a view of another stream is no news.
-fn fingerprint(plans: &Plans) -> u64 {
+/// A hash, equal for equal plans, and their bytes, whatever the catalog's version: a view of another stream is no news.
+fn fingerprint(plans: &Plans) -> (u64, usize) {
     let mut bytes = Vec::new();
     encode_control(&(&plans.streams, &plans.unknown_streams), &mut bytes);
-    xxh3_64(&bytes)
+    (xxh3_64(&bytes), bytes.len())
 }
 
 #[cfg(test)]

@@ -105,7 +105,10 @@ impl Hub {
 /// Opens the files on a thread that may block: replaying a log takes a while.
 async fn open(options: &Options) -> Result<(Catalog, Shards), HubError> {
     let dir = options.storage.data_dir.clone();
-    let catalog_options = CatalogOptions { shard_groups: options.storage.shard_groups };
+    let catalog_options = CatalogOptions {
+        shard_groups: options.storage.shard_groups,
+        stream_plans_bytes_max: options.limits.stream_plans_bytes_max as usize,
+    };
     let shard_options = shard_options(options);
     let opening = tokio::task::spawn_blocking(move || {
         let catalog = Catalog::open(&dir, &catalog_options)?;

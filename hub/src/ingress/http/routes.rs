@@ -143,7 +143,7 @@ async fn watch(State(door): State<Arc<Door>>, request: Request) -> Result<Respon
         biased;
         () = door.shutdown.cancelled() => Ok(StatusCode::NO_CONTENT.into_response()),
         newer = tokio::time::timeout(WATCH, catalog.wait_for(|c| c.version > known)) => match newer {
-            Ok(Ok(newest)) => Ok(Reply(session.plans(&newest)).into_response()),
+            Ok(Ok(newest)) => Ok(Reply(session.plans(&newest)?).into_response()),
             _ => Ok(StatusCode::NO_CONTENT.into_response()),
         },
     }

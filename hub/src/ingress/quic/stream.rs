@@ -137,7 +137,7 @@ async fn control_loop(
                 return write(send, &Goodbye { reason: "the hub is shutting down".into() }).await;
             }
             Ok(()) = catalog.changed() => {
-                if let Some(plans) = session.handle_catalog(&snapshot(&mut catalog)) {
+                if let Some(plans) = session.handle_catalog(&snapshot(&mut catalog))? {
                     write(send, &plans).await?;
                 }
             }

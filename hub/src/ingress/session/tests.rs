@@ -110,20 +110,24 @@ fn a_hello_is_welcomed_with_the_plans_of_its_streams() {
 fn plans_are_pushed_when_those_of_the_session_changed() {
     let streams = [stream(1, "a"), stream(2, "b")];
     let mut session = Session::new(policy(&[]));
-    assert_eq!(session.handle_catalog(&catalog(1, &streams, &[])), None, "nothing before the Hello");
+    assert_eq!(session.handle_catalog(&catalog(1, &streams, &[])), Ok(None), "nothing before the Hello");
     control(&mut session, &hello(&["a", "later"]), &catalog(1, &streams, &[])).expect("welcome");
     assert_eq!(
         session.handle_catalog(&catalog(2, &streams, &[view(1, 2)])),
-        None,
+        Ok(None),
         "a view of another stream"
     );
-    let pushed =
-        session.handle_catalog(&catalog(3, &streams, &[view(1, 2), view(2, 1)])).expect("a new view");
+    let pushed = session
+        .handle_catalog(&catalog(3, &streams, &[view(1, 2), view(2, 1)]))
+        .expect("fits")
+        .expect("a new view");
     assert_eq!((pushed.catalog, pushed.streams[0].plans.len()), (CatalogVersion(3), 1));
-    let pushed = session.handle_catalog(&catalog(4, &streams, &[view(1, 2)])).expect("it was dropped");
+    let pushed =
+        session.handle_catalog(&catalog(4, &streams, &[view(1, 2)])).expect("fits").expect("it was dropped");
     assert!(pushed.streams[0].plans.is_empty());
     let more = [streams[0].clone(), streams[1].clone(), stream(3, "later")];
-    let pushed = session.handle_catalog(&catalog(5, &more, &[])).expect("the unknown stream was made");
+    let pushed =
+        session.handle_catalog(&catalog(5, &more, &[])).expect("fits").expect("the unknown stream was made");
     assert_eq!((pushed.streams.len(), pushed.unknown_streams.len()), (2, 0));
 }
 
@@ -203,4 +207,22 @@ fn close_codes_are_numbered_for_ever() {
     for (number, code) in CloseCode::ALL.into_iter().enumerate() {
         assert_eq!(code as u32 as usize, number);
     }
+}
+
+/// A frame above the peer's limit would break its connection, again and again, without a reason.
+#[test]
+fn plans_that_do_not_fit_a_frame_are_refused_with_a_reason() {
+    let streams = [stream(1, "a"), stream(2, "b")];
+    let many: Vec<_> = (1..1000).map(|id| view(id, 1)).collect();
+    let mut session = Session::new(policy(&[]));
+    let close = control(&mut session, &hello(&["a"]), &catalog(1, &streams, &many)).expect_err("too large");
+    assert_eq!(close.code, CloseCode::TooLarge);
+    assert!(close.message.contains("feed fewer streams"), "{}", close.message);
+    let mut session = Session::new(policy(&[]));
+    control(&mut session, &hello(&["b"]), &catalog(1, &streams, &many))
+        .expect("another stream's do not matter");
+    let mut session = Session::new(policy(&[]));
+    control(&mut session, &hello(&["a"]), &catalog(1, &streams, &[])).expect("few fit");
+    let close = session.handle_catalog(&catalog(2, &streams, &many)).expect_err("too large");
+    assert_eq!(close.code, CloseCode::TooLarge);
 }
