@@ -19,3 +19,6 @@ pub const SMALL_SORTS: bool = cfg!(not(feature = "std"));
 
 /// Frames from hubs are read without serde, whose code is larger than all aggregates together.
 pub const LEAN_FRAMES: bool = cfg!(not(feature = "std"));
+
+/// Reading the states of many rows together before they are updated: worth its code where groups are many.
+pub const FETCH_TOGETHER: bool = cfg!(feature = "std");

@@ -2,10 +2,11 @@
 //!
 //! NULLs and NaNs do not count. Above 2^63 - 1 values the answer is an error.
 
-use super::column::{State, StateColumn, valid_rows};
+use super::column::{FETCHED_TOGETHER, State, StateColumn, fetch, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader};
+use crate::flavor::FETCH_TOGETHER;
 use crate::sketch::ddsketch::{DdSketch, Mapping};
 #[cfg(feature = "finish")]
 use crate::value::Value;
@@ -26,7 +27,22 @@ impl State for DdSketch {
         if let [column] = args
             && let ColumnData::Float(values) = &column.data
         {
-            valid_rows(rows, groups, column, |row, group| states[group].add(mapping, values[row]));
+            if !FETCH_TOGETHER {
+                let add = |row: usize, group: usize| states[group].add(mapping, values[row]);
+                return valid_rows(rows, groups, column, add);
+            }
+            let mut placed = Vec::with_capacity(rows.len());
+            valid_rows(rows, groups, column, |row, group| {
+                let x = values[row];
+                if !x.is_nan() {
+                    placed.push((group, x, mapping.place(x)));
+                }
+            });
+            for some in placed.chunks(FETCHED_TOGETHER) {
+                fetch(some, |&(group, ..)| states[group].touch());
+                fetch(some, |&(group, _, place)| states[group].touch_bucket(place));
+                some.iter().for_each(|&(group, x, place)| states[group].add_placed(mapping, x, place));
+            }
         }
     }
 

@@ -4,10 +4,11 @@
 //! The hash is public, so whoever chooses the values chooses the registers: the stated error holds for values
 //! that do not depend on their hashes. A register is therefore never held against a count of events.
 
-use super::column::{State, StateColumn, valid_rows};
+use super::column::{FETCHED_TOGETHER, State, StateColumn, fetch, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader};
+use crate::flavor::FETCH_TOGETHER;
 use crate::hash::hash64;
 use crate::sketch::hll::Hll;
 #[cfg(feature = "finish")]
@@ -37,11 +38,20 @@ impl State for Hll {
     fn update(states: &mut [Self], params: &Params, rows: &[u32], groups: &[u32], args: &[&Column]) {
         let [column] = args else { return };
         let mut bytes = Vec::new();
-        valid_rows(rows, groups, column, |row, group| {
+        let mut hash = |row| {
             bytes.clear();
             key::encode_row(column, row, &params.value, &mut bytes);
-            states[group].insert(hash64(&bytes));
-        });
+            hash64(&bytes)
+        };
+        if !FETCH_TOGETHER {
+            return valid_rows(rows, groups, column, |row, group| states[group].insert(hash(row)));
+        }
+        let mut hashes = Vec::with_capacity(rows.len());
+        valid_rows(rows, groups, column, |row, group| hashes.push((group, hash(row))));
+        for some in hashes.chunks(FETCHED_TOGETHER) {
+            fetch(some, |&(group, hash)| states[group].touch(hash));
+            some.iter().for_each(|&(group, hash)| states[group].insert(hash));
+        }
     }
 
     fn merge(&mut self, _: &Params, other: &Self) {

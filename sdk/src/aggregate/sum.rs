@@ -7,7 +7,7 @@
 //! double result is rounded once (an average of numerics twice). Bytes: count (varint), then, unless it is 0
 //! or full, the sum.
 
-use super::column::{State, StateColumn, valid_rows};
+use super::column::{State, StateColumn, valid_states};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -42,8 +42,8 @@ impl State for FloatSum {
         if let [column] = args
             && let ColumnData::Float(values) = &column.data
         {
-            valid_rows(rows, groups, column, |row, group| {
-                let state = &mut states[group];
+            let touch = |state: &Self| state.count ^ state.sum.touch();
+            valid_states(states, (rows, groups), column, touch, |state, row| {
                 state.count += 1;
                 state.sum.add(values[row]);
             });
@@ -131,13 +131,14 @@ impl State for IntSum {
 
     fn update(states: &mut [Self], _: &DataType, rows: &[u32], groups: &[u32], args: &[&Column]) {
         let [column] = args else { return };
+        let touch = |state: &Self| state.count;
         match &column.data {
-            ColumnData::Int(values) => valid_rows(rows, groups, column, |row, group| {
-                states[group].add(i128::from(values[row]));
-            }),
-            ColumnData::Decimal(values) => valid_rows(rows, groups, column, |row, group| {
-                states[group].add(values[row]);
-            }),
+            ColumnData::Int(values) => {
+                valid_states(states, (rows, groups), column, touch, |s, row| s.add(values[row].into()));
+            }
+            ColumnData::Decimal(values) => {
+                valid_states(states, (rows, groups), column, touch, |s, row| s.add(values[row]));
+            }
             _ => {}
         }
     }

@@ -7,11 +7,11 @@
 //! Bytes: how many counters, error and, unless it is 0, the lost weight (varints); then for each counter,
 //! ascending by key: the key's bytes, its count (varint). Full: `2 * keep + 1` and nothing else.
 
-use super::column::{State, StateColumn, read_key, valid_rows};
+use super::column::{FETCHED_TOGETHER, State, StateColumn, fetch, read_key, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::sketch::frequent::Frequent;
+use crate::sketch::frequent::{Frequent, Shape};
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::{Column, ColumnData};
@@ -19,7 +19,6 @@ use crate::value::{DataType, key};
 #[cfg(feature = "finish")]
 use alloc::vec;
 use alloc::vec::Vec;
-use hashbrown::HashMap;
 
 /// Heavy hitters by group.
 pub(super) type TopKStates = StateColumn<Frequent>;
@@ -29,7 +28,7 @@ pub(super) struct Params {
     value: DataType,
     #[cfg(feature = "finish")]
     k: usize,
-    keep: usize,
+    shape: Shape,
     weighted: bool,
 }
 
@@ -40,7 +39,7 @@ impl Params {
             value: value.clone(),
             #[cfg(feature = "finish")]
             k: usize::from(k),
-            keep: (8 * usize::from(k)).clamp(64, 8_000),
+            shape: Shape::new((8 * usize::from(k)).clamp(64, 8_000)),
             weighted,
         }
     }
@@ -49,7 +48,7 @@ impl Params {
 impl Params {
     /// What stands in place of the number of counters for more weight than can be counted.
     fn full(&self) -> u64 {
-        2 * self.keep as u64 + 1
+        2 * self.shape.keep as u64 + 1
     }
 }
 
@@ -62,21 +61,28 @@ impl State for Frequent {
 
     fn update(states: &mut [Self], params: &Params, rows: &[u32], groups: &[u32], args: &[&Column]) {
         let (Some(&values), weights) = (args.first(), args.get(1)) else { return };
-        let mut bytes = Vec::new();
+        let mut keys = Vec::new();
+        let mut found = Vec::with_capacity(rows.len());
         valid_rows(rows, groups, values, |row, group| {
             let weight = match weights.map(|w| (&w.data, w.is_valid(row))) {
                 None => 1,
                 Some((ColumnData::Int(w), true)) => u64::try_from(w[row]).unwrap_or(0),
                 Some(_) => 0,
             };
-            bytes.clear();
-            key::encode_row(values, row, &params.value, &mut bytes);
-            states[group].add(&bytes, weight, params.keep);
+            let start = keys.len();
+            key::encode_row(values, row, &params.value, &mut keys);
+            found.push((group, params.shape.hash(&keys[start..]), start..keys.len(), weight));
         });
+        for some in found.chunks(FETCHED_TOGETHER) {
+            fetch(some, |(group, hash, ..)| states[*group].touch(*hash));
+            for (group, hash, key, weight) in some {
+                states[*group].add(&params.shape, *hash, &keys[key.clone()], *weight);
+            }
+        }
     }
 
     fn merge(&mut self, params: &Params, other: &Self) {
-        self.merge(other, params.keep);
+        self.merge(&params.shape, other);
     }
 
     fn encode(&self, params: &Params, out: &mut Vec<u8>) {
@@ -101,17 +107,18 @@ impl State for Frequent {
             *bytes = ahead;
             return Ok(Self::full());
         }
-        let len = bytes.count(2, 2 * params.keep)?;
+        let len = bytes.count(2, 2 * params.shape.keep)?;
         let error = bytes.varint()?;
         let lost = if error > 0 { bytes.varint()? } else { 0 };
-        let mut counts = HashMap::new();
+        let mut counts = Vec::with_capacity(len);
         let mut before: &[u8] = &[];
         for _ in 0..len {
             let key = read_key(&params.value, before, bytes)?;
-            counts.insert(key.into(), bytes.varint()?);
+            counts.push((key, bytes.varint()?));
             before = key;
         }
-        Self::from_parts(counts, error, lost, params.keep).ok_or(DecodeError::Invalid("heavy hitters"))
+        Self::from_parts(&params.shape, counts.into_iter(), error, lost)
+            .ok_or(DecodeError::Invalid("heavy hitters"))
     }
 
     fn admit(&self, params: &Params) -> Result<u64, DecodeError> {

@@ -8,8 +8,10 @@
 //! exists, so that nobody can prepare colliding keys.
 
 use super::Keys;
+use crate::flavor::FETCH_TOGETHER;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 #[cfg(feature = "std")]
 type Build = foldhash::fast::RandomState;
@@ -20,6 +22,8 @@ type Build = ();
 const EMPTY: u64 = 0;
 /// Slots of the smallest index; one cache line of them.
 const SLOTS_MIN: usize = 8;
+/// Slots of an index that the near caches do not hold.
+const SLOTS_FAR: usize = 1 << 14;
 
 #[derive(Default)]
 pub(super) struct Index {
@@ -59,6 +63,11 @@ impl Passes {
             start = end;
             Candidate { hash, group: NONE, at: hash as usize & mask, end: 0 }
         }));
+        // Reads that depend on nothing and decide nothing: all of them are under way before one is needed.
+        let far = FETCH_TOGETHER && index.slots.len() >= SLOTS_FAR;
+        if far {
+            black_box(self.candidates.iter().fold(0, |touched, c| touched ^ index.slots[c.at]));
+        }
         for candidate in &mut self.candidates {
             let mut slot = index.slots[candidate.at];
             while slot != EMPTY && (slot >> 32) as u32 != candidate.hash {
@@ -69,6 +78,11 @@ impl Passes {
         }
         for candidate in self.candidates.iter_mut().filter(|c| c.group != NONE) {
             (candidate.at, candidate.end) = keys.range(candidate.group as usize);
+        }
+        if far {
+            let ends = |c: &Candidate| keys.data.get(c.at).zip(keys.data.get(c.end.wrapping_sub(1)));
+            let found = self.candidates.iter().filter(|c| c.group != NONE);
+            black_box(found.filter_map(ends).fold(0, |touched, (first, last)| touched ^ first ^ last));
         }
     }
 }

@@ -61,11 +61,33 @@ impl Mapping {
         cut + i32::from(f64::from(cut) < exact)
     }
 
+    /// Where a value that is not NaN is counted.
+    #[inline]
+    pub fn place(&self, x: f64) -> Place {
+        let magnitude = x.abs();
+        if magnitude < MAGNITUDE_MIN {
+            return Place::Zero;
+        }
+        let index = self.index(if magnitude > MAGNITUDE_MAX { MAGNITUDE_MAX } else { magnitude });
+        if x < 0.0 { Place::Negative(index) } else { Place::Positive(index) }
+    }
+
     /// The value that stands for a bucket: at most `alpha` away from everything in it.
     #[cfg(feature = "finish")]
     fn value(&self, index: i32) -> f64 {
         math::exp2(f64::from(index) / self.buckets_per_octave) * (1.0 - self.alpha)
     }
+}
+
+/// A bucket of a sketch.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// That of zero.
+    Zero,
+    /// One of the negative values.
+    Negative(i32),
+    /// One of the positive values.
+    Positive(i32),
 }
 
 /// Raw values or buckets.
@@ -106,12 +128,36 @@ impl DdSketch {
     /// Adds a value.
     #[inline]
     pub fn add(&mut self, mapping: &Mapping, x: f64) {
-        if x.is_nan() {
-            return;
+        if !x.is_nan() {
+            self.add_placed(mapping, x, mapping.place(x));
         }
+    }
+
+    /// Adds a value that is not NaN and whose place is known.
+    #[inline]
+    pub fn add_placed(&mut self, mapping: &Mapping, x: f64, place: Place) {
         match &mut self.0 {
-            Repr::Buckets(store) => store.add(mapping, x),
+            Repr::Buckets(store) => store.add(place),
             Repr::Raw(_) => self.add_raw(mapping, x + 0.0),
+        }
+    }
+
+    /// Reads what tells where a bucket is.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        match &self.0 {
+            Repr::Buckets(store) => store.positive.shift as u64 ^ store.negative.shift as u64,
+            Repr::Raw(values) => values.len() as u64,
+        }
+    }
+
+    /// Reads the bucket where it was last found.
+    #[inline]
+    pub fn touch_bucket(&self, place: Place) -> u64 {
+        match (&self.0, place) {
+            (Repr::Buckets(store), Place::Positive(index)) => store.positive.touch(index),
+            (Repr::Buckets(store), Place::Negative(index)) => store.negative.touch(index),
+            _ => 0,
         }
     }
 
@@ -122,14 +168,14 @@ impl DdSketch {
             let at = values.partition_point(|v| *v <= x);
             return values.insert(at, x);
         }
-        self.store(mapping).add(mapping, x);
+        self.store(mapping).add(mapping.place(x));
     }
 
     /// The buckets, made from the raw values if need be.
     fn store(&mut self, mapping: &Mapping) -> &mut Store {
         if let Repr::Raw(values) = &self.0 {
             let mut store = Box::new(Store::default());
-            values.iter().for_each(|&x| store.add(mapping, x));
+            values.iter().for_each(|&x| store.add(mapping.place(x)));
             self.0 = Repr::Buckets(store);
         }
         match &mut self.0 {
@@ -215,15 +261,12 @@ fn read_raw(count: usize, bytes: &mut Reader<'_>) -> Result<Vec<f64>, DecodeErro
 
 impl Store {
     #[inline]
-    fn add(&mut self, mapping: &Mapping, x: f64) {
-        let magnitude = x.abs();
-        if magnitude < MAGNITUDE_MIN {
-            self.zero = self.zero.saturating_add(1);
-            return;
+    fn add(&mut self, place: Place) {
+        match place {
+            Place::Zero => self.zero = self.zero.saturating_add(1),
+            Place::Negative(index) => self.negative.add(index, 1),
+            Place::Positive(index) => self.positive.add(index, 1),
         }
-        let index = mapping.index(if magnitude > MAGNITUDE_MAX { MAGNITUDE_MAX } else { magnitude });
-        let buckets = if x < 0.0 { &mut self.negative } else { &mut self.positive };
-        buckets.add(index, 1);
     }
 
     fn count(&self) -> u128 {
@@ -248,6 +291,15 @@ impl Buckets {
                 self.indices.insert(at, index);
                 self.counts.insert(at, count);
             }
+        }
+    }
+
+    #[inline]
+    fn touch(&self, index: i32) -> u64 {
+        let guess = index.wrapping_sub(self.shift) as usize;
+        match (self.indices.get(guess), self.counts.get(guess)) {
+            (Some(&index), Some(&count)) => index as u64 ^ count,
+            _ => 0,
         }
     }
 

@@ -65,6 +65,12 @@ pub(crate) fn split(x: f64) -> (i64, i32) {
 }
 
 impl ExactSum {
+    /// Reads what [`ExactSum::add`] will change.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        self.window as u64
+    }
+
     /// Adds a double.
     #[inline]
     pub fn add(&mut self, x: f64) {

@@ -60,6 +60,17 @@ impl Hll {
         }
     }
 
+    /// Reads what [`Hll::insert`] will change.
+    #[inline]
+    pub fn touch(&self, hash: u64) -> u64 {
+        match &self.repr {
+            Repr::Registers(registers) => {
+                registers.get((hash >> (64 - self.precision)) as usize).copied().map_or(0, u64::from)
+            }
+            Repr::Hashes { hashes, .. } => hashes.len() as u64,
+        }
+    }
+
     /// Merges the tail into the sorted part, and turns to registers when there are too many.
     #[inline(never)]
     fn settle(&mut self) {
