@@ -66,7 +66,16 @@ fn compile(places: &Places, flavor: Flavor) -> Result<PathBuf, String> {
     let target = places.target.join(format!("js-{}", flavor.name()));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(&places.root).env("RUSTFLAGS", RUSTFLAGS).env_remove("CARGO_ENCODED_RUSTFLAGS");
-    cargo.args(["build", "--locked", "--quiet", "-p", "headwater-wasm", "--lib", "--profile", flavor.profile()]);
+    cargo.args([
+        "build",
+        "--locked",
+        "--quiet",
+        "-p",
+        "headwater-wasm",
+        "--lib",
+        "--profile",
+        flavor.profile(),
+    ]);
     cargo.args(["--target", TRIPLE, "--target-dir"]).arg(&target);
     if matches!(flavor, Flavor::Full) {
         cargo.args(["--features", "full"]);
