@@ -79,4 +79,8 @@ optimise('core');
 optimise('full');
 const metafile = await bundle();
 run(process.execPath, [path('node_modules/typescript/bin/tsc'), '-p', path('tsconfig.json')]);
+// The declarations name the module's functions; wasm-bindgen's own class needs a newer `lib` than users have.
+mkdirSync(path('dist/generated'));
+const [exports] = /export interface InitOutput \{[^}]*\}/.exec(readFileSync(path('src/generated/headwater_core.d.ts'), 'utf8'));
+writeFileSync(path('dist/generated/headwater_core.d.ts'), `${exports}\n`);
 if (!report(path('dist'), metafile)) process.exit(1);

@@ -15,7 +15,7 @@ import type { WasmSource } from './module.ts';
 import { Pending, type Waiting } from './pending.ts';
 import type { Producer } from './producer.ts';
 import { query } from './query.ts';
-import { type Sink, Stream } from './stream.ts';
+import { Stream } from './stream.ts';
 import type { Fault, Table } from './table.ts';
 import { FetchTransport, type Transport } from './transport.ts';
 import type { AckLevel, EventValues, Rows, Stats } from './types.ts';
@@ -58,7 +58,7 @@ export type Sources = { core?: WasmSource; full?: WasmSource };
 type Flavor = 'core' | 'full';
 
 /** A connection to a hub. Made by `Headwater.connect`. */
-export class Client implements Sink {
+export class Client {
   readonly #options: ConnectOptions;
   readonly #sources: Sources;
   readonly #http: FetchTransport;

@@ -5,8 +5,10 @@
  */
 import { HeadwaterError } from './errors.ts';
 
-/** Browsers let 64 KiB of keepalive bodies be in flight; larger ones must not ask for it. */
+/** Browsers let 64 KiB of keepalive bodies be in flight, of all requests of a page together, and refuse the next. */
 const KEEPALIVE_BYTES_MAX = 60 * 1024;
+/** Bytes of them now. */
+let keptAlive = 0;
 
 /** Where a frame of each kind is posted; the kind is a frame's second byte (`sdk/src/wire`). */
 const ROUTES: Record<number, string> = { 1: 'session', 4: 'resume', 6: 'batch', 9: 'clock' };
@@ -58,17 +60,23 @@ export class FetchTransport implements Transport {
 
   /** Any POST to the hub. */
   post(path: string, body: BodyInit, type: string, accept: string, signal?: AbortSignal): Promise<Response> {
-    const size = typeof body === 'string' ? body.length : (body as Uint8Array).byteLength;
+    // A statement may have three bytes per unit.
+    const size = typeof body === 'string' ? body.length * 3 : (body as Uint8Array).byteLength;
+    const keepalive = keptAlive + size < KEEPALIVE_BYTES_MAX && !path.startsWith('/v1/watch');
+    if (keepalive) keptAlive += size;
     return this.#fetch
       .call(globalThis, this.#base + path, {
         method: 'POST',
         body,
         signal,
-        keepalive: size < KEEPALIVE_BYTES_MAX && !path.startsWith('/v1/watch'),
+        keepalive,
         credentials: 'omit',
         headers: { ...this.#headers, 'content-type': type, accept },
       })
-      .catch(unreachable);
+      .catch(unreachable)
+      .finally(() => {
+        if (keepalive) keptAlive -= size;
+      });
   }
 }
 

@@ -106,3 +106,42 @@ test('a page whose policy forbids WASM keeps running and counts what it refuses'
   strict.close();
   await hub.close();
 });
+
+test('a page that is left delivers what it holds, without waiting for its timer', { skip }, async () => {
+  const hub = await startHub();
+  const { page, problems } = await open();
+  await page.evaluate(async (url) => {
+    const { Headwater } = await import('/browser.js');
+    globalThis.hw = Headwater.connect({ url, flushIntervalMs: 1e9 });
+    globalThis.hw.emit('views', {});
+    await globalThis.hw.flush();
+    for (let i = 0; i < 200; i++) globalThis.hw.emit('views', { url: `/p${i % 20}`, ms: i });
+  }, hub.url);
+  assert.equal(hub.events(), 1);
+  await page.goto('about:blank');
+  while (hub.events() < 201) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(hub.events(), 201);
+  assert.deepEqual(problems, []);
+  await page.close();
+  await hub.close();
+});
+
+test('batches beyond the keepalive quota arrive at the first attempt', { skip }, async () => {
+  const hub = await startHub();
+  const { page } = await open();
+  const result = await page.evaluate(async (url) => {
+    const { Headwater } = await import('/browser.js');
+    const errors = [];
+    const hw = Headwater.connect({ url, flushIntervalMs: 1e9, onError: (error) => errors.push(error.message) });
+    hw.emit('views', {});
+    await hw.flush();
+    for (let i = 0; i < 20_000; i++) hw.emit('views', { url: `/a/path/that/is/long/enough/${i}`, ms: i });
+    await hw.flush();
+    return { errors, batches: hw.stats().batches, stats: await hw.close() };
+  }, hub.url);
+  assert.deepEqual([result.errors, result.batches.resent, result.stats.delivered], [[], 0, 20_001]);
+  assert.ok(result.batches.sent > 2);
+  assert.equal(hub.events(), 20_001);
+  await page.close();
+  await hub.close();
+});
