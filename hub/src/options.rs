@@ -369,6 +369,7 @@ impl Options {
             ),
             (limits.http_connections_max == 0, "http_connections_max must not be 0"),
             (limits.streams_max == 0, "streams_max must not be 0"),
+            (limits.frame_ms == 0, "frame_ms must not be 0"),
             (self.sql.concurrent_max == 0, "concurrent_max must not be 0"),
         ];
         match rules.into_iter().find(|(broken, _)| *broken) {

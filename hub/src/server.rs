@@ -140,6 +140,7 @@ impl Doors {
             tls,
             router: routes(api, origins(options, self.http).as_deref()),
             limits,
+            statement: Duration::from_millis(options.sql.timeout_ms),
             budget,
             metrics: Arc::clone(&shared.metrics),
             shutdown: self.shutdown.clone(),

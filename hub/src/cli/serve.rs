@@ -24,14 +24,16 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
 }
 
 async fn serve(options: &Options) -> Result<(), CliError> {
+    // From here on, so that none is missed: a signal that comes while the hub opens ends it once it is open.
+    let mut signals = Signals::new()?;
     let hub = Hub::start(options).await?;
     greet(&hub, options);
     tracing::info!(quic = %hub.addr(), http = %hub.http_addr(), fingerprint = %hub.fingerprint(), "ready");
-    let reason = stop_signal().await;
+    let reason = signals.next().await;
     tracing::info!(reason, "shutting down; a second signal stops at once");
     tokio::select! {
         result = hub.shutdown() => result?,
-        reason = stop_signal() => {
+        reason = signals.next() => {
             tracing::warn!(reason, "stopped without draining: what was acknowledged is safe in the log");
             return Ok(());
         }
@@ -60,25 +62,47 @@ fn greet(hub: &Hub, options: &Options) {
     }
 }
 
-async fn stop_signal() -> &'static str {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut terminate) = signal(SignalKind::terminate()) else { return interrupt().await };
-        tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            reason = interrupt() => reason,
-        }
-    }
-    #[cfg(not(unix))]
-    interrupt().await
+/// What asks a hub to stop.
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
 }
 
-async fn interrupt() -> &'static str {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => "SIGINT",
-        // Without signals the process can only be killed; it must not stop by itself.
-        Err(_) => std::future::pending().await,
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Result<Self, CliError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|error| CliError::Other(format!("signals: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => "SIGTERM",
+            Some(()) = self.interrupt.recv() => "SIGINT",
+            // Without signals the process can only be killed; it must not stop by itself.
+            else => std::future::pending().await,
+        }
+    }
+}
+
+/// What asks a hub to stop.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Result<Self, CliError> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> &'static str {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => "ctrl-C",
+            // Without signals the process can only be killed; it must not stop by itself.
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

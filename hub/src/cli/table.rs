@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use headwater::client::Rows;
 use headwater::schema::Field;
 use headwater::value::{DataType, Value};
+use unicode_width::UnicodeWidthStr;
 
 /// How answers are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -50,8 +51,14 @@ fn is_number(data_type: &DataType) -> bool {
     data_type.is_numeric()
 }
 
+/// Columns on a terminal: some characters take two, some none.
 fn width(text: &str) -> usize {
-    text.chars().count()
+    text.width()
+}
+
+/// Blanks that fill `text` up to `columns`.
+fn blanks(text: &str, columns: usize) -> String {
+    " ".repeat(columns.saturating_sub(width(text)))
 }
 
 fn aligned(rows: &Rows) -> String {
@@ -66,8 +73,7 @@ fn aligned(rows: &Rows) -> String {
             widest.unwrap_or(0).max(width(&rows.columns[at].name))
         })
         .collect();
-    let header: Vec<String> =
-        rows.columns.iter().zip(&widths).map(|(f, w)| format!(" {:^w$} ", f.name)).collect();
+    let header: Vec<String> = rows.columns.iter().zip(&widths).map(|(f, w)| centred(&f.name, *w)).collect();
     let rule: Vec<String> = widths.iter().map(|w| "-".repeat(w + 2)).collect();
     let mut out = format!("{}\n{}\n", header.join("|").trim_end(), rule.join("+"));
     for row in &cells {
@@ -81,7 +87,14 @@ fn aligned(rows: &Rows) -> String {
 }
 
 fn pad(text: &str, width: usize, field: &Field) -> String {
-    if is_number(&field.data_type) { format!(" {text:>width$} ") } else { format!(" {text:<width$} ") }
+    let blanks = blanks(text, width);
+    if is_number(&field.data_type) { format!(" {blanks}{text} ") } else { format!(" {text}{blanks} ") }
+}
+
+fn centred(text: &str, width: usize) -> String {
+    let blanks = blanks(text, width);
+    let (left, right) = blanks.split_at(blanks.len() / 2);
+    format!(" {left}{text}{right} ")
 }
 
 fn expanded(rows: &Rows) -> String {
@@ -90,7 +103,8 @@ fn expanded(rows: &Rows) -> String {
     for (at, row) in rows.rows.iter().enumerate() {
         out.push_str(&format!("-[ record {} ]{}\n", at + 1, "-".repeat(names)));
         for (value, field) in row.iter().zip(&rows.columns) {
-            let line = format!("{:<names$} | {}", field.name, cell(value, field));
+            let name = &field.name;
+            let line = format!("{name}{} | {}", blanks(name, names), cell(value, field));
             out.push_str(line.trim_end());
             out.push('\n');
         }

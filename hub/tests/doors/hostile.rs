@@ -57,6 +57,17 @@ async fn another_protocol_is_not_spoken() {
     assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error}");
 }
 
+/// Kept alive by the hub itself, connections that said nothing held all places.
+#[tokio::test]
+async fn a_connection_without_a_session_is_ended() {
+    let house = House::open(|_| {});
+    let connection = connect(house.doors.quic_address(), ALPN).await.expect("connected");
+    match tokio::time::timeout(Duration::from_secs(10), connection.closed()).await.expect("it ends") {
+        ConnectionError::ApplicationClosed(close) => assert_eq!(close.error_code.into_inner(), 7),
+        other => panic!("closed by {other}"),
+    }
+}
+
 #[tokio::test]
 async fn connections_above_the_limit_are_refused_and_places_come_back() {
     let house = House::open(|options| options.limits.connections_max = 1);

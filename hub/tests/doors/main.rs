@@ -5,6 +5,7 @@ mod fake;
 mod hostile;
 mod http;
 mod quic;
+mod tls;
 
 use fake::Fake;
 use headwater::ids::{Pid, RouteVersion, Seq};

@@ -3,8 +3,9 @@
 use super::house::House;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater");
+pub const HEADWATER: &str = env!("CARGO_BIN_EXE_headwater");
 
 /// `headwater serve` in a process of its own; killed when dropped.
 pub struct Server {
@@ -61,6 +62,25 @@ impl Server {
         String::from_utf8(output.stdout).expect("utf-8")
     }
 
+    /// Sends a signal by its name.
+    #[cfg(unix)]
+    pub fn signal(&self, name: &str) {
+        let (signal, id) = (format!("-{name}"), self.process.id().to_string());
+        assert!(Command::new("kill").args([&signal, &id]).status().expect("kill").success());
+    }
+
+    /// The exit code, once it ends; `None` when that takes longer than `limit`.
+    pub fn wait_within(&mut self, limit: Duration) -> Option<i32> {
+        let begun = Instant::now();
+        while begun.elapsed() < limit {
+            if let Some(status) = self.process.try_wait().expect("wait") {
+                return status.code();
+            }
+            std::thread::yield_now();
+        }
+        None
+    }
+
     /// SIGKILL.
     pub fn kill(mut self) {
         self.process.kill().expect("kill");
@@ -92,6 +112,12 @@ fn statements_from_the_command_line_a_file_and_a_pipe() {
     std::fs::write(&file, "-- a comment;\nSELECT ';' AS s;\nSELECT 2 AS two").expect("write");
     let output = server.run(&["sql", "--format", "csv", "-f", file.to_str().expect("path")]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "s\n;\ntwo\n2\n");
+    std::fs::write(&file, "\\d\nSELECT 'a;\nb' AS t;\n\\x\nSELECT 7 AS seven; \n\\q\nSELECT broken")
+        .expect("write");
+    let output = server.run(&["sql", "-f", file.to_str().expect("path")]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && printed.contains(" s    | stream"), "{printed}");
+    assert!(printed.contains(" a;\\nb") && printed.ends_with("seven | 7\n"), "{printed}");
     let mut piped = server.command(&["sql", "--format", "json"]);
     let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sql");
     piped.stdin.take().expect("stdin").write_all(b"SELECT 3 AS three;").expect("write");

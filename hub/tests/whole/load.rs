@@ -7,12 +7,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const ROWS: u64 = 60_000;
-const TABLE: &str = "CREATE STREAM numbers (key TEXT, n BIGINT, x DOUBLE PRECISION)";
-const VIEW: &str =
+pub const TABLE: &str = "CREATE STREAM numbers (key TEXT, n BIGINT, x DOUBLE PRECISION)";
+pub const VIEW: &str =
     "CREATE CONTINUOUS VIEW by_key AS SELECT key, count(*), sum(n) AS total FROM numbers GROUP BY key";
 const TOTALS: &str = "SELECT combine(count), combine(total) FROM by_key";
 
-fn csv(house: &House) -> PathBuf {
+pub fn csv(house: &House) -> PathBuf {
     let path = house.path().join("numbers.csv");
     let mut text = String::from("N,key,x,unused\n");
     for n in 0..ROWS {
@@ -22,7 +22,7 @@ fn csv(house: &House) -> PathBuf {
     path
 }
 
-fn load(server: &Server, house: &House, file: &Path, flags: &[&str]) -> Command {
+pub fn load(server: &Server, house: &House, file: &Path, flags: &[&str]) -> Command {
     let mut command = server.command(&["load", "--stream", "numbers", "--batch-rows", "200"]);
     command.arg(file).arg("--journal").arg(journal(house)).args(flags);
     command
@@ -36,7 +36,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn assert_totals(server: &Server, times: u64) {
+pub fn assert_totals(server: &Server, times: u64) {
     let output = server.run(&["sql", "--format", "csv", "-c", TOTALS]);
     let sum: u64 = (0..ROWS).sum();
     let expected = format!("{},{}", ROWS * times, sum * times);
@@ -44,7 +44,7 @@ fn assert_totals(server: &Server, times: u64) {
 }
 
 /// Waits until the journal knows of `batches` batches (or the load is over).
-fn wait_for_batches(house: &House, child: &mut Child, batches: usize) {
+pub fn wait_for_batches(house: &House, child: &mut Child, batches: usize) {
     let begun = Instant::now();
     loop {
         let lines = std::fs::read_to_string(journal(house)).map_or(0, |text| text.lines().count());

@@ -1,8 +1,11 @@
 //! A whole hub with the native client: events in, states shipped, answers out.
 
 mod cli;
+mod ends;
 mod house;
 mod load;
+#[cfg(unix)]
+mod terminal;
 
 use headwater::wire::AckLevel;
 use house::House;

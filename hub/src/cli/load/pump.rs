@@ -79,11 +79,10 @@ impl Pump {
         builder: Builder,
         bar: ProgressBar,
         patience: Duration,
-        is_live: bool,
     ) -> Result<Self, CliError> {
         let pid = journal.pid().ok_or_else(|| CliError::Other("the journal's producer is not one".into()))?;
         let fresh = journal.next_seq();
-        let is_backfill = builder.has_times() && !is_live;
+        let is_backfill = builder.has_times();
         Ok(Self {
             options,
             stream,
@@ -101,6 +100,12 @@ impl Pump {
             stalled: None,
             report: Report::default(),
         })
+    }
+
+    /// The rows are no history, though they bring their own time.
+    pub fn as_live(mut self) -> Self {
+        self.is_backfill = false;
+        self
     }
 
     /// Sends everything that the hub does not hold yet; returns when all is durable.

@@ -65,16 +65,31 @@ impl Shell {
         }
     }
 
-    /// Runs every statement; the last one needs no semicolon. The first failure ends it.
+    /// Runs every statement, and every command on a line of its own between them; the last statement needs no
+    /// semicolon. The first failure ends it.
     fn script(&mut self, text: &str) -> Result<(), CliError> {
-        if let Some(meta) = parse(text.trim()) {
-            return self.meta(&meta);
+        let mut pending = String::new();
+        for line in text.lines() {
+            if is_blank(&pending)
+                && line.trim_start().starts_with('\\')
+                && let Some(meta) = parse(line.trim())
+            {
+                if meta == Meta::Quit {
+                    return Ok(());
+                }
+                self.meta(&meta)?;
+                continue;
+            }
+            pending.push_str(line);
+            pending.push('\n');
+            if line.contains(';') {
+                let whole = std::mem::take(&mut pending);
+                let (statements, rest) = split(&whole);
+                statements.into_iter().try_for_each(|statement| self.statement(statement))?;
+                pending.push_str(rest);
+            }
         }
-        let (statements, rest) = split(text);
-        for statement in statements.into_iter().chain((!is_blank(rest)).then_some(rest.trim())) {
-            self.statement(statement)?;
-        }
-        Ok(())
+        if is_blank(&pending) { Ok(()) } else { self.statement(pending.trim()) }
     }
 
     fn statement(&self, sql: &str) -> Result<(), CliError> {

@@ -40,6 +40,8 @@ pub(crate) struct HttpDoor {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub router: Router,
     pub limits: LimitOptions,
+    /// How long a statement may run before its first row.
+    pub statement: Duration,
     /// The door's; connections get shares of it.
     pub budget: Budget,
     pub metrics: Arc<Metrics>,
@@ -88,7 +90,7 @@ impl HttpDoor {
         let connection = Connection {
             router: self.router.clone(),
             within,
-            patience: Patience { first: within, idle, answer: idle.max(WATCH + within) },
+            patience: Patience { first: within, idle, answer: idle.max(WATCH.max(self.statement) + within) },
             budget: self.budget.within(self.limits.http_session_bytes_max.saturating_add(HEADER_ROOM)),
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),

@@ -5,9 +5,10 @@ use super::stream::{self, Peer};
 use crate::ingress::session::{Close, CloseCode};
 use quinn::{Connection, VarInt};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 /// How long a peer may take to acknowledge the hub's last words before the connection closes.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -21,15 +22,27 @@ pub(super) async fn serve(connection: Connection, shared: Arc<Shared>) {
         is_welcomed: AtomicBool::new(false),
     });
     let mut streams = JoinSet::new();
+    let idle = Duration::from_millis(shared.limits.idle_ms);
+    let mut quiet_until = Instant::now() + peer.frames.complete_within;
     let end = loop {
         tokio::select! {
             biased;
             () = shared.shutdown.cancelled() => break drain(&mut streams).await,
             Some(ended) = streams.join_next() => if let Err(close) = outcome(ended) { break close },
             accepted = connection.accept_bi() => match accepted {
-                Ok((send, recv)) => { streams.spawn(stream::serve(send, recv, Arc::clone(&peer))); }
+                Ok((send, recv)) => {
+                    quiet_until = Instant::now() + idle;
+                    streams.spawn(stream::serve(send, recv, Arc::clone(&peer)));
+                }
                 Err(error) => break Close::new(CloseCode::Done, error.to_string()),
             },
+            // The hub's keep-alives would let strangers who say nothing hold their places for ever.
+            () = tokio::time::sleep_until(quiet_until) => {
+                if streams.is_empty() && !peer.is_welcomed.load(Ordering::Acquire) {
+                    break Close::new(CloseCode::Slow, "no session was opened in time");
+                }
+                quiet_until = Instant::now() + idle;
+            }
         }
     };
     finish(&connection, &end, &shared);
