@@ -218,7 +218,7 @@ options! {
         fold_log_bytes: u64 = "16777216", "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
         /// Bytes of states waiting in memory that start a fold at once: the worst case of the overlay per shard group.
         fold_bytes: u64 = "67108864", "fold-bytes", "HEADWATER_FOLD_BYTES";
-        /// Groups kept per view; the rest is folded into one exact (other) group.
+        /// Groups kept per view, where its group_cap does not ask for less; the lightest of more go into one exact (other) group.
         view_groups_max: u64 = "10000000", "view-groups-max", "HEADWATER_VIEW_GROUPS_MAX";
         /// Bytes of batches waiting to be written before clients have to wait; decoded states come on top, two to four times as much.
         inbox_bytes: u64 = "33554432", "inbox-bytes", "HEADWATER_INBOX_BYTES";

@@ -216,6 +216,10 @@ impl Collector for Statuses {
             let groups = ConstGauge::new(i64::try_from(view.groups).unwrap_or(i64::MAX));
             groups.encode(by_view.encode_family(&[("view", view.name.as_str())])?)?;
         }
+        let quarantined = labels(status.views.iter().map(|v| (v.name.as_str(), v.quarantined)));
+        let help = "Rows and parts of batches of a view set aside as unreadable";
+        labelled(&mut encoder, "view_quarantined", help, "view", &quarantined)?;
+        commits(&mut encoder, &status.storage)?;
         let ledger = &status.ledger;
         labelled(
             &mut encoder,
@@ -232,6 +236,27 @@ impl Collector for Statuses {
             &ledger.rejected,
         )
     }
+}
+
+fn labels<'a>(values: impl Iterator<Item = (&'a str, u64)>) -> std::collections::BTreeMap<String, u64> {
+    values.map(|(label, value)| (label.into(), value)).collect()
+}
+
+/// The latency of log commits.
+fn commits(encoder: &mut DescriptorEncoder, storage: &super::status::Storage) -> fmt::Result {
+    let buckets: Vec<(f64, u64)> =
+        storage.commits.iter().map(|c| (c.0.unwrap_or(f64::INFINITY), c.1)).collect();
+    let count = buckets.iter().map(|b| b.1).sum();
+    let help = "Time of log commits: the fsyncs that durable acks wait for";
+    let kind = prometheus_client::metrics::MetricType::Histogram;
+    encoder
+        .encode_descriptor("log_commit", help, Some(&Unit::Seconds), kind)?
+        .encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+        storage.commit_seconds,
+        count,
+        &buckets,
+        None,
+    )
 }
 
 fn put<M: EncodeMetric>(encoder: &mut DescriptorEncoder, name: &str, help: &str, metric: &M) -> fmt::Result {

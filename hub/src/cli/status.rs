@@ -18,7 +18,7 @@ pub(super) struct StatusArgs {
 const PARTS: [(&str, &str); 4] = [
     ("Hub", "SELECT name, value FROM headwater.status"),
     ("Ledger", "SELECT outcome, reason, count FROM headwater.ledger"),
-    ("Views", "SELECT \"view\", stream, groups, other FROM headwater.view_sizes ORDER BY 1"),
+    ("Views", "SELECT \"view\", stream, groups, other, quarantined FROM headwater.view_sizes ORDER BY 1"),
     ("Shard groups", "SELECT * FROM headwater.shard_groups ORDER BY 1"),
 ];
 

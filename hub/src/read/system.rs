@@ -71,13 +71,15 @@ fn ledger(status: &Status) -> SystemTable {
 }
 
 fn view_sizes(status: &Status) -> SystemTable {
-    let columns = vec![text("view"), text("stream"), bigint("groups"), bigint("other")];
+    let columns =
+        vec![text("view"), text("stream"), bigint("groups"), bigint("other"), bigint("quarantined")];
     let row = |view: &crate::api::status::ViewStatus| {
         vec![
             Value::Text(view.name.clone()),
             Value::Text(view.stream.clone()),
             int(view.groups),
             int(view.other),
+            int(view.quarantined),
         ]
     };
     SystemTable { columns, rows: status.views.iter().map(row).collect() }

@@ -132,6 +132,8 @@ fn gather(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Status {
             is_ok: shards.storage_ok,
             error: shards.storage_error.as_ref().map(ToString::to_string),
             file_bytes: shards.file_bytes,
+            commits: commits(&shards.commits),
+            commit_seconds: shards.commits.seconds,
         },
         shard_groups: shards.shards.iter().map(shard_group).collect(),
     }
@@ -146,9 +148,15 @@ fn views(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Vec<ViewStatus> {
             stream: stream.map(|s| s.schema.name.clone()).unwrap_or_default(),
             groups: size.map_or(0, |v| v.groups),
             other: size.map_or(0, |v| v.other),
+            quarantined: size.map_or(0, |v| v.quarantined),
         }
     };
     catalog.views.iter().map(one).collect()
+}
+
+fn commits(latency: &shard::Latency) -> Vec<(Option<f64>, u64)> {
+    let bounds = shard::Latency::BOUNDS.into_iter().map(Some).chain([None]);
+    bounds.zip(latency.counts).collect()
 }
 
 fn ledger(ledger: &shard::Ledger) -> Ledger {

@@ -12,7 +12,7 @@ use super::views::{ViewShape, Views};
 use headwater::codec::DecodeError;
 use headwater::group::GroupTable;
 use headwater::ids::{Micros, ViewId};
-use headwater::limits::{BatchLimits, REPORT_MAX};
+use headwater::limits::BatchLimits;
 use headwater::wire::RefusedCode;
 use headwater::wire::batch::{Payload, Section};
 use std::sync::Arc;
@@ -119,7 +119,6 @@ fn take(
         return Err(NotAdmitted { code: RefusedCode::UnknownPlan, message });
     }
     let sifted = sift(section, shape, time, window)?;
-    check_counts(&sifted.table, shape)?;
     ledger.rejected.report(&section.rejected);
     ledger.groups += sifted.table.len() as Total;
     ledger.late_groups += sifted.late;
@@ -162,18 +161,6 @@ fn sift(
     }
     groups.finish()?;
     Ok(sifted)
-}
-
-/// A group of one batch that counts more events than a batch may report was forged: it would pin its counts.
-fn check_counts(table: &GroupTable, shape: &ViewShape) -> Result<(), NotAdmitted> {
-    let implausible = |group| shape.events(table, group).is_some_and(|events| events > REPORT_MAX);
-    match (0..table.len() as u32).any(implausible) {
-        false => Ok(()),
-        true => Err(NotAdmitted {
-            code: RefusedCode::Malformed,
-            message: format!("a group of view {} counts more events than a batch can hold", shape.id),
-        }),
-    }
 }
 
 /// Which buckets are plausible.

@@ -11,14 +11,16 @@ use super::testing::{
 };
 use super::tests::{at_times, memory, minutes_view, rows, stop};
 use crate::catalog::testing::view_def;
-use crate::store::tables::{base_prefix, log_key};
-use crate::store::{MemoryStore, Store, Table};
+use crate::store::tables::{HUB_TABLES, base_prefix, log_key};
+use crate::store::{MemoryStore, RedbOptions, RedbStore, Store, StoreError, Table};
 use headwater::codec::{Reader, Writer};
 use headwater::group::GroupTable;
 use headwater::ids::{Dot, Epoch, Lsn, Micros, PlanVersion, RouteVersion, Seq, ShardGroupId, ViewId};
+use headwater::limits::BATCH_EVENTS_MAX;
 use headwater::wire::{AckLevel, RefusedCode};
 use headwater_sql::definition::Ddl;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Overwrites the base row of a group.
@@ -105,8 +107,9 @@ async fn forged_counts_pin_no_total() {
     let honest = payload(&[1], &[("a", 1)]);
     frame.payload = [&[1, 0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40], &honest[2..]].concat();
     assert_eq!(fixture.send(frame.clone()).await, Err(RefusedCode::Malformed));
-    // A count of 2^48 + 1 and of 2^64 - 1 in the group of an honest report; the sum is empty.
-    for (count, taken) in [(1 << 48, true), ((1 << 48) + 1, false), (u64::MAX, false)] {
+    // The group of an honest report counts more than a batch may; the sum is empty.
+    let most = BATCH_EVENTS_MAX;
+    for (count, taken) in [(most, true), (most + 1, false), (u64::MAX, false)] {
         let mut table = GroupTable::new(&view_def("v", 1).specs());
         let group = table.group(&key("a"));
         let mut states = Vec::new();
@@ -199,5 +202,59 @@ async fn what_was_admitted_stays_admitted_when_options_are_lowered() {
         assert_eq!(fixture.shards.status().ledger, before);
         stop(fixture).await;
         assert_eq!(rows(&memory, Table::Base), kept);
+    }
+}
+
+#[tokio::test]
+async fn a_file_damaged_under_a_running_hub_refuses_everybody_and_the_hub_lives() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let path = dir.path().join("hub.redb");
+    let catalog = catalog(1, 1).await;
+    // Without a cache every look-up reads the file.
+    let uncached = RedbOptions { cache_bytes: 0, create: true };
+    let open = || Arc::new(RedbStore::open(&path, HUB_TABLES, uncached).expect("open"));
+    let names: Vec<String> = (0..3_000).map(|i| format!("key{i:05}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let fixture = Fixture::open(open(), &catalog, lazy());
+    send(&fixture, 1, &names).await;
+    stop(fixture).await;
+    let fixture = Fixture::open(open(), &catalog, lazy());
+    assert_eq!(fixture.try_read("v1").await.map(|t| t.len()), Ok(3_000));
+    let healthy = std::fs::read(&path).expect("read");
+    let mut damaged = healthy.clone();
+    damaged.chunks_mut(4_096).skip(1).for_each(|page| page[0] = 0xee);
+    std::fs::write(&path, &damaged).expect("write");
+    assert_eq!(fixture.try_read("v1").await, Err("XX001"));
+    let refused = fixture.send(batch(pid(2), 1, 1, &[("a", 1)])).await;
+    assert_eq!(refused, Err(RefusedCode::Unavailable));
+    assert_eq!(fixture.try_read("v1").await, Err("XX001"));
+    // The writer thread lives: it answers, and ends when it is asked to.
+    let _ = fixture.shards.shutdown().await;
+    drop(fixture);
+}
+
+#[tokio::test]
+async fn a_newer_format_is_named_wherever_it_is_found_and_nothing_is_written() {
+    let group = 0u16.to_be_bytes();
+    let view = [0, 0, 0, 0, 0, 1];
+    let cases: [(Table, &[u8], &[u8]); 5] = [
+        (Table::Meta, b"format", &[2, 0, 0, 0]),
+        (Table::Meta, &group, &[2]),
+        (Table::Ledger, &group, &[2, 0]),
+        (Table::View, &view, &[3, 0]),
+        (
+            Table::Log,
+            &log_key(ShardGroupId(0), Lsn(1)),
+            &[0x48, 0x57, 0x4c, 0x47, b'D', 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ),
+    ];
+    for (table, at, newer) in cases {
+        let (memory, store) = memory();
+        memory.write(&mut |txn| txn.put(table, at, newer)).expect("write");
+        let clock: super::Clock = Arc::new(|| Micros(START));
+        let opened = super::Shards::with_store(store, lazy(), catalog(1, 1).await, clock).map(drop);
+        assert!(matches!(opened, Err(StoreError::FormatTooNew { .. })), "{table:?}: {opened:?}");
+        assert_eq!(memory.snapshot().expect("snapshot").get(table, at), Ok(Some(newer.to_vec())));
+        assert_eq!(rows(&memory, Table::Base), 0);
     }
 }

@@ -1,8 +1,7 @@
 //! The fold: one transaction that merges committed partials into the base (rule P7).
 //!
-//! Owns: how layers meet base rows, the group cap. Must not know: sessions, when to fold.
-//! Groups are visited in key order, so that a B-tree page is changed once. A key that is new while its view is
-//! full goes into `(other)`, exactly. Which keys are kept depends only on the base and on the layers.
+//! Owns: how layers meet base rows. Must not know: sessions, when to fold.
+//! Groups are visited in key order, so that a B-tree page is changed once. What a full view does is in `cap`.
 
 use super::overlay::{Layer, empty};
 use super::quarantine::{Kind, Quarantine};
@@ -10,7 +9,7 @@ use super::stats::{StatsByView, ViewStats};
 use super::views::{ViewShape, Views};
 use crate::store::tables::{base_prefix, view_key};
 use crate::store::{StoreError, Table, Transaction};
-use headwater::codec::{DecodeError, Reader};
+use headwater::codec::{DecodeError, Reader, Writer};
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{Lsn, ShardGroupId, ViewId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +27,7 @@ pub struct FoldOf<'a> {
     pub upto: Lsn,
     /// The views of the newest catalog.
     pub views: &'a Views,
-    /// Groups per view.
+    /// Groups per view, where the view does not ask for less.
     pub groups_max: u64,
 }
 
@@ -56,21 +55,26 @@ pub fn fold_layers(
     ids.dedup();
     for id in ids {
         let Some(shape) = of.views.get(id) else { continue };
-        let tables: Vec<&GroupTable> = layers.iter().filter_map(|l| l.views.get(&id)).collect();
+        let tables: Vec<&GroupTable> = layers.iter().filter_map(|l| l.views.get(&id)).map(|t| &**t).collect();
         let entry = stats.entry(id).or_default();
         let mut fold = ViewFold::new(txn, of, shape, entry.clone(), &mut quarantine);
         fold.run(&tables)?;
+        fold.sweep()?;
         *entry = fold.stats;
         txn.put(Table::View, &view_key(of.group, id), &entry.encode())?;
     }
     Ok(())
 }
 
-struct ViewFold<'a> {
-    txn: &'a mut dyn Transaction,
-    shape: &'a ViewShape,
-    groups_max: u64,
-    stats: ViewStats,
+/// The fold of one view.
+pub(super) struct ViewFold<'a> {
+    pub(super) txn: &'a mut dyn Transaction,
+    pub(super) shape: &'a ViewShape,
+    pub(super) group: ShardGroupId,
+    pub(super) groups_max: u64,
+    pub(super) stats: ViewStats,
+    /// Rows that this fold made.
+    pub(super) new_rows: u64,
     quarantine: &'a mut Quarantine,
     /// The base key of the current group: prefix, then group key.
     key: Vec<u8>,
@@ -78,7 +82,7 @@ struct ViewFold<'a> {
     /// Base rows being merged.
     rows: GroupTable,
     /// What goes into `(other)`.
-    other: GroupTable,
+    pub(super) other: GroupTable,
     bytes: Vec<u8>,
 }
 
@@ -104,8 +108,10 @@ impl<'a> ViewFold<'a> {
         Self {
             txn,
             shape,
-            groups_max: of.groups_max,
+            group: of.group,
+            groups_max: shape.groups_max.map_or(of.groups_max, |max| max.min(of.groups_max)),
             stats,
+            new_rows: 0,
             quarantine,
             prefix: key.len(),
             key,
@@ -141,7 +147,7 @@ impl<'a> ViewFold<'a> {
     }
 
     /// Nothing of a chunk is written before all of it is merged.
-    fn start_over(&mut self, stats: ViewStats) {
+    pub(super) fn start_over(&mut self, stats: ViewStats) {
         self.stats = stats;
         self.rows = empty(&self.shape.specs);
         self.other = empty(&self.shape.specs);
@@ -161,19 +167,31 @@ impl<'a> ViewFold<'a> {
         Ok(())
     }
 
-    fn quarantine(&mut self, kind: Kind, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
+    pub(super) fn quarantine(&mut self, kind: Kind, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
         self.stats.quarantined += 1;
         self.quarantine.put(self.txn, self.shape.id, kind, key, bytes)
     }
 
     fn fold_keys(&mut self, tables: &[&GroupTable], keys: &[SameKey<'_>]) -> Result<(), StoreError> {
         keys.iter().try_for_each(|sources| self.fold_key(tables, sources))?;
-        if !self.other.is_empty() {
-            // Into the row's states, as all merges go: states whose merge depends on order stay alike.
-            let overflow = std::mem::replace(&mut self.other, empty(&self.shape.specs));
-            self.load(OTHER_KEY)?;
-            self.rows.merge_table(&overflow);
+        self.load_other()?;
+        self.put_rows()
+    }
+
+    /// Merges what was collected for `(other)` into its row.
+    fn load_other(&mut self) -> Result<(), StoreError> {
+        if self.other.is_empty() {
+            return Ok(());
         }
+        let other = std::mem::replace(&mut self.other, empty(&self.shape.specs));
+        self.load(OTHER_KEY)?;
+        self.rows.merge_table(&other);
+        Ok(())
+    }
+
+    /// Writes what was collected for `(other)`.
+    pub(super) fn put_other(&mut self) -> Result<(), StoreError> {
+        self.load_other()?;
         self.put_rows()
     }
 
@@ -186,16 +204,29 @@ impl<'a> ViewFold<'a> {
             merge_all(&mut self.other, OTHER_KEY, tables, sources);
             return Ok(());
         }
-        if !self.load(key)? {
-            if self.stats.groups >= self.groups_max {
-                self.stats.other += sources.len() as u64;
-                merge_all(&mut self.other, OTHER_KEY, tables, sources);
-                return Ok(());
-            }
+        let is_new = !self.load(key)?;
+        self.weigh(is_new, sources.len() as u64)?;
+        if is_new {
             self.stats.groups += 1;
+            self.new_rows += 1;
         }
         merge_all(&mut self.rows, key, tables, sources);
         Ok(())
+    }
+
+    /// Follows the weight of the current group beside its states ([`super::cap`]).
+    fn weigh(&mut self, is_new: bool, partials: u64) -> Result<(), StoreError> {
+        let is_counted = !self.shape.counting.is_empty();
+        let is_filling = self.stats.groups >= self.groups_max / 2;
+        let credit = if is_new { self.stats.floor } else { 0 };
+        let added = if is_counted || !is_filling { credit } else { credit.saturating_add(partials) };
+        if added == 0 {
+            return Ok(());
+        }
+        let before = if is_new { 0 } else { super::cap::credit(self.txn, &self.key)? };
+        let mut bytes = Vec::new();
+        bytes.put_varint(before.saturating_add(added));
+        self.txn.put(Table::Weight, &self.key, &bytes)
     }
 
     /// Reads the base row of `key` into `rows`; `false` when there is none. A row that cannot be read is set

@@ -62,7 +62,8 @@ impl Janitor {
         let Some(to) = base_end(group.id, view) else { return Ok(()) };
         let mut removed = 0;
         shared.store.write(&mut |txn| {
-            removed = txn.remove_range(Table::Base, &from, &to, ROWS_MAX)?;
+            let weights = txn.remove_range(Table::Weight, &from, &to, ROWS_MAX)?;
+            removed = weights.max(txn.remove_range(Table::Base, &from, &to, ROWS_MAX)?);
             if removed < ROWS_MAX {
                 // The quarantine's keys begin alike.
                 txn.remove_range(Table::Quarantine, &from, &to, u64::MAX)?;
@@ -146,6 +147,8 @@ fn remove_leading(
     let mut removed = 0;
     shared.store.write(&mut |txn| {
         removed = txn.remove_range(Table::Base, &from, &to, ROWS_MAX)?;
+        // Weights are at most as many as rows; what is left of them goes with the next page, or the next time.
+        txn.remove_range(Table::Weight, &from, &to, ROWS_MAX)?;
         Ok(())
     })?;
     Ok((removed, (removed == ROWS_MAX).then_some(from)))
@@ -186,7 +189,12 @@ fn remove_page(
         ControlFlow::Continue(())
     })?;
     if !expired.is_empty() {
-        shared.store.write(&mut |txn| expired.iter().try_for_each(|key| txn.remove(Table::Base, key)))?;
+        shared.store.write(&mut |txn| {
+            expired.iter().try_for_each(|key| {
+                txn.remove(Table::Weight, key)?;
+                txn.remove(Table::Base, key)
+            })
+        })?;
     }
     Ok((expired.len() as u64, next))
 }

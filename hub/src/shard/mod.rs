@@ -6,6 +6,7 @@
 //! point; after a storage failure writes are refused and reads go on. Tables and transactions: `hub/DESIGN.md`.
 
 mod admit;
+mod cap;
 pub mod core;
 mod fold;
 mod janitor;
@@ -27,6 +28,8 @@ mod writer;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod explosion;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod model;
@@ -37,7 +40,7 @@ mod tests;
 
 pub use ledger::Ledger;
 pub use options::ShardOptions;
-pub use status::{ShardGroupStatus, ShardStatus, ViewStatus};
+pub use status::{Latency, ShardGroupStatus, ShardStatus, ViewStatus};
 
 use crate::catalog::Catalog;
 use crate::store::marker::{self, HUB_FILE};

@@ -20,7 +20,8 @@ pub struct ShardOptions {
     pub fold_log_bytes: u64,
     /// Heap bytes of the overlay that start a fold early. Default 64 MiB; worst-case memory about twice this.
     pub fold_bytes: usize,
-    /// Groups kept per view and shard group; further keys are merged into `(other)`. Default 10,000,000.
+    /// Groups kept per view and shard group, where the view's `group_cap` does not ask for less; the lightest of more
+    /// are merged into `(other)`. Default 10,000,000. A view at its cap costs folds up to eight more rows per new one.
     pub view_groups_max: u64,
     /// Page cache of the data file, bytes. Default 256 MiB.
     pub cache_bytes: usize,

@@ -13,7 +13,8 @@ use headwater::ids::{Lsn, ViewId};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Groups in the newest layer before it is frozen: bounds what a read copies and what one fold writes.
+/// Groups in the newest layer before it is frozen: bounds what the writer copies when a reader holds it, and what
+/// one fold writes.
 const LAYER_GROUPS_MAX: usize = 16_384;
 
 /// What one batch adds, decoded and checked.
@@ -43,8 +44,8 @@ pub struct Layer {
     pub after: Lsn,
     /// The newest record in this layer.
     pub upto: Lsn,
-    /// Partials per view.
-    pub views: BTreeMap<ViewId, GroupTable>,
+    /// Partials per view, shared with readers.
+    pub views: BTreeMap<ViewId, Arc<GroupTable>>,
     /// What its batches add to the ledger.
     pub ledger: Ledger,
     /// Sections for quarantine.
@@ -58,12 +59,12 @@ impl Layer {
 
     /// Groups over all views.
     pub fn groups(&self) -> usize {
-        self.views.values().map(GroupTable::len).sum()
+        self.views.values().map(|t| t.len()).sum()
     }
 
     /// Heap bytes, roughly.
     pub fn heap_bytes(&self) -> usize {
-        self.views.values().map(GroupTable::heap_bytes).sum()
+        self.views.values().map(|t| t.heap_bytes()).sum()
     }
 
     fn merge(&mut self, lsn: Lsn, partials: Partials) {
@@ -74,8 +75,16 @@ impl Layer {
         for (view, table) in partials.views {
             use std::collections::btree_map::Entry;
             match self.views.entry(view) {
-                Entry::Vacant(entry) => drop(entry.insert(table)),
-                Entry::Occupied(mut entry) => drop(entry.get_mut().merge_table(&table)),
+                Entry::Vacant(entry) => drop(entry.insert(Arc::new(table))),
+                Entry::Occupied(mut entry) => match Arc::get_mut(entry.get_mut()) {
+                    Some(mine) => drop(mine.merge_table(&table)),
+                    // A reader came since the writer looked: it keeps what it has.
+                    None => {
+                        let mut copy = copied(entry.get());
+                        copy.merge_table(&table);
+                        entry.insert(Arc::new(copy));
+                    }
+                },
             }
         }
     }
@@ -113,10 +122,22 @@ impl Overlay {
 
     /// Adds a committed batch: the next of the log.
     pub fn merge(&self, lsn: Lsn, partials: Partials) {
+        self.unshare(&partials);
         let mut inner = self.write();
         inner.newest.merge(lsn, partials);
         if inner.newest.groups() >= LAYER_GROUPS_MAX {
             inner.freeze();
+        }
+    }
+
+    /// Copies tables that readers hold, so that theirs never change. Without the lock: only the writer changes
+    /// the newest layer, and nobody waits for the copying.
+    fn unshare(&self, partials: &Partials) {
+        for (view, _) in &partials.views {
+            let held = self.read().newest.views.get(view).filter(|t| Arc::strong_count(t) > 1).cloned();
+            let Some(held) = held else { continue };
+            let copy = Arc::new(copied(&held));
+            self.write().newest.views.insert(*view, copy);
         }
     }
 
@@ -149,25 +170,18 @@ impl Overlay {
         *self.write() = other.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
     }
 
-    /// One view's partials behind `folded` with `min <= key < max`, in log order.
+    /// One view's partials behind `folded`, in log order, as they are now. Nothing is copied.
     ///
     /// # Errors
     /// [`Outdated`] when layers behind `folded` are gone.
-    pub fn since(&self, folded: Lsn, view: ViewId, range: &KeyRange<'_>) -> Result<Vec<LayerView>, Outdated> {
+    pub fn since(&self, folded: Lsn, view: ViewId) -> Result<Vec<Arc<GroupTable>>, Outdated> {
         let inner = self.read();
         let first = inner.frozen.front().map_or(inner.newest.after, |l| l.after);
         if first > folded {
             return Err(Outdated);
         }
-        let frozen = inner.frozen.iter().filter(|l| l.upto > folded && l.views.contains_key(&view));
-        let mut out: Vec<LayerView> = frozen.map(|l| LayerView::Frozen(l.clone(), view)).collect();
-        if let Some(table) = inner.newest.views.get(&view) {
-            let copy = range.copy(table);
-            if !copy.is_empty() {
-                out.push(LayerView::Copied(copy));
-            }
-        }
-        Ok(out)
+        let frozen = inner.frozen.iter().filter(|l| l.upto > folded).map(|l| &**l);
+        Ok(frozen.chain([&inner.newest]).filter_map(|l| l.views.get(&view).cloned()).collect())
     }
 
     /// Groups and heap bytes of all layers.
@@ -198,25 +212,6 @@ impl Inner {
     }
 }
 
-/// A view's partials in one layer, as a reader holds them.
-#[derive(Debug)]
-pub enum LayerView {
-    /// A frozen layer, shared.
-    Frozen(Arc<Layer>, ViewId),
-    /// A copy of what was asked for.
-    Copied(GroupTable),
-}
-
-impl LayerView {
-    /// The partials.
-    pub fn table(&self) -> Option<&GroupTable> {
-        match self {
-            Self::Frozen(layer, view) => layer.views.get(view),
-            Self::Copied(table) => Some(table),
-        }
-    }
-}
-
 /// Group keys wanted: `min <= key < max`.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyRange<'a> {
@@ -232,21 +227,12 @@ impl KeyRange<'_> {
     pub fn contains(&self, key: &[u8]) -> bool {
         key >= self.min && self.max.is_none_or(|max| key < max)
     }
+}
 
-    fn copy(&self, table: &GroupTable) -> GroupTable {
-        let mut out = empty(table.specs());
-        if self.min.is_empty() && self.max.is_none() {
-            out.merge_table(table);
-            return out;
-        }
-        for group in 0..table.len() as u32 {
-            let key = table.key(group);
-            if self.contains(key) {
-                out.merge_group(key, table, group);
-            }
-        }
-        out
-    }
+fn copied(table: &GroupTable) -> GroupTable {
+    let mut out = empty(table.specs());
+    out.merge_table(table);
+    out
 }
 
 /// An empty table for specs that a table of this build was already made for.
@@ -268,11 +254,8 @@ mod tests {
         Partials { views: vec![(ViewId(view), table)], ledger, damaged: Vec::new() }
     }
 
-    const ALL: KeyRange<'static> = KeyRange { min: &[], max: None };
-
-    fn groups(overlay: &Overlay, folded: u64, range: &KeyRange<'_>) -> Result<Vec<usize>, Outdated> {
-        let layers = overlay.since(Lsn(folded), ViewId(1), range)?;
-        Ok(layers.iter().filter_map(|l| l.table()).map(GroupTable::len).collect())
+    fn groups(overlay: &Overlay, folded: u64) -> Result<Vec<usize>, Outdated> {
+        Ok(overlay.since(Lsn(folded), ViewId(1))?.iter().map(|t| t.len()).collect())
     }
 
     #[test]
@@ -285,23 +268,25 @@ mod tests {
         assert_eq!(frozen[0].ledger.batches, 2);
         overlay.merge(Lsn(13), partials(1, &[b"a"]));
         // Before the fold's commit, after it, and after its layers are gone.
-        assert_eq!(groups(&overlay, 10, &ALL), Ok(vec![2, 1]));
-        assert_eq!(groups(&overlay, 12, &ALL), Ok(vec![1]));
+        assert_eq!(groups(&overlay, 10), Ok(vec![2, 1]));
+        assert_eq!(groups(&overlay, 12), Ok(vec![1]));
         overlay.remove_folded(Lsn(12));
-        assert_eq!(groups(&overlay, 12, &ALL), Ok(vec![1]));
-        assert_eq!(groups(&overlay, 10, &ALL), Err(Outdated));
+        assert_eq!(groups(&overlay, 12), Ok(vec![1]));
+        assert_eq!(groups(&overlay, 10), Err(Outdated));
     }
 
     #[test]
-    fn ranges_and_views_are_told_apart() {
+    fn views_are_told_apart_and_what_a_reader_holds_never_changes() {
         let overlay = Overlay::new(Lsn(0));
         overlay.merge(Lsn(1), partials(1, &[b"a", b"b", b"c"]));
         overlay.merge(Lsn(2), partials(2, &[b"b"]));
-        let range = KeyRange { min: b"b", max: Some(b"c") };
-        assert_eq!(groups(&overlay, 0, &range), Ok(vec![1]));
+        let held = overlay.since(Lsn(0), ViewId(1)).expect("layers");
+        overlay.merge(Lsn(3), partials(1, &[b"a", b"d"]));
+        assert_eq!(held.iter().map(|t| t.len()).sum::<usize>(), 3);
+        assert_eq!(groups(&overlay, 0), Ok(vec![4]));
         overlay.drop_view(ViewId(1));
-        assert_eq!(groups(&overlay, 0, &ALL), Ok(vec![]));
-        assert_eq!(overlay.size().0, 1);
+        assert_eq!(groups(&overlay, 0), Ok(vec![]));
+        assert_eq!((overlay.size().0, held[0].len()), (1, 3));
     }
 
     #[test]

@@ -105,6 +105,7 @@ pub(super) fn set_rows_aside(shared: &Shared, groups: &mut [Group]) -> Result<bo
             let upto = groups[at].core.image().folded;
             Quarantine::new(*id, upto).put(txn, *view, Kind::Row, key, &bytes)?;
             txn.remove(Table::Base, &base_key)?;
+            txn.remove(Table::Weight, &base_key)?;
             let row = stats.entry(*view).or_default();
             row.quarantined += 1;
             row.groups = row.groups.saturating_sub(u64::from(key != OTHER_KEY));

@@ -3,10 +3,12 @@
 //! A scan reads one snapshot of the base and the overlay behind it. When its consumer is slow it loses the
 //! snapshot after [`SNAPSHOT_AGE_MAX`] (an old one would make the file grow for good) and goes on by key from
 //! a newer one: later chunks may then show newer batches, never older ones.
+//! A chunk takes about [`CHUNK_BYTES`] from the base and as many from the overlay, however large the view is: that is
+//! what a scan allocates before its consumer can charge for it. One row is always taken, whatever its size.
 
 use super::fold::try_merge_row;
 use super::open::image;
-use super::overlay::{KeyRange, LayerView, Outdated, empty};
+use super::overlay::{KeyRange, empty};
 use super::shared::Shared;
 use super::views::ViewShape;
 use crate::store::tables::{base_end, base_prefix};
@@ -22,6 +24,8 @@ use std::time::Instant;
 
 /// Base rows per chunk, over all shard groups.
 const CHUNK_ROWS: usize = 8_192;
+/// Bytes of keys and states per chunk, from the base and again from the overlay.
+const CHUNK_BYTES: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 /// How often a scan that lost the race against a fold tries again before it gives up.
 const RACES_MAX: usize = 100;
 
@@ -90,8 +94,8 @@ impl Scan {
             Some(lease) => lease,
             None => open(&self.shared, self.shape.id, range)?,
         };
-        let guard = lease.view.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(view) = guard.as_ref() else {
+        let mut guard = lease.view.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(view) = guard.as_mut() else {
             // Ended between two chunks.
             drop(guard);
             return self.read_chunk(range);
@@ -116,24 +120,66 @@ impl Scan {
 /// What one scan reads: a base snapshot and the overlay behind it.
 struct View {
     base: Arc<dyn Snapshot>,
-    /// Per shard group, the layers.
-    overlays: Vec<Vec<LayerView>>,
+    shard_groups: u16,
+    /// The layers of all shard groups.
+    layers: Vec<Layer>,
+}
+
+/// One layer's groups in the wanted range.
+struct Layer {
+    table: Arc<GroupTable>,
+    /// By key; 4 bytes each.
+    order: Vec<u32>,
+    /// How many of them are in earlier chunks.
+    done: usize,
+    /// Bytes of a group, on average.
+    each: usize,
+}
+
+impl Layer {
+    fn new(table: Arc<GroupTable>, range: &KeyRange<'_>) -> Self {
+        let all = 0..table.len() as u32;
+        let mut order: Vec<u32> = all.filter(|group| range.contains(table.key(*group))).collect();
+        order.sort_unstable_by(|a, b| table.key(*a).cmp(table.key(*b)));
+        let each = table.heap_bytes() / table.len().max(1) + 1;
+        Self { table, order, done: 0, each }
+    }
+
+    /// The first key beyond about `bytes`.
+    fn stop(&self, bytes: usize) -> Option<&[u8]> {
+        let group = self.order.get(self.done + (bytes / self.each).max(1))?;
+        Some(self.table.key(*group))
+    }
+
+    /// Merges what is below `stop`.
+    fn merge_into(&mut self, into: &mut GroupTable, stop: Option<&[u8]>) {
+        while let Some(group) = self.order.get(self.done) {
+            let key = self.table.key(*group);
+            if stop.is_some_and(|stop| key >= stop) {
+                return;
+            }
+            into.merge_group(key, &self.table, *group);
+            self.done += 1;
+        }
+    }
 }
 
 /// Opens base and overlays of one moment.
 fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease>, StoreError> {
     for _ in 0..RACES_MAX {
         let base = shared.store.snapshot()?;
-        let mut overlays = Vec::with_capacity(shared.overlays.len());
-        for (at, overlay) in shared.overlays.iter().enumerate() {
-            let folded = image(&*base, ShardGroupId(at as u16))?.folded;
-            match overlay.since(folded, view, range) {
-                Ok(layers) => overlays.push(layers),
-                Err(Outdated) => break,
-            }
+        let shard_groups = shared.overlays.len() as u16;
+        let mut layers = Vec::new();
+        let mut read = 0;
+        for overlay in &shared.overlays {
+            let folded = image(&*base, ShardGroupId(read))?.folded;
+            let Ok(tables) = overlay.since(folded, view) else { break };
+            layers.extend(tables.into_iter().map(|table| Layer::new(table, range)));
+            read += 1;
         }
-        if overlays.len() == shared.overlays.len() {
-            return Ok(shared.leases.lease(View { base, overlays }));
+        if read == shard_groups {
+            layers.retain(|layer| !layer.order.is_empty());
+            return Ok(shared.leases.lease(View { base, shard_groups, layers }));
         }
     }
     Err(StoreError::Io {
@@ -142,30 +188,38 @@ fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease
     })
 }
 
+/// How much of the base one visit takes.
+#[derive(Clone, Copy)]
+struct Chunk {
+    rows: usize,
+    bytes: usize,
+}
+
+const WHOLE: Chunk = Chunk { rows: CHUNK_ROWS, bytes: CHUNK_BYTES };
+
 /// Shard group, key, states.
 type Row = (ShardGroupId, Vec<u8>, Vec<u8>);
 /// Rows that cannot be read.
 type DamagedKeys = Vec<(ShardGroupId, Vec<u8>)>;
 
 impl View {
-    /// The groups of `range` up to about [`CHUNK_ROWS`] base rows, and the key to go on from.
+    /// The groups of `range` up to about [`CHUNK_ROWS`] base rows or [`CHUNK_BYTES`], and the key to go on from.
     fn chunk(
-        &self,
+        &mut self,
         shape: &ViewShape,
         range: &KeyRange<'_>,
         damaged: &mut DamagedKeys,
     ) -> Result<(GroupTable, Option<Vec<u8>>), StoreError> {
         let mut table = GroupTable::new(&shape.specs);
-        let next = match self.overlays.len() {
-            1 => self.read_base(shape, range, &mut table, damaged)?,
-            _ => self.merge_bases(shape, range, &mut table, damaged)?,
+        let each = CHUNK_BYTES / self.layers.len().max(1);
+        let stop = self.layers.iter().filter_map(|layer| layer.stop(each)).min().map(<[u8]>::to_vec);
+        let part = KeyRange { min: range.min, max: stop.as_deref().or(range.max) };
+        let next = match self.shard_groups {
+            1 => self.read_base(shape, &part, &mut table, damaged)?,
+            _ => self.merge_bases(shape, &part, &mut table, damaged)?,
         };
-        let part = KeyRange { min: range.min, max: next.as_deref().or(range.max) };
-        for layer in self.overlays.iter().flatten() {
-            if let Some(theirs) = layer.table() {
-                merge_range(&mut table, theirs, &part);
-            }
-        }
+        let next = next.or(stop);
+        self.layers.iter_mut().for_each(|layer| layer.merge_into(&mut table, next.as_deref()));
         Ok((table, next))
     }
 
@@ -178,7 +232,7 @@ impl View {
         damaged: &mut DamagedKeys,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let group = ShardGroupId(0);
-        self.visit(group, shape, range, CHUNK_ROWS, &mut |key, states| {
+        self.visit(group, shape, range, WHOLE, &mut |key, states| {
             if !try_merge_row(table, key, states) {
                 damaged.push((group, key.to_vec()));
             }
@@ -194,12 +248,13 @@ impl View {
         table: &mut GroupTable,
         damaged: &mut DamagedKeys,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let rows_max = (CHUNK_ROWS / self.overlays.len()).max(64);
+        let share = usize::from(self.shard_groups).max(1);
+        let max = Chunk { rows: (CHUNK_ROWS / share).max(64), bytes: CHUNK_BYTES / share };
         let mut stop: Option<Vec<u8>> = None;
         let mut rows: Vec<Row> = Vec::new();
-        for group in 0..self.overlays.len() as u16 {
+        for group in 0..self.shard_groups {
             let part = KeyRange { min: range.min, max: stop.as_deref().or(range.max) };
-            let next = self.visit(ShardGroupId(group), shape, &part, rows_max, &mut |key, states| {
+            let next = self.visit(ShardGroupId(group), shape, &part, max, &mut |key, states| {
                 rows.push((ShardGroupId(group), key.to_vec(), states.to_vec()));
             })?;
             stop = next.or(stop);
@@ -219,43 +274,31 @@ impl View {
         Ok(stop)
     }
 
-    /// Visits at most `rows_max` base rows; returns the group key after the last one, if there are more.
+    /// Visits at most about `max` of base rows; returns the group key after the last one, if there are more.
     fn visit(
         &self,
         group: ShardGroupId,
         shape: &ViewShape,
         range: &KeyRange<'_>,
-        rows_max: usize,
+        max: Chunk,
         row: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let prefix = base_prefix(group, shape.id);
         let from = [&prefix, range.min].concat();
         let to = range.max.map_or_else(|| base_end(group, shape.id), |max| Some([&prefix, max].concat()));
-        let (mut seen, mut next) = (0, None);
+        let (mut left, mut next) = (max, None);
         self.base.scan(Table::Base, &from, to.as_deref(), &mut |key, states| {
             let key = &key[prefix.len()..];
-            if seen == rows_max {
+            if left.rows == 0 || left.bytes == 0 {
                 next = Some(key.to_vec());
                 return ControlFlow::Break(());
             }
-            seen += 1;
+            left.rows -= 1;
+            left.bytes = left.bytes.saturating_sub(key.len() + states.len());
             row(key, states);
             ControlFlow::Continue(())
         })?;
         Ok(next)
-    }
-}
-
-fn merge_range(table: &mut GroupTable, theirs: &GroupTable, range: &KeyRange<'_>) {
-    if range.min.is_empty() && range.max.is_none() {
-        table.merge_table(theirs);
-        return;
-    }
-    for group in 0..theirs.len() as u32 {
-        let key = theirs.key(group);
-        if range.contains(key) {
-            table.merge_group(key, theirs, group);
-        }
     }
 }
 

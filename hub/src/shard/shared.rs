@@ -7,7 +7,7 @@ use super::overlay::{Overlay, Partials};
 use super::record::Window;
 use super::route::route;
 use super::scan::Leases;
-use super::status::{ShardGroupStatus, ShardStatus, ViewStatus};
+use super::status::{Latency, ShardGroupStatus, ShardStatus, ViewStatus};
 use super::views::Views;
 use super::{Clock, Outcome, refused};
 use crate::catalog::Catalog;
@@ -72,6 +72,7 @@ pub(super) struct Published {
     pub(super) ledger: Ledger,
     pub(super) shards: Vec<ShardGroupStatus>,
     pub(super) views: Vec<ViewStatus>,
+    pub(super) commits: Latency,
 }
 
 /// Counts that change no state (refusals, duplicates): kept here until a fold writes them.
@@ -238,7 +239,7 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> ShardStatus {
-        let Published { storage_error, ledger, mut shards, views } = self.published_with_noted();
+        let Published { storage_error, ledger, mut shards, views, commits } = self.published_with_noted();
         for (shard, overlay) in shards.iter_mut().zip(&self.overlays) {
             let (groups, bytes) = overlay.size();
             shard.overlay_groups = groups as u64;
@@ -252,6 +253,7 @@ impl Shared {
             shards,
             views,
             file_bytes: self.store.file_bytes(),
+            commits,
         }
     }
 }

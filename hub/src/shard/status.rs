@@ -21,6 +21,30 @@ pub struct ShardStatus {
     pub views: Vec<ViewStatus>,
     /// Bytes of the data file.
     pub file_bytes: u64,
+    /// Log commits since this start: the fsyncs that durable acks wait for.
+    pub commits: Latency,
+}
+
+/// How long something took, in classes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Latency {
+    /// Counts by class: up to [`Latency::BOUNDS`] of the same index, and one class above them all.
+    pub counts: [u64; Latency::BOUNDS.len() + 1],
+    /// The sum of all.
+    pub seconds: f64,
+}
+
+impl Latency {
+    /// Upper bounds, seconds.
+    pub const BOUNDS: [f64; 14] =
+        [0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 4.096];
+
+    /// Counts one.
+    pub fn observe(&mut self, took: std::time::Duration) {
+        let seconds = took.as_secs_f64();
+        self.counts[Self::BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
+        self.seconds += seconds;
+    }
 }
 
 /// One shard group.
@@ -55,8 +79,27 @@ pub struct ViewStatus {
     pub view: ViewId,
     /// Groups in the base, over all shard groups; a key in two shard groups counts twice.
     pub groups: u64,
-    /// Partials merged into `(other)` because the view was full.
+    /// Groups merged into `(other)` because the view was full; one that comes back counts again when it goes.
     pub other: u64,
     /// Rows and sections that could not be read or merged: they are kept aside, and answers miss them.
     pub quarantined: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn latencies_fall_into_their_class() {
+        let mut latency = Latency::default();
+        for micros in [0, 250, 251, 4_096_000, 4_096_001] {
+            latency.observe(Duration::from_micros(micros));
+        }
+        assert_eq!(
+            (latency.counts[0], latency.counts[1], latency.counts[13], latency.counts[14]),
+            (2, 1, 1, 1)
+        );
+        assert!((latency.seconds - 8.192_502).abs() < 1e-9);
+    }
 }

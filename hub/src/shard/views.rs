@@ -35,6 +35,8 @@ pub struct ViewShape {
     pub bucket: Option<Bucket>,
     /// When rows expire.
     pub ttl: Option<Ttl>,
+    /// Most groups per shard group (`group_cap`), where the view says so.
+    pub groups_max: Option<u64>,
 }
 
 /// A time bucket made from `arrival_timestamp`.
@@ -68,6 +70,7 @@ impl ViewShape {
             key_types: def.keys.iter().map(|k| k.1.clone()).collect(),
             bucket: arrival_column.and_then(|column| find_bucket(&def.plan, column)),
             ttl: find_ttl(def),
+            groups_max: def.typed_options().group_cap.map(u64::from),
         })
     }
 

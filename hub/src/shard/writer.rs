@@ -23,6 +23,7 @@ use crate::store::{Snapshot, Store, StoreError, Table, Transaction};
 use headwater::ids::{Dot, Lsn, Pid, ViewId};
 use headwater::wire::{Ack, AckLevel, Refused, RefusedCode, Resume, Resumed};
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, PoisonError, Weak};
@@ -148,8 +149,20 @@ impl Writer {
             };
             // All handles are gone: nobody waits for an answer, and what is acknowledged is in the log.
             let Some(shared) = self.shared.upgrade() else { return };
-            if let Some(Message::Shutdown(reply)) = self.cycle(&shared, message, inbox) {
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                let Some(Message::Shutdown(reply)) = self.cycle(&shared, message, inbox) else {
+                    return false;
+                };
                 self.shut_down(&shared, reply);
+                true
+            }));
+            match done {
+                Ok(true) => return,
+                Ok(false) => {}
+                // Nothing in memory can be trusted any more: as after a failed write, start from what is on disk.
+                Err(_panic) => self.fail(&shared, StoreError::Corrupted("the writer panicked".into())),
+            }
+            if shared.closed.load(Ordering::Acquire) {
                 return;
             }
         }
@@ -281,6 +294,7 @@ impl Writer {
         let views = shared.views();
         let mut folds = if fold { self.plan_folds(shared) } else { Vec::new() };
         let (pending, groups, limit) = (&self.pending, &self.groups, shared.options.view_groups_max);
+        let (is_log, started) = (!pending.is_empty(), Instant::now());
         let result = shared.store.write(&mut |txn| {
             for record in pending {
                 txn.put(Table::Log, &log_key(groups[record.group].id, record.lsn), &record.bytes)?;
@@ -290,6 +304,9 @@ impl Writer {
         if let Err(error) = result {
             self.fail(shared, error);
             return false;
+        }
+        if is_log {
+            shared.published().commits.observe(started.elapsed());
         }
         self.pending_bytes = 0;
         self.pending_since = None;
@@ -469,7 +486,9 @@ impl Writer {
     /// Opens the store again and starts from what is on disk, as after a crash: a commit that failed may
     /// have become durable.
     fn retry(&mut self, shared: &Shared) {
-        if Instant::now() < self.next_retry {
+        // Damage does not go away: taking batches that can never be folded would only fill log and memory.
+        let is_damage = matches!(self.failed, Some(StoreError::Corrupted(_)));
+        if is_damage || Instant::now() < self.next_retry {
             return;
         }
         self.next_retry = Instant::now() + shared.options.retry_interval;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// A disk that keeps what was synced, and loses any part of the rest.
 #[derive(Debug, Default)]
-struct Disk {
+pub(super) struct Disk {
     inner: Mutex<DiskState>,
 }
 
@@ -31,6 +31,8 @@ struct DiskState {
     dies_at: Option<u64>,
     /// Bytes on the device.
     capacity: Option<u64>,
+    /// How writes fail.
+    refuses: Option<io::ErrorKind>,
 }
 
 impl Disk {
@@ -38,14 +40,24 @@ impl Disk {
         self.inner.lock().expect("disk")
     }
 
-    fn dying_at(n: u64, image: Vec<u8>) -> Arc<Self> {
+    pub(super) fn dying_at(n: u64, image: Vec<u8>) -> Arc<Self> {
         let state =
             DiskState { seen: image.clone(), synced: image, dies_at: Some(n), ..DiskState::default() };
         Arc::new(Self { inner: Mutex::new(state) })
     }
 
+    /// Bytes the device has from now on.
+    pub(super) fn limit(&self, capacity: u64) {
+        self.state().capacity = Some(capacity);
+    }
+
+    /// How every write fails from now on, if it does.
+    pub(super) fn refuse_writes(&self, kind: Option<io::ErrorKind>) {
+        self.state().refuses = kind;
+    }
+
     /// What is found after the power cut: the synced bytes plus some of the unsynced writes.
-    fn after_power_cut(&self, pick: u64) -> Vec<u8> {
+    pub(super) fn after_power_cut(&self, pick: u64) -> Vec<u8> {
         let state = self.state();
         let mut image = state.synced.clone();
         for (i, (offset, bytes)) in state.unsynced.iter().enumerate() {
@@ -67,6 +79,9 @@ impl Disk {
 impl DiskState {
     fn step(&mut self) -> io::Result<()> {
         self.operations += 1;
+        if let Some(kind) = self.refuses {
+            return Err(kind.into());
+        }
         match self.dies_at {
             Some(n) if self.operations > n => Err(io::Error::other("the power is gone")),
             _ => Ok(()),
@@ -124,14 +139,14 @@ impl StorageBackend for Disk {
 
 const SMALL: RedbOptions = RedbOptions { cache_bytes: 1 << 20, create: true };
 
-fn open(disk: &Arc<Disk>) -> Result<RedbStore, StoreError> {
+pub(super) fn open(disk: &Arc<Disk>) -> Result<RedbStore, StoreError> {
     RedbStore::with_device(Device::from_backend(disk.clone()), HUB_TABLES, SMALL)
 }
 
 type Content = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Transaction `n` of the workload: what a group commit with a fold does, in small.
-fn transact(store: &dyn Store, n: u64) -> Result<(), StoreError> {
+pub(super) fn transact(store: &dyn Store, n: u64) -> Result<(), StoreError> {
     store.write(&mut |txn| {
         txn.put(Table::Log, &n.to_be_bytes(), &vec![n as u8; 3_000])?;
         for i in 0..20u64 {

@@ -110,6 +110,10 @@ impl Transaction for Tables {
         Ok(found.is_some())
     }
 
+    fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        Snapshot::scan(self, table, from, to, visit)
+    }
+
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.rows_mut(table).insert(key.to_vec(), value.to_vec());
         Ok(())

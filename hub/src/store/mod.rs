@@ -17,6 +17,8 @@ pub mod tables;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod damaged;
+#[cfg(test)]
 mod suite;
 
 pub use self::redb::{RedbOptions, RedbStore};
@@ -66,6 +68,9 @@ pub trait Snapshot: Send + Sync {
 pub trait Transaction {
     /// Calls `read` with the value of `key`; `false` when there is none.
     fn get(&self, table: Table, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError>;
+
+    /// Visits `from <= key < to` (`None` = to the end) in key order until `visit` breaks.
+    fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError>;
 
     /// Sets a value.
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;

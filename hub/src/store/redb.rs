@@ -5,6 +5,7 @@ use super::tables::{Definition, Table};
 use super::{Snapshot, Store, StoreError, Transaction, Visit, WriteBody};
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::ops::{Bound, ControlFlow};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -39,9 +40,42 @@ pub struct RedbStore {
 
 #[derive(Clone, Debug)]
 struct Handle {
-    db: Arc<Database>,
-    /// The device failed under this handle.
+    db: Closing,
+    /// The device failed under this handle, or redb panicked in a write.
     failed: Arc<AtomicBool>,
+}
+
+/// A database whose end cannot panic: closing walks its pages, too.
+#[derive(Clone, Debug)]
+struct Closing(Option<Arc<Database>>);
+
+impl Closing {
+    fn get(&self) -> Result<&Database, StoreError> {
+        self.0.as_deref().ok_or(StoreError::Closed)
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        let closed = guarded(|| {
+            drop(db);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing the data file");
+        }
+    }
+}
+
+/// redb checks pages when it repairs a file, not when it reads one: on a damaged page it panics. That becomes an
+/// error here, for the one who asked.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(StoreError::Corrupted(format!("a page does not hold what it should ({text})")))
+    })
 }
 
 impl RedbStore {
@@ -74,8 +108,17 @@ impl RedbStore {
     /// Tables are made once; opening an existing file writes nothing.
     fn make_tables(&self) -> Result<(), StoreError> {
         let missing = {
-            let read = self.handle().db.begin_read()?;
-            self.tables.iter().any(|t| read.open_table(t.definition()).is_err())
+            let handle = self.handle();
+            let tables = self.tables;
+            guarded(|| {
+                let read = handle.db.get()?.begin_read()?;
+                let is_missing = |t: &Table| match read.open_table(t.definition()) {
+                    Ok(_) => Ok(false),
+                    Err(redb::TableError::TableDoesNotExist(_)) => Ok(true),
+                    Err(error) => Err(StoreError::from(error)),
+                };
+                tables.iter().try_fold(false, |any, t| Ok(any | is_missing(t)?))
+            })?
         };
         if missing { self.write(&mut |_| Ok(())) } else { Ok(()) }
     }
@@ -99,7 +142,7 @@ impl RedbStore {
     }
 
     fn commit(&self, handle: &Handle, body: WriteBody<'_>) -> Result<(), StoreError> {
-        let mut txn = handle.db.begin_write()?;
+        let mut txn = handle.db.get()?.begin_write()?;
         // Durability is the point of this store; quick repair (which implies two phases) makes reopening
         // after a crash independent of the file's size.
         txn.set_durability(Durability::Immediate).map_err(|e| StoreError::Corrupted(e.to_string()))?;
@@ -119,9 +162,8 @@ fn open_handle(device: &Device, cache_bytes: usize) -> Result<Handle, StoreError
     let open =
         || Database::builder().set_cache_size(cache_bytes).create_with_backend(device.attach(failed.clone()));
     // redb 4.4 asserts what a damaged file's allocator state says, instead of reporting it.
-    let db = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open))
-        .map_err(|_| StoreError::Corrupted("the allocator's state does not fit the file".into()))??;
-    Ok(Handle { db: Arc::new(db), failed })
+    let db = guarded(|| Ok(open()?))?;
+    Ok(Handle { db: Closing(Some(Arc::new(db))), failed })
 }
 
 impl Store for RedbStore {
@@ -131,12 +173,14 @@ impl Store for RedbStore {
             self.replace_failed()?;
             handle = self.handle();
         }
-        let txn = handle.db.begin_read()?;
-        let mut tables: [Option<Readable>; Table::ALL.len()] = Default::default();
-        for table in self.tables {
-            tables[*table as usize] = Some(txn.open_table(table.definition())?);
-        }
-        Ok(Arc::new(RedbSnapshot { tables }))
+        guarded(|| {
+            let txn = handle.db.get()?.begin_read()?;
+            let mut tables: [Option<Readable>; Table::ALL.len()] = Default::default();
+            for table in self.tables {
+                tables[*table as usize] = Some(txn.open_table(table.definition())?);
+            }
+            Ok(Arc::new(RedbSnapshot { tables }) as Arc<dyn Snapshot>)
+        })
     }
 
     fn write(&self, body: WriteBody<'_>) -> Result<(), StoreError> {
@@ -145,7 +189,16 @@ impl Store for RedbStore {
             return Err(StoreError::PreviousIo);
         }
         let handle = self.handle();
-        let result = self.commit(&handle, body);
+        let mut is_panic = true;
+        let result = guarded(|| {
+            let result = self.commit(&handle, body);
+            is_panic = false;
+            result
+        });
+        if is_panic {
+            // Whatever it was doing, this handle does no more.
+            handle.failed.store(true, Ordering::Release);
+        }
         if handle.failed.load(Ordering::Acquire) {
             *stopped = true;
             if let Err(error) = self.replace_failed() {
@@ -194,21 +247,30 @@ fn is_void(from: &[u8], to: Option<&[u8]>) -> bool {
 
 impl Snapshot for RedbSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.table(table)?.get(key)?.map(|v| v.value().to_vec()))
+        guarded(|| Ok(self.table(table)?.get(key)?.map(|v| v.value().to_vec())))
     }
 
     fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        if is_void(from, to) {
-            return Ok(());
-        }
-        for entry in self.table(table)?.range::<&[u8]>(bounds(from, to))? {
-            let (key, value) = entry?;
-            if let ControlFlow::Break(()) = visit(key.value(), value.value()) {
-                break;
-            }
-        }
-        Ok(())
+        guarded(|| scan(self.table(table)?, from, to, visit))
     }
+}
+
+fn scan(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    from: &[u8],
+    to: Option<&[u8]>,
+    visit: Visit<'_>,
+) -> Result<(), StoreError> {
+    if is_void(from, to) {
+        return Ok(());
+    }
+    for entry in table.range::<&[u8]>(bounds(from, to))? {
+        let (key, value) = entry?;
+        if let ControlFlow::Break(()) = visit(key.value(), value.value()) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The tables of one write transaction, opened once: opening is a tree descent of its own.
@@ -242,6 +304,10 @@ impl Transaction for OpenTables<'_> {
             read(value.value());
         }
         Ok(found.is_some())
+    }
+
+    fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        scan(self.tables[table as usize].as_ref().ok_or_else(|| missing(table))?, from, to, visit)
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {

@@ -76,6 +76,12 @@ fn a_transaction_sees_its_own_changes(store: &dyn Store) {
         assert!(txn.get(Table::Base, &[2], &mut |v| value = v.to_vec())?);
         assert_eq!(value, b"new");
         assert!(!txn.get(Table::Base, &[1], &mut |_| panic!("it was removed"))?);
+        let mut keys = Vec::new();
+        txn.scan(Table::Base, &[0], Some(&[9]), &mut |key, _| {
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        assert_eq!(keys, [[2]]);
         Ok(())
     });
     written.expect("write");

@@ -31,11 +31,13 @@ pub enum Table {
     Catalog = 7,
     /// States that could not be read or merged: shard group u16, view u32, lsn u64, number u32.
     Quarantine = 8,
+    /// What counts for a group of a full view beside its states: shard group u16, view u32, group key.
+    Weight = 9,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 10] = [
         Table::Log,
         Table::Base,
         Table::Session,
@@ -45,6 +47,7 @@ impl Table {
         Table::Command,
         Table::Catalog,
         Table::Quarantine,
+        Table::Weight,
     ];
 
     /// Its name in the file.
@@ -59,6 +62,7 @@ impl Table {
             Table::Command => "command-1",
             Table::Catalog => "catalog-1",
             Table::Quarantine => "quarantine-1",
+            Table::Weight => "weight-1",
         }
     }
 

@@ -191,6 +191,9 @@ async fn the_hub_tells_about_itself() {
         "headwater_batches_received_total 1",
         "headwater_storage_ok 1",
         "headwater_events_dropped_total{reason=\"late\"} 3",
+        "headwater_events_accounted_total 3",
+        "headwater_groups_other_total 0",
+        "headwater_log_commit_seconds_count 0",
         "# EOF",
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");

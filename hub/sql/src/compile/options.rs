@@ -47,7 +47,7 @@ pub struct ViewOptions {
     pub ttl: Option<Interval>,
     /// The column that `ttl` looks at.
     pub ttl_column: Option<String>,
-    /// Most groups a producer keeps between flushes.
+    /// Most groups a producer keeps between flushes, and about how many the hub keeps per shard group.
     pub group_cap: Option<u32>,
     /// Precision of distinct counts, 4..=18.
     pub hll_precision: Option<u8>,
