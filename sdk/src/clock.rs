@@ -2,13 +2,20 @@
 //!
 //! Owns: the offset between a local monotonic clock and the hub's. Must not know: any real clock; local
 //! readings are passed in.
-//! Invariants: [`HubClock::now`] never goes back; the offset in force is that of the shortest round trip among
+//! Invariants: [`HubClock::now`] never goes back for a correction of up to [`STEP_MICROS`] (beyond, a clock was
+//! wrong, and standing still until it is caught up would be worse); the offset in force is that of the shortest round trip among
 //! the last [`SAMPLES`], because the error of a sample is at most half its round trip (Cristian, 1989).
 
 use crate::ids::Micros;
 
 /// Samples remembered: old ones leave, so that drift between the two clocks is followed.
 pub const SAMPLES: usize = 8;
+
+/// A correction backwards by more than this is a step, not a drift that is waited out.
+pub const STEP_MICROS: i64 = 1_000_000;
+
+/// The last time that an identity can be born at: 48 bits of milliseconds, the year 10889.
+pub const TIME_MAX: Micros = Micros(((1 << 48) - 1) * 1_000);
 
 #[derive(Clone, Copy, Debug)]
 struct Sample {
@@ -28,15 +35,16 @@ pub struct HubClock {
 impl HubClock {
     /// Until the first sample, the local wall clock is the best guess: `wall` is what it showed at `local`.
     pub fn new(wall: Micros, local: Micros) -> Self {
+        let wall = wall.clamp(Micros(0), TIME_MAX);
         let guess = wall.0.saturating_sub(local.0);
         Self { guess, samples: [None; SAMPLES], next: 0, last: Micros(i64::MIN) }
     }
 
     /// Learns from one exchange: sent and received by the local clock, answered at `hub`. Nonsense (an answer
-    /// before its question) is ignored.
+    /// before its question, a time before 1970 or beyond [`TIME_MAX`]) is ignored.
     pub fn sample(&mut self, sent: Micros, received: Micros, hub: Micros) {
         let round_trip = received.0.saturating_sub(sent.0);
-        if round_trip < 0 {
+        if round_trip < 0 || hub < Micros(0) || hub > TIME_MAX {
             return;
         }
         if !self.is_synced() {
@@ -46,6 +54,13 @@ impl HubClock {
         let offset = hub.0.saturating_sub(sent.0.saturating_add(round_trip / 2));
         self.samples[self.next] = Some(Sample { round_trip, offset });
         self.next = (self.next + 1) % SAMPLES;
+    }
+
+    /// What was learnt is doubtful: another hub, or one whose clock has jumped. The next answer decides alone; until
+    /// then the offset stays.
+    pub fn doubt(&mut self) {
+        self.guess = self.offset();
+        self.samples = [None; SAMPLES];
     }
 
     /// True once a hub has answered.
@@ -63,9 +78,11 @@ impl HubClock {
         self.best().map_or(self.guess, |sample| sample.offset)
     }
 
-    /// The hub's time at a local reading; never earlier than an answer before.
+    /// The hub's time at a local reading; not earlier than an answer before, unless a clock was wrong.
     pub fn now(&mut self, local: Micros) -> Micros {
-        self.last = self.last.max(Micros(local.0.saturating_add(self.offset())));
+        let now = Micros(local.0.saturating_add(self.offset())).clamp(Micros(0), TIME_MAX);
+        let is_step = self.last.0.saturating_sub(now.0) > STEP_MICROS;
+        self.last = if is_step { now } else { self.last.max(now) };
         self.last
     }
 
@@ -101,6 +118,20 @@ mod tests {
         clock.sample(Micros(30), Micros(40), Micros(535));
         assert_eq!(clock.now(Micros(41)), Micros(1_020));
         assert_eq!(clock.now(Micros(2_000)), Micros(2_500));
+    }
+
+    /// Prevents: a hub that once said 2100 makes a client's identities be born in the future for ever.
+    #[test]
+    fn a_clock_that_was_absurd_is_left_at_once() {
+        let mut clock = HubClock::new(Micros(0), Micros(0));
+        clock.sample(Micros(0), Micros(2), Micros(4_000_000_000_000_000));
+        assert_eq!(clock.now(Micros(2)), Micros(4_000_000_000_000_001));
+        clock.sample(Micros(10), Micros(30), Micros(5_000_020));
+        assert!(clock.now(Micros(30)) > Micros(4_000_000_000_000_000), "the shorter round trip wins");
+        clock.doubt();
+        assert!(clock.now(Micros(40)) > Micros(4_000_000_000_000_000), "nothing better is known");
+        clock.sample(Micros(40), Micros(60), Micros(5_000_050));
+        assert_eq!(clock.now(Micros(60)), Micros(5_000_060));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Invariants: never goes back; while nobody emits nobody ticks.
 
+use crate::clock::STEP_MICROS;
 use crate::ids::Micros;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -71,9 +72,6 @@ impl CoarseClock {
         self.ticking.store(false, Ordering::Relaxed);
     }
 }
-
-/// A correction backwards by more than this is a step, not a drift that is waited out.
-const STEP_MICROS: i64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -434,6 +434,10 @@ impl ClientSession {
         if !first && !self.is_open() {
             return Err(SessionError::Unexpected(FrameKind::Welcome));
         }
+        if first {
+            // Perhaps another hub, with a clock of its own.
+            self.clock.doubt();
+        }
         if let Some(sent) = self.hellos.pop_front() {
             self.clock.sample(sent, now, welcome.time);
         }
@@ -514,7 +518,12 @@ impl ClientSession {
                 let message = refused.message.clone();
                 self.events.push_back(Event::Refused { code: refused.code, message, events });
             }
-            RefusedOutcome::Expired => self.expire(now),
+            RefusedOutcome::Expired => {
+                if refused.code == RefusedCode::BornInFuture {
+                    self.ask_time_anew(now);
+                }
+                self.expire(now);
+            }
         }
         Ok(())
     }
@@ -533,6 +542,16 @@ impl ClientSession {
 
     fn handle_clock(&mut self, now: Micros, reply: &ClockReply) {
         self.clock.sample(reply.sent, now, reply.time);
+    }
+
+    /// The hub's clock is not where it was: whatever is sent before its time is known would be refused again, and be
+    /// in doubt. Every face answers Hello with a time.
+    fn ask_time_anew(&mut self, now: Micros) {
+        self.clock.doubt();
+        if self.hellos.is_empty() {
+            self.send_hello(now);
+        }
+        self.blocked_until = after(now, TIME_ANSWER);
     }
 
     fn ask_time(&mut self, now: Micros) {
@@ -565,6 +584,8 @@ impl ClientSession {
     /// was born by a clock that the hub would refuse.
     fn renew_identity(&mut self, now: Micros, hub: &HubView) {
         let lifetime = (self.options.times.pid_lifetime.as_millis() as u64).min(hub.limits.pid_lifetime_ms);
+        // A hub that remembers nobody must not make this side spin.
+        let lifetime = lifetime.max(LIFETIME_MS_MIN);
         let skew = self.options.times.future_skew_max.as_millis() as u64 / 2;
         let hub_ms = self.clock.now(now).millis().max(0) as u64;
         let birth = self.outbox.pid().birth_ms();
@@ -587,6 +608,12 @@ impl ClientSession {
         self.options.backoff.wait(attempt, u16::from_le_bytes(bytes))
     }
 }
+
+/// However short a hub says identities live, they are used for half of this.
+const LIFETIME_MS_MIN: u64 = 2_000;
+
+/// How long batches wait for an answer to the question what time it is.
+const TIME_ANSWER: Duration = Duration::from_secs(1);
 
 fn decode<T: Body>(frame: Frame<'_>) -> Result<T, SessionError> {
     frame.decode().map_err(|error: DecodeError| SessionError::Malformed(frame.kind, error))

@@ -2,6 +2,7 @@
 //! reordering, replay after reconnects, crashes on both sides, expiry. The seed of a failing history is printed.
 
 mod history;
+mod hostile;
 mod hub;
 
 use super::*;
@@ -11,7 +12,7 @@ use history::{Bug, Faults, run};
 
 #[test]
 fn random_histories_keep_every_batch_exactly_once() {
-    let seeds = std::env::var("HEADWATER_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
+    let seeds = std::env::var("HEADWATER_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
     let mut totals = history::Totals::default();
     for seed in 0..seeds {
         totals
@@ -124,6 +125,34 @@ fn a_wrong_clock_gets_a_new_identity_before_anything_is_sent() {
     deliver(&mut session, 10, &welcome(1_700_000_000_000_000 - hour)).expect("welcome");
     assert_ne!(session.pid(), wrong);
     assert_eq!(session.pid().birth_ms(), 1_700_000_000_000 - 3_600_000);
+}
+
+/// Prevents: while a hub's clock has gone back, every client sends batch after batch under identities that the hub
+/// calls born in the future, and counts them all in doubt.
+#[test]
+fn a_hub_whose_clock_went_back_costs_only_what_was_under_way() {
+    let mut session = opened(SessionOptions { clock_interval: Duration::ZERO, ..SessionOptions::default() });
+    session.freeze(Micros(20), vec![1, 1, 0, 0, 0], 1);
+    session.poll_transmit(Micros(20)).expect("batch");
+    let (pid, hour) = (session.pid(), 3_600_000_000);
+    let refused = Refused {
+        pid,
+        seq: crate::ids::Seq(1),
+        code: RefusedCode::BornInFuture,
+        message: String::new(),
+        retry_after_ms: 0,
+    };
+    deliver(&mut session, 30, &refused).expect("refused");
+    assert_eq!(session.ledger().in_doubt_batches, 1);
+    session.freeze(Micros(40), vec![1, 1, 0, 0, 0], 1);
+    assert_eq!(session.poll_transmit(Micros(40)).expect("asks").kind, FrameKind::Hello);
+    assert_eq!(session.poll_transmit(Micros(40)), None, "what time is it?");
+    deliver(&mut session, 50, &welcome(1_700_000_000_000_045 - hour)).expect("welcome");
+    session.handle_timeout(Micros(1_000_030));
+    let batch = session.poll_transmit(Micros(1_000_030)).expect("batch");
+    assert_eq!(batch.channel, Channel::Batch(BatchId(2)));
+    assert!(session.pid().birth_ms() < pid.birth_ms(), "born by the hub's new time");
+    assert_eq!(session.ledger().in_doubt_batches, 1);
 }
 
 #[test]
