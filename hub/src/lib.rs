@@ -13,4 +13,6 @@ pub mod options;
 pub mod read;
 pub mod server;
 pub mod shard;
+#[cfg(test)]
+mod sim;
 pub mod store;

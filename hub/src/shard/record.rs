@@ -144,12 +144,6 @@ pub fn decode(bytes: &[u8], previous: Chain) -> Result<(Record<'_>, Chain), Deco
     Ok((record, expected))
 }
 
-/// Reads a record without its place in the log, for the model.
-#[cfg(test)]
-pub(super) fn parse_unchecked(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
-    parse(&bytes[..bytes.len() - CHAIN_BYTES])
-}
-
 fn parse(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     let mut reader = Reader::new(bytes);
     if reader.array()? != MAGIC {

@@ -119,7 +119,7 @@ impl Fixture {
     }
 }
 
-fn collect(table: &GroupTable, totals: &mut Totals) {
+pub(crate) fn collect(table: &GroupTable, totals: &mut Totals) {
     for group in 0..table.len() as u32 {
         let key = table.key(group);
         let name = match key {

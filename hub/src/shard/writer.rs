@@ -4,6 +4,9 @@
 //! overlay once they are committed, and only then acknowledges them: what is acknowledged is readable. Folds,
 //! expiries and the removal of dead rows run here too, between commits or riding on one.
 
+#[cfg(test)]
+pub(super) mod stepper;
+
 use super::core::{CoreOptions, Fold, HubId, Incoming, Verdict};
 use super::fold::{FoldOf, fold_layers};
 use super::janitor::Janitor;
@@ -94,6 +97,19 @@ pub(super) fn start(
     catalog: Catalog,
     clock: Clock,
 ) -> Result<Arc<Shared>, StoreError> {
+    let (shared, writer, inbox) = open(store, options, catalog, clock)?;
+    let thread = std::thread::Builder::new().name("headwater-writer".into());
+    let thread = thread.spawn(move || writer.run(&inbox)).map_err(|e| StoreError::from_io(&e))?;
+    *shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+    Ok(shared)
+}
+
+fn open(
+    store: Arc<dyn Store>,
+    options: ShardOptions,
+    catalog: Catalog,
+    clock: Clock,
+) -> Result<(Arc<Shared>, Writer, Receiver<Message>), StoreError> {
     let settings = catalog.settings();
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let open = OpenOptions {
@@ -111,10 +127,7 @@ pub(super) fn start(
     let (shared, inbox) = Shared::new(store, options, catalog, clock, boot, overlays);
     let writer = Writer::new(&shared, open, groups);
     writer.publish(&shared);
-    let thread = std::thread::Builder::new().name("headwater-writer".into());
-    let thread = thread.spawn(move || writer.run(&inbox)).map_err(|e| StoreError::from_io(&e))?;
-    *shared.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
-    Ok(shared)
+    Ok((shared, writer, inbox))
 }
 
 impl Writer {
