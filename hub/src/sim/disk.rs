@@ -218,6 +218,10 @@ impl Transaction for Recorder<'_> {
         self.inner.get(table, key, read)
     }
 
+    fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
+        self.inner.scan(table, from, to, visit)
+    }
+
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.change(Change::Put(table, key.to_vec(), value.to_vec())).map(drop)
     }
