@@ -13,6 +13,7 @@ pub mod source;
 mod suggest;
 mod text;
 mod types;
+mod units;
 
 pub use compile::{GROUPS_MAX_DEFAULT, ViewOptions, compile};
 pub use convert::{TYPE_KEY, arrow_field, arrow_type, type_of_field};

@@ -51,7 +51,8 @@ pub trait Source: Send + Sync + 'static {
     /// The newest catalog.
     fn catalog(&self) -> Arc<CatalogSnapshot>;
 
-    /// Merged partials in chunks; every group is in exactly one chunk.
+    /// Merged partials in chunks; every group is in exactly one chunk. A chunk is charged to the query when it is
+    /// there, and an allowance before it is asked for: chunks should be a few MiB at most.
     fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>>;
 
     /// Applies a checked change; returns the command tag's details (`true` when something changed).

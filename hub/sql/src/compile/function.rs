@@ -8,6 +8,7 @@ use super::expr::Exprs;
 use crate::error::SqlError;
 use crate::suggest::did_you_mean;
 use crate::text::fold_name;
+use crate::units;
 use datafusion::sql::sqlparser::ast::{
     self, CeilFloorKind, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, TrimWhereField,
 };
@@ -94,22 +95,6 @@ const VOLATILE: &[&str] = &[
 
 const WINDOW: &[&str] =
     &["row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "nth_value"];
-
-const DATE_UNITS: &[&str] = &[
-    "microseconds",
-    "milliseconds",
-    "second",
-    "minute",
-    "hour",
-    "day",
-    "week",
-    "month",
-    "quarter",
-    "year",
-    "decade",
-    "century",
-    "millennium",
-];
 
 /// The last part of a function's name; schemas `pg_catalog` and `pipelinedb` may be written.
 pub(super) fn function_name(function: &ast::Function) -> Result<String, SqlError> {
@@ -310,7 +295,7 @@ impl Exprs<'_> {
         call.check(2..=2)?;
         let source = call.args.remove(1);
         let unit = self.text_literal(&call.args[0], "the unit of date_trunc")?;
-        self.truncate(&unit, source)
+        self.truncate(&unit, source).map_err(|e| e.at(call.args[0].at))
     }
 
     /// PipelineDB's `minute(timestamp)` and so on.
@@ -321,13 +306,9 @@ impl Exprs<'_> {
     }
 
     fn truncate(&mut self, unit: &str, source: Typed) -> Result<What, SqlError> {
-        let unit = unit.to_lowercase();
-        if !DATE_UNITS.contains(&unit.as_str()) {
-            return Err(SqlError::new("22023", format!("unit \"{unit}\" is not recognised"))
-                .with_hint_opt(did_you_mean(&unit, DATE_UNITS.iter().copied())));
-        }
+        let unit = units::unit(unit).ok_or_else(|| units::unknown(unit))?;
         let source = self.nodes.coerce(source, &DataType::Timestamp)?;
-        let unit = self.nodes.push(Op::Literal(Value::Text(unit)), DataType::Text)?;
+        let unit = self.nodes.push(Op::Literal(Value::Text(unit.to_owned())), DataType::Text)?;
         self.node(Function::DateTrunc, vec![unit, source], DataType::Timestamp)
     }
 
@@ -335,7 +316,7 @@ impl Exprs<'_> {
         call.check(2..=2)?;
         let source = call.args.remove(1);
         let field = self.text_literal(&call.args[0], "the field of date_part")?;
-        self.part(&field, source)
+        self.part(&field, source).map_err(|e| e.at(call.args[0].at))
     }
 
     fn part(&mut self, field: &str, source: Typed) -> Result<What, SqlError> {
@@ -344,7 +325,8 @@ impl Exprs<'_> {
             _ => DataType::Timestamp,
         };
         let source = self.nodes.coerce(source, &to)?;
-        let field = self.nodes.push(Op::Literal(Value::Text(field.to_lowercase())), DataType::Text)?;
+        let field = units::field(field).ok_or_else(|| units::unknown(field))?;
+        let field = self.nodes.push(Op::Literal(Value::Text(field.to_owned())), DataType::Text)?;
         self.node(Function::DatePart, vec![field, source], DataType::Float64)
     }
 

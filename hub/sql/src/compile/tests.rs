@@ -381,3 +381,46 @@ fn names_that_are_taken_missing_or_needed() {
     assert!(run("DROP CONTINUOUS VIEW IF EXISTS w").is_ok());
     assert_eq!(run("SELECT 1"), Ok(None));
 }
+
+/// Calls of every aggregate name, as `SQL.md` lists them.
+fn documented() -> Vec<[String; 4]> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("SQL.md");
+    let text = std::fs::read_to_string(path).expect("SQL.md");
+    let table = text.lines().skip_while(|line| !line.starts_with("| call |")).skip(2);
+    let row = |line: &str| {
+        let mut cells =
+            line.trim_matches('|').split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned());
+        std::array::from_fn(|_| cells.next().unwrap_or_default())
+    };
+    table.take_while(|line| line.starts_with('|')).map(row).collect()
+}
+
+#[test]
+fn the_table_of_aggregates_in_the_docs_is_true() {
+    let rows = documented();
+    let mut wrong = String::new();
+    for [call, state, data_type, answer] in &rows {
+        let def = view(&format!("SELECT {call} AS x FROM pageviews"));
+        let spec = &def.plan.states[0].spec;
+        let answers = match spec {
+            AggregateSpec::Hll { precision, .. } => {
+                let error = 104.0 / f64::from(1u32 << precision).sqrt();
+                format!("estimate: standard error {error:.2} %")
+            }
+            AggregateSpec::DdSketch { alpha_ppm } => {
+                format!("estimate: relative error {} %", f64::from(*alpha_ppm) / 10_000.0)
+            }
+            AggregateSpec::TDigest { .. } | AggregateSpec::TopK { .. } => "estimate: ".to_owned(),
+            _ => "exact".to_owned(),
+        };
+        let is = (spec.name(), crate::types::type_name(&def.outputs[0].data_type));
+        if (state.as_str(), data_type) != (is.0, &is.1) || !answer.starts_with(&answers) {
+            wrong += &format!("| `{call}` | {} | {} | {answers}\n", is.0, is.1);
+        }
+    }
+    assert!(wrong.is_empty(), "should be\n{wrong}");
+    for name in aggregate::NAMES {
+        let listed = rows.iter().any(|[call, ..]| call.split('(').next() == Some(name));
+        assert!(listed, "SQL.md does not list {name}");
+    }
+}

@@ -20,6 +20,9 @@ const EXPRESSIONS_PER_NODE: u64 = 64;
 /// Columns of one CUBE: it stands for two to the power of them groupings.
 const CUBE_MAX: usize = 10;
 
+/// Columns of one SELECT, as in PostgreSQL.
+const COLUMNS_MAX: usize = 1_664;
+
 /// Refuses a query that stands for more than `nodes_max` SELECTs and tables.
 pub(super) fn check_query(query: &Query, text: &Text, nodes_max: usize) -> std::result::Result<(), SqlError> {
     let mut count = Count { text, nodes_max: nodes_max as u64, frames: vec![Frame::default()] };
@@ -100,6 +103,21 @@ impl Visitor for Count<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
+        let items = &select.projection;
+        if items.len() > COLUMNS_MAX {
+            let message = format!("a SELECT can have at most {COLUMNS_MAX} columns");
+            let at = self.text.of(&items[COLUMNS_MAX]);
+            return ControlFlow::Break(SqlError::new("54011", message).at(at));
+        }
+        let tuple = items.iter().find_map(|item| match item {
+            ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => {
+                matches!(expr, ast::Expr::Tuple(_)).then_some(expr)
+            }
+            _ => None,
+        });
+        if let Some(tuple) = tuple {
+            return ControlFlow::Break(SqlError::unsupported("a row as a value").at(self.text.of(tuple)));
+        }
         self.add(Size { nodes: 1, expressions: 0 }, self.text.of_span(select.select_token.0.span))
     }
 
@@ -121,7 +139,27 @@ impl Visitor for Count<'_> {
             let message = format!("statement is too complex: CUBE of more than {CUBE_MAX} columns");
             return ControlFlow::Break(SqlError::new("54001", message).at(self.text.of(expr)));
         }
+        if let Some(what) = structure(expr) {
+            return ControlFlow::Break(SqlError::unsupported(what).at(self.text.of(expr)));
+        }
         self.add(Size { nodes: 0, expressions: 1 }, None)
+    }
+}
+
+/// Values with fields: no view and no answer has them, and their types double as plans do.
+fn structure(expr: &ast::Expr) -> Option<&'static str> {
+    match expr {
+        ast::Expr::Struct { .. } | ast::Expr::Dictionary(_) => Some("a struct"),
+        ast::Expr::Map(_) => Some("a map"),
+        ast::Expr::Function(function) => {
+            let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold)?;
+            match name.as_str() {
+                "struct" | "named_struct" | "row" | "arrays_zip" | "list_zip" => Some("a struct"),
+                "map" | "make_map" => Some("a map"),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 

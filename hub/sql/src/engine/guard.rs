@@ -22,6 +22,8 @@ pub(super) struct Guard {
     pool: Arc<dyn MemoryPool>,
     bytes_max: usize,
     value_bytes_max: usize,
+    /// Constants.
+    kept: MemoryReservation,
     is_cancelled: AtomicBool,
     is_applying: AtomicBool,
 }
@@ -32,10 +34,12 @@ thread_local! {
 
 impl Guard {
     pub(super) fn new(deadline: Instant, hub: Handle, bytes_max: usize, value_bytes_max: usize) -> Self {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(bytes_max));
         Self {
             deadline,
             hub,
-            pool: Arc::new(GreedyMemoryPool::new(bytes_max)),
+            kept: MemoryConsumer::new("constants").register(&pool),
+            pool,
             bytes_max,
             value_bytes_max,
             is_cancelled: AtomicBool::new(false),
@@ -122,4 +126,18 @@ pub(super) fn check_value(what: &str, bytes: usize) -> Result<()> {
 /// An empty account of the statement's memory; `None` outside a statement's thread.
 pub(super) fn reservation(name: &str) -> Option<MemoryReservation> {
     CURRENT.with_borrow(|guard| guard.as_ref().map(|guard| MemoryConsumer::new(name).register(&guard.pool)))
+}
+
+/// Charges what stays until the statement ends.
+pub(super) fn keep(bytes: usize) -> Result<()> {
+    CURRENT.with_borrow(|guard| guard.as_ref().map_or(Ok(()), |guard| guard.kept.try_grow(bytes)))
+}
+
+/// Bytes that an operator which makes `columns` columns takes at a time: all it makes of them is a quarter of the
+/// statement's memory.
+pub(super) fn step_bytes(columns: usize) -> usize {
+    CURRENT.with_borrow(|guard| match guard {
+        Some(guard) => (guard.bytes_max / 4 / columns.max(1)).max(64 << 10),
+        None => usize::MAX,
+    })
 }

@@ -6,10 +6,13 @@
 //! no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
 
 mod answer;
+mod collected;
 mod combine;
 mod expansion;
 mod failure;
+mod growth;
 mod guard;
+mod limited;
 mod merge;
 mod plans;
 mod range;
@@ -219,7 +222,9 @@ impl Core {
             let state = self.state(tables, options);
             statement.with_stack(|| plan(&state, query, nodes_max))
         });
-        let stream = execute_stream(planned.map_err(fail)?, self.task(guard)).map_err(fail)?;
+        let planned = planned.map_err(fail)?;
+        let batch_rows = watched::batch_rows(&planned, &self.options).map_err(fail)?;
+        let stream = execute_stream(planned, self.task(guard, batch_rows)).map_err(fail)?;
         let tag = if explain.is_none() { "SELECT" } else { "EXPLAIN" };
         Ok(Answer::rows(tag, stream, &names, (text.clone(), self.options.rows_max)))
     }
@@ -234,8 +239,8 @@ impl Core {
     }
 
     /// What a running plan needs. Functions are in the plan itself.
-    fn task(&self, guard: &Guard) -> Arc<TaskContext> {
-        let config = self.base.config().clone();
+    fn task(&self, guard: &Guard, batch_rows: usize) -> Arc<TaskContext> {
+        let config = self.base.config().clone().with_batch_size(batch_rows);
         let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
         let id = self.base.session_id().to_owned();
         Arc::new(TaskContext::new(None, id, config, none.0, none.1, none.2, none.3, self.runtime(guard)))

@@ -19,6 +19,9 @@ const PLANS_MAX: usize = 128;
 /// Longest text whose plan is kept, bytes.
 const SQL_BYTES_MAX: usize = 4_096;
 
+/// Most bytes of constants in a plan that is kept.
+const CONSTANT_BYTES_MAX: usize = 16 << 10;
+
 /// Operators that hold nothing from one run to the next, or forget it on reset.
 const REPEATABLE: [&str; 10] = [
     super::watched::NAME,
@@ -90,7 +93,7 @@ impl Plans {
 }
 
 fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> Result<bool> {
-    let mut repeatable = true;
+    let mut repeatable = super::watched::constant_bytes(plan)? <= CONSTANT_BYTES_MAX;
     plan.apply(|node| {
         repeatable &= REPEATABLE.contains(&node.name());
         Ok(if repeatable { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, BinaryBuilder, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::{DataType as ArrowType, Field as ArrowField, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result};
+use datafusion::common::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -160,12 +160,14 @@ impl PartitionStream for Partition {
 
     fn execute(&self, ctx: Arc<TaskContext>) -> SendableRecordBatchStream {
         let shape = Arc::clone(&self.shape);
-        let chunks = InHub::new(|| self.source.scan(self.request.clone()));
+        let allowance = MemoryConsumer::new("the next groups").register(ctx.memory_pool());
+        let bytes = guard::step_bytes(64);
+        let chunks = InHub::new(|| self.source.scan(self.request.clone()), allowance, bytes);
         let seen = Arc::new(AtomicBool::new(false));
         let (first, end) = (Arc::clone(&seen), Arc::clone(&shape));
         let rows = ctx.session_config().batch_size().max(1);
         let batches = chunks.flat_map(move |chunk| {
-            let batches = chunk.map_err(external).and_then(|table| {
+            let batches = chunk.and_then(|table| {
                 first.fetch_or(!table.is_empty(), Ordering::Relaxed);
                 Batches::new(Arc::clone(&shape), table, rows, &ctx)
             });
@@ -178,28 +180,41 @@ impl PartitionStream for Partition {
 }
 
 /// A source's stream, polled in the runtime of the hub: what it spawns must not end with the statement's thread.
+/// A chunk is paid for before it is asked for.
 struct InHub {
     hub: Option<tokio::runtime::Handle>,
     chunks: BoxStream<'static, Result<GroupTable, SqlError>>,
+    /// For the chunk that is on its way.
+    allowance: MemoryReservation,
+    bytes: usize,
 }
 
 impl InHub {
-    fn new(scan: impl FnOnce() -> BoxStream<'static, Result<GroupTable, SqlError>>) -> Self {
+    fn new(
+        scan: impl FnOnce() -> BoxStream<'static, Result<GroupTable, SqlError>>,
+        allowance: MemoryReservation,
+        bytes: usize,
+    ) -> Self {
         let hub = guard::current().map(|guard| guard.hub.clone());
-        let _entered = hub.as_ref().map(|hub| hub.enter());
+        let entered = hub.as_ref().map(|hub| hub.enter());
         let chunks = scan();
-        drop(_entered);
-        Self { hub, chunks }
+        drop(entered);
+        Self { hub, chunks, allowance, bytes }
     }
 }
 
 impl Stream for InHub {
-    type Item = Result<GroupTable, SqlError>;
+    type Item = Result<GroupTable>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Err(error) = this.allowance.try_resize(this.bytes) {
+            return Poll::Ready(Some(Err(error)));
+        }
         let _entered = this.hub.as_ref().map(|hub| hub.enter());
-        this.chunks.poll_next_unpin(cx)
+        let chunk = std::task::ready!(this.chunks.poll_next_unpin(cx));
+        this.allowance.free();
+        Poll::Ready(chunk.map(|chunk| chunk.map_err(guard::external)))
     }
 }
 
@@ -210,24 +225,33 @@ fn flatten(batches: Result<Batches>) -> Box<dyn Iterator<Item = Result<RecordBat
     }
 }
 
-fn external(error: SqlError) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
-}
+/// What a batch of groups may take, bytes; one group may take more.
+const BATCH_BYTES: usize = 1 << 20;
 
-/// The batches of one chunk; the chunk counts against the query's memory while they are read.
+/// The batches of one chunk; chunk and batch count against the query's memory while they are read.
 struct Batches {
     shape: Arc<Shape>,
     table: GroupTable,
     rows: usize,
     next: usize,
+    /// Bytes that a group takes in a batch, about.
+    group_bytes: usize,
     _memory: MemoryReservation,
+    /// The batch made last, and before it is made.
+    batch: MemoryReservation,
 }
 
 impl Batches {
     fn new(shape: Arc<Shape>, table: GroupTable, rows: usize, ctx: &TaskContext) -> Result<Self> {
         let memory = MemoryConsumer::new(format!("groups of {}", shape.def.name)).register(ctx.memory_pool());
-        memory.try_grow(table.heap_bytes())?;
-        Ok(Self { shape, table, rows, next: 0, _memory: memory })
+        let bytes = table.heap_bytes();
+        memory.try_grow(bytes)?;
+        let batch = memory.new_empty();
+        let columns = 16 * shape.parts.len();
+        let group_bytes = bytes / table.len().max(1) + columns;
+        // Sketches make large rows: fewer of them in a batch.
+        let rows = rows.min((BATCH_BYTES / group_bytes).max(1));
+        Ok(Self { shape, table, rows, next: 0, group_bytes, _memory: memory, batch })
     }
 }
 
@@ -237,7 +261,17 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Self::Item> {
         let groups = self.next..self.table.len().min(self.next + self.rows);
         self.next = groups.end;
-        (!groups.is_empty()).then(|| self.shape.batch(&self.table, groups).map_err(external))
+        if groups.is_empty() {
+            return None;
+        }
+        if let Err(error) = self.batch.try_resize(groups.len() * self.group_bytes) {
+            return Some(Err(error));
+        }
+        let batch = self.shape.batch(&self.table, groups).map_err(guard::external);
+        Some(batch.and_then(|batch| {
+            self.batch.try_resize(batch.get_array_memory_size())?;
+            Ok(batch)
+        }))
     }
 }
 
@@ -249,7 +283,7 @@ impl Shape {
         }
         let mut table = GroupTable::try_new(&self.def.specs())?;
         table.group(&[]);
-        Some(self.batch(&table, 0..1).map_err(external))
+        Some(self.batch(&table, 0..1).map_err(guard::external))
     }
 
     fn batch(&self, table: &GroupTable, groups: Range<usize>) -> Result<RecordBatch, SqlError> {

@@ -1,9 +1,12 @@
 //! The DataFusion session behind every query, and the small rewrites that make its SQL PostgreSQL's.
 
-use super::{combine, guard, sketch};
+use super::limited::{self, LimitFunctions};
+use super::{collected, combine, guard, sketch};
 use crate::compile::item_name;
 use crate::error::SqlError;
 use crate::text::{Text, fold};
+use crate::types::parse_type;
+use crate::units;
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::{ConfigOptions, Dialect};
@@ -45,6 +48,7 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
         .with_config(config)
         .with_optimizer_rules(between(Optimizer::new().rules, || Arc::new(Stop)))
         .with_physical_optimizer_rules(between(PhysicalOptimizer::new().rules, || Arc::new(Stop)))
+        .with_analyzer_rule(Arc::new(LimitFunctions))
         .build();
     register(&mut state);
     state
@@ -93,6 +97,15 @@ fn register(state: &mut SessionState) {
     for function in sketch::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
+    for name in collected::NAMES {
+        if let Ok(inner) = state.udaf(name) {
+            let _ = state.register_udaf(Arc::new(AggregateUDF::from(collected::Collected::new(inner))));
+        }
+    }
+    let functions: Vec<Arc<ScalarUDF>> = state.scalar_functions().values().cloned().collect();
+    for function in functions {
+        let _ = state.register_udf(limited::limit(&function));
+    }
 }
 
 /// The names of a query's columns: `None` where the query names them itself. Empty where `*` hides their number.
@@ -124,11 +137,62 @@ struct Prepare<'a> {
 impl VisitorMut for Prepare<'_> {
     type Break = SqlError;
 
+    /// FETCH FIRST n ROWS ONLY is LIMIT n.
+    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<SqlError> {
+        let Some(ast::Fetch { with_ties: false, percent: false, quantity }) = &query.fetch else {
+            return ControlFlow::Continue(());
+        };
+        let rows = quantity.clone().unwrap_or_else(|| {
+            let one = ast::Value::Number("1".into(), false);
+            Expr::Value(one.with_span(datafusion::sql::sqlparser::tokenizer::Span::empty()))
+        });
+        match &mut query.limit_clause {
+            Some(ast::LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(rows),
+            Some(_) => return ControlFlow::Continue(()),
+            clause @ None => {
+                let limit = Some(rows);
+                *clause = Some(ast::LimitClause::LimitOffset { limit, offset: None, limit_by: Vec::new() });
+            }
+        }
+        query.fetch = None;
+        ControlFlow::Continue(())
+    }
+
+    /// Views are found without their schema, and then `view.*` is, too.
+    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<SqlError> {
+        let is_public = |part: &ast::ObjectNamePart| part.as_ident().is_some_and(|i| fold(i) == SCHEMA);
+        if name.0.len() == 2 && is_public(&name.0[0]) {
+            name.0.remove(0);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         match expr {
-            Expr::Function(function) => strip_schema(&mut function.name),
+            Expr::Function(function) => {
+                strip_schema(&mut function.name);
+                rename(&mut function.name);
+                if let Err(error) = spell_unit(function, self.text) {
+                    return ControlFlow::Break(error);
+                }
+            }
+            Expr::Extract { field, .. } => {
+                let name = field.to_string();
+                match units::field(&name) {
+                    Some(known) => *field = ast::DateTimeField::Custom(ast::Ident::new(known)),
+                    None => {
+                        let error = units::unknown(&name.to_lowercase());
+                        return ControlFlow::Break(error.at(self.text.of(expr)));
+                    }
+                }
+            }
             Expr::Interval(interval) if interval.leading_field.is_none() => spell(&mut interval.value),
             Expr::Cast { expr, data_type: ast::DataType::Interval { .. }, .. } => spell(expr),
+            Expr::Cast { data_type, .. } if matches!(data_type, ast::DataType::Custom(..)) => {
+                if let (Err(error), ast::DataType::Custom(name, _)) = (parse_type(data_type), &*data_type) {
+                    return ControlFlow::Break(error.at(self.text.of(name)));
+                }
+            }
             Expr::Value(value) => {
                 if let ast::Value::Placeholder(name) = &value.value {
                     let error = SqlError::unsupported(format!("parameter {name}"));
@@ -141,12 +205,48 @@ impl VisitorMut for Prepare<'_> {
     }
 }
 
+/// PostgreSQL's many names of a unit, as the one that DataFusion has.
+fn spell_unit(function: &mut ast::Function, text: &Text) -> std::result::Result<(), SqlError> {
+    let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold);
+    let is_trunc = match name.as_deref() {
+        Some("date_trunc") => true,
+        Some("date_part") => false,
+        _ => return Ok(()),
+    };
+    let ast::FunctionArguments::List(args) = &mut function.args else { return Ok(()) };
+    let Some(ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Value(value)))) =
+        args.args.first_mut()
+    else {
+        return Ok(());
+    };
+    let at = text.of_span(value.span);
+    if let ast::Value::SingleQuotedString(unit) = &mut value.value {
+        let known = if is_trunc { units::unit(unit) } else { units::field(unit) };
+        let known = known.ok_or_else(|| units::unknown(unit).at(at))?;
+        // Its date_trunc knows these two in the singular only.
+        *unit = if is_trunc { known.trim_end_matches("seconds").to_owned() } else { known.to_owned() };
+        if is_trunc && known.ends_with("seconds") {
+            unit.push_str("second");
+        }
+    }
+    Ok(())
+}
+
 /// `1 day 02:30:00` in words.
 fn spell(literal: &mut Expr) {
     if let Expr::Value(value) = literal
         && let ast::Value::SingleQuotedString(text) = &mut value.value
     {
         *text = crate::convert::spell_interval(text);
+    }
+}
+
+/// PostgreSQL's names of functions that DataFusion has under another.
+fn rename(name: &mut ObjectName) {
+    if let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
+        && fold(ident) == "sign"
+    {
+        ident.value = "signum".into();
     }
 }
 

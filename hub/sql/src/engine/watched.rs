@@ -6,7 +6,7 @@
 //! have: joins and windows repeat rows, and windows keep their whole input. That is charged here, too, because
 //! DataFusion does not.
 
-use super::guard;
+use super::{EngineOptions, guard};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::Result;
@@ -15,6 +15,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::execution_plan::{CardinalityEffect, replace_children_if_necessary};
 use datafusion::physical_plan::joins::utils::JoinFilter;
@@ -61,15 +62,39 @@ pub(super) fn watch(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPla
     let watched = plan.transform_up(|node| {
         let node = with_checked_filter(node)?;
         let used = Use::by(node.as_ref());
+        let width = node.schema().fields().len();
         let children: Vec<Arc<dyn ExecutionPlan>> = node.children().into_iter().cloned().collect();
         let children = children.into_iter().map(|child| match child.downcast_ref::<WatchedExec>() {
-            Some(child) => Arc::new(WatchedExec { used, ..child.clone() }) as Arc<dyn ExecutionPlan>,
+            Some(child) => Arc::new(WatchedExec { used, width, ..child.clone() }) as Arc<dyn ExecutionPlan>,
             None => child,
         });
         let node = replace_children_if_necessary(node, children.collect())?;
         Ok(Transformed::yes(Arc::new(WatchedExec::new(node)) as Arc<dyn ExecutionPlan>))
     });
     watched.data()
+}
+
+/// Bytes of the texts, byteas and lists that a plan has as constants.
+pub(super) fn constant_bytes(plan: &Arc<dyn ExecutionPlan>) -> Result<usize> {
+    let mut bytes = 0usize;
+    plan.apply(|node| {
+        node.apply_expressions(&mut |expr| {
+            expr.apply(|expr| {
+                if let Some(literal) = expr.downcast_ref::<Literal>() {
+                    bytes =
+                        bytes.saturating_add(literal.value().to_array().map_or(0, |array| longest(&array)));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(bytes)
+}
+
+/// Rows per batch of a plan: a constant is repeated in every row of a batch.
+pub(super) fn batch_rows(plan: &Arc<dyn ExecutionPlan>, options: &EngineOptions) -> Result<usize> {
+    let most = options.memory_bytes_max / 16 / constant_bytes(plan)?.max(1);
+    Ok(options.batch_rows.min(most).max(1))
 }
 
 /// A join that looks for matches does not come up for air until it has a batch of them: its filter does.
@@ -96,13 +121,15 @@ fn with_checked_filter(node: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Execution
 struct WatchedExec {
     input: Arc<dyn ExecutionPlan>,
     used: Use,
+    /// Columns that the operator above makes.
+    width: usize,
     properties: Arc<PlanProperties>,
 }
 
 impl WatchedExec {
     fn new(input: Arc<dyn ExecutionPlan>) -> Self {
         let properties = Arc::clone(input.properties());
-        Self { input, used: Use::Pass, properties }
+        Self { input, used: Use::Pass, width: 1, properties }
     }
 }
 
@@ -142,7 +169,7 @@ impl ExecutionPlan for WatchedExec {
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().ok_or_else(|| guard::external(bug()))?;
-        Ok(Arc::new(Self { used: self.used, ..Self::new(input) }))
+        Ok(Arc::new(Self { used: self.used, width: self.width, ..Self::new(input) }))
     }
 
     fn with_new_children(
@@ -157,11 +184,13 @@ impl ExecutionPlan for WatchedExec {
         guard::check()?;
         let batch_rows = context.session_config().batch_size();
         let input = make_cooperative(self.input.execute(partition, context)?);
+        let limit = guard::step_bytes(self.width);
         let held = match self.used {
             Use::Keep => guard::reservation("window"),
             _ => None,
         };
-        Ok(Box::pin(Watched { input, used: self.used, batch_rows, rows: 0, widest: 0, held }))
+        let rest = None;
+        Ok(Box::pin(Watched { input, used: self.used, batch_rows, limit, rest, rows: 0, widest: 0, held }))
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {
@@ -178,6 +207,9 @@ struct Watched {
     input: SendableRecordBatchStream,
     used: Use,
     batch_rows: usize,
+    /// Bytes of a batch that are passed on at a time, and what is still to be passed on.
+    limit: usize,
+    rest: Option<RecordBatch>,
     /// Rows so far, and the longest of them, bytes.
     rows: usize,
     widest: usize,
@@ -192,18 +224,35 @@ impl Watched {
                 guard::check_bytes("a join's batch", widest(batch).saturating_mul(self.batch_rows))
             }
             Use::Unnest => {
-                let rows = batch.columns().iter().map(|c| elements(c)).max().unwrap_or(0);
+                let rows = batch.columns().iter().map(elements).max().unwrap_or(0);
                 let row = widest(batch) + fixed(&batch.schema());
                 guard::check_bytes("unnest", rows.saturating_mul(row))
             }
             Use::Keep => {
                 self.rows += batch.num_rows();
                 self.widest = self.widest.max(widest(batch));
-                let bytes = batch.get_array_memory_size();
+                let bytes = batch.columns().iter().map(var_bytes).sum::<usize>()
+                    + batch.num_rows() * fixed(&batch.schema());
                 self.held.as_ref().map_or(Ok(()), |held| held.try_grow(bytes))?;
                 guard::check_bytes("a window", self.rows.saturating_mul(self.widest))
             }
         }
+    }
+}
+
+impl Watched {
+    /// The first rows of a batch, as many as may be passed on at a time; the others wait. What an operator makes of
+    /// a batch, a column at a time, is then never much larger than the batch.
+    fn part_of(&mut self, batch: RecordBatch) -> RecordBatch {
+        let bytes: usize = batch.columns().iter().map(var_bytes).sum();
+        // Sources that were made before the statement ran do not know how many rows it wants at a time.
+        let by_bytes = (batch.num_rows().saturating_mul(self.limit)).checked_div(bytes).unwrap_or(usize::MAX);
+        let rows = by_bytes.min(self.batch_rows).max(1);
+        if rows >= batch.num_rows() {
+            return batch;
+        }
+        self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        batch.slice(0, rows)
     }
 }
 
@@ -214,9 +263,14 @@ impl Stream for Watched {
         if let Err(error) = guard::check() {
             return Poll::Ready(Some(Err(error)));
         }
+        if let Some(batch) = self.rest.take() {
+            return Poll::Ready(Some(Ok(self.part_of(batch))));
+        }
         let polled = self.input.poll_next_unpin(cx);
         match polled {
-            Poll::Ready(Some(Ok(batch))) => Poll::Ready(Some(self.account(&batch).map(|()| batch))),
+            Poll::Ready(Some(Ok(batch))) => {
+                Poll::Ready(Some(self.account(&batch).map(|()| self.part_of(batch))))
+            }
             other => other,
         }
     }
@@ -230,7 +284,7 @@ impl RecordBatchStream for Watched {
 
 /// Bytes of the longest row's texts, byteas and lists.
 fn widest(batch: &RecordBatch) -> usize {
-    batch.columns().iter().map(|column| longest(column)).sum()
+    batch.columns().iter().map(longest).sum()
 }
 
 /// Bytes of a column's longest value; 0 for types of fixed width.
@@ -251,6 +305,25 @@ pub(super) fn longest(column: &ArrayRef) -> usize {
         DataType::LargeList(_) => {
             let list = column.as_list::<i64>();
             large(list.value_offsets()).saturating_mul(element(list.values()))
+        }
+        _ => 0,
+    }
+}
+
+/// Bytes of a column's texts, byteas and lists.
+fn var_bytes(column: &ArrayRef) -> usize {
+    let span = |offsets: &[i32]| (offsets[offsets.len() - 1] - offsets[0]) as usize;
+    match column.data_type() {
+        DataType::Utf8 => span(column.as_string::<i32>().value_offsets()),
+        DataType::Binary => span(column.as_binary::<i32>().value_offsets()),
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            span(list.value_offsets())
+                .saturating_mul(list.values().data_type().primitive_width().unwrap_or(8))
+                + if list.values().is_empty() { 0 } else { var_bytes(list.values()) }
+        }
+        DataType::LargeUtf8 | DataType::LargeBinary | DataType::Utf8View | DataType::BinaryView => {
+            longest(column).saturating_mul(column.len())
         }
         _ => 0,
     }

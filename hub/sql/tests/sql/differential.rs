@@ -3,6 +3,7 @@
 //! `HEADWATER_SEED`.
 
 use crate::hub::{Hub, run};
+use datafusion::config::Dialect;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
@@ -12,8 +13,8 @@ use headwater_sql::{batch_of, rows_of, type_of_field};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-const STREAM: &str = "CREATE STREAM s (i int, j bigint, k smallint, x double precision, t text, u text, b boolean, p numeric(9,2), d date)";
-const COLUMNS: [&str; 10] = ["i", "j", "k", "x", "t", "u", "b", "p", "d", "arrival_timestamp"];
+pub const STREAM: &str = "CREATE STREAM s (i int, j bigint, k smallint, x double precision, t text, u text, b boolean, p numeric(9,2), d date)";
+pub const COLUMNS: [&str; 10] = ["i", "j", "k", "x", "t", "u", "b", "p", "d", "arrival_timestamp"];
 const VIEWS: usize = 250;
 const EVENTS: usize = 400;
 
@@ -209,7 +210,7 @@ fn to_emit(mut row: Vec<Value>) -> Vec<Value> {
 }
 
 /// A DataFusion of its own over the events.
-fn reference(hub: &Hub) -> SessionContext {
+pub fn reference(hub: &Hub) -> SessionContext {
     let schema = hub.stream("s").schema.clone();
     let arrival = Field { name: ARRIVAL_TIMESTAMP.to_owned(), data_type: DataType::Timestamp };
     let fields: Vec<Field> = schema.fields.iter().cloned().chain([arrival]).collect();
@@ -221,15 +222,16 @@ fn reference(hub: &Hub) -> SessionContext {
     let batch = batch_of(&fields, &rows).expect("batch");
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
     let context = SessionContext::new_with_config(config);
     let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).expect("table");
     context.register_table("s", Arc::new(table)).expect("registered");
     context
 }
 
-type Typed = (Value, DataType);
+pub type Typed = (Value, DataType);
 
-async fn expected(context: &SessionContext, select: &str) -> datafusion::error::Result<Vec<Vec<Typed>>> {
+pub async fn expected(context: &SessionContext, select: &str) -> datafusion::error::Result<Vec<Vec<Typed>>> {
     let batches = context.sql(select).await?.collect().await?;
     let mut rows = Vec::new();
     for batch in batches {
@@ -249,14 +251,29 @@ async fn expected(context: &SessionContext, select: &str) -> datafusion::error::
     Ok(rows)
 }
 
-fn compare(select: &str, mut got: Vec<Vec<Typed>>, mut want: Vec<Vec<Typed>>) {
-    assert_eq!(got.len(), want.len(), "{select}\nrows");
+fn compare(select: &str, got: Vec<Vec<Typed>>, want: Vec<Vec<Typed>>) {
+    let difference = difference(select, got, want);
+    assert!(difference.is_none(), "{}", difference.unwrap_or_default());
+}
+
+/// What differs between two answers, rows in any order.
+pub fn difference(select: &str, mut got: Vec<Vec<Typed>>, mut want: Vec<Vec<Typed>>) -> Option<String> {
+    if got.len() != want.len() {
+        return Some(format!("{select}\n    {} rows instead of {}", got.len(), want.len()));
+    }
     got.sort_by(|a, b| order(a, b));
     want.sort_by(|a, b| order(a, b));
-    for (got, want) in got.iter().zip(&want) {
-        let same = got.iter().zip(want).all(|(g, w)| same(g, w));
-        assert!(same, "{select}\n got {got:?}\nwant {want:?}");
-    }
+    let mut pairs = got.iter().zip(&want);
+    let (got, want) = pairs.find(|(got, want)| {
+        got.len() != want.len() || !got.iter().zip(want.iter()).all(|(g, w)| same(g, w))
+    })?;
+    Some(format!("{select}\n    got {got:?}\n    want {want:?}"))
+}
+
+/// So many random events, ready to be pushed.
+pub fn events(seed: u64, count: usize) -> Vec<Vec<Value>> {
+    let mut random = Random(seed);
+    (0..count).map(|at| to_emit(random.event(at))).collect()
 }
 
 /// Rows by their keys: columns whose values are equal in both.

@@ -151,3 +151,94 @@ async fn statements_wait_for_a_place_no_longer_than_their_timeout() {
     drop(first);
     assert!(run(&engine, "SELECT 1").await.is_ok());
 }
+
+#[tokio::test]
+async fn functions_cannot_take_the_memory() {
+    let x = "repeat('x', 1000000)";
+    let columns =
+        (0..400).map(|n| format!("repeat(k, {}) AS c{n}", 40_000 + n)).collect::<Vec<_>>().join(", ");
+    let constants = (0..400).map(|n| format!("repeat('x', {})", 900_000 + n)).collect::<Vec<_>>().join(", ");
+    let joined = (0..200).map(|n| format!("c{n}.s")).collect::<Vec<_>>().join(", ");
+    let many = "generate_series(1, 100000) g(n)";
+    let cases = [
+        "SELECT length(repeat('x', 2000000000))".to_owned(),
+        "SELECT length(repeat(k, 2000000000)) FROM v".to_owned(),
+        "SELECT lpad(k, 2000000000), rpad(k, 2000000000, 'ab') FROM v".to_owned(),
+        "SELECT length(lpad('x', 2000000000, 'ab'))".to_owned(),
+        format!("SELECT replace({x}, 'x', {x})"),
+        "SELECT replace(repeat(k, 100000), 'k', repeat(k, 1000)) FROM v".to_owned(),
+        "SELECT regexp_replace(repeat(k, 100000), 'k', repeat(k, 1000), 'g') FROM v".to_owned(),
+        "SELECT sum(length(repeat(k, 100000000))) FROM v".to_owned(),
+        format!("SELECT concat({}) FROM v", vec!["repeat(k, 100000)"; 200].join(", ")),
+        format!("SELECT string_agg(repeat(k, 100000), '') FROM v, {many}"),
+        format!("SELECT string_agg(k, repeat('-', 900000)) FROM v, {many}"),
+        format!("SELECT length(string_agg(k, '{}')) FROM v, {many}", "-".repeat(200_000)),
+        format!("SELECT array_agg(repeat(k, 100000)) FROM v, {many}"),
+        format!(
+            "SELECT sum(length(s)) FROM (SELECT string_agg(n::text, ',') OVER (ORDER BY n) AS s FROM {many}) t"
+        ),
+        format!("SELECT count(a) FROM (SELECT array_agg(n) OVER (ORDER BY n) AS a FROM {many}) t"),
+        format!("SELECT {columns} FROM v"),
+        format!("SELECT {constants}"),
+        "SELECT array_repeat('xxxxxxxx', 1000000000)".to_owned(),
+        "SELECT array_repeat(n, 1000000000) FROM v".to_owned(),
+        "SELECT range(1, 10000000000)".to_owned(),
+        "SELECT count(generate_series(n, n + 10000000000)) FROM v".to_owned(),
+        "SELECT array_resize([1], 1000000000, 7)".to_owned(),
+        format!("SELECT array_to_string(array_agg(n), '{}') FROM {many}", "-".repeat(100_000)),
+        doubled(
+            30,
+            "SELECT k AS x FROM v",
+            "SELECT x || x AS x FROM prev",
+            "SELECT sum(length(x)) FROM prev",
+        ),
+        doubled(
+            16,
+            "SELECT 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' AS x",
+            "SELECT x || x AS x FROM prev",
+            "SELECT x FROM prev",
+        ),
+        doubled(
+            9,
+            &format!("SELECT {x} || k AS x FROM v"),
+            "SELECT array_concat(make_array(x), make_array(x)) [1] || x AS x FROM prev",
+            "SELECT x FROM prev",
+        ),
+        format!(
+            "SELECT {joined} FROM {}",
+            (0..200)
+                .map(|n| format!("(SELECT repeat(k, 2000) AS s FROM v LIMIT 1) c{n}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
+    ];
+    let cases: Vec<_> = cases.into_iter().map(|sql| ("53200|54001|57014", sql)).collect();
+    all_end(&cases).await;
+}
+
+#[tokio::test]
+async fn large_values_are_copied_a_few_rows_at_a_time() {
+    let big = "y".repeat(100_000);
+    all_end(&[
+        ("ok", format!("SELECT count(s) FROM (SELECT '{big}' || n AS s FROM generate_series(1, 700) g(n)) t WHERE length(s) > 5")),
+        ("ok", format!("SELECT sum(length(s)) FROM (SELECT CASE WHEN n > 5 THEN '{big}' END AS s FROM generate_series(1, 700) g(n)) t")),
+        ("53200", format!("SELECT max(s) OVER () FROM (SELECT CASE WHEN n > 5 THEN '{big}' END AS s FROM generate_series(1, 20000) g(n)) t")),
+        ("ok|53200", "SELECT sum(length(a.s)) FROM (SELECT repeat(k, 100000) AS s FROM v LIMIT 5) a, generate_series(1, 20000) b".to_owned()),
+        ("0A000", doubled(25, "SELECT 1 AS x", "SELECT struct(x, x) AS x FROM prev", "SELECT x FROM prev")),
+        ("0A000", doubled(25, "SELECT 1 AS x", "SELECT (x, x) AS x FROM prev", "SELECT x FROM prev")),
+        ("54011", format!("SELECT {} FROM v", vec!["n"; 2_000].join(", "))),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn memory_is_given_back() {
+    let (_hub, engine) = engine().await;
+    // Five times the limit, one statement after the other: each starts with all of it.
+    for _ in 0..6 {
+        let sum = run(&engine, "SELECT sum(length(repeat(k, 100000))) FROM v").await.expect("fits");
+        // "key 0" to "key 9", "key 10" to "key 19"
+        assert_eq!(sum.rows, [[Value::Int((10 * 5 + 10 * 6) * 100_000)]]);
+        assert_eq!(end_of(&engine, "SELECT sum(length(repeat(k, 10000000))) FROM v").await, "53200");
+    }
+}

@@ -6,3 +6,4 @@ mod hub;
 mod limits;
 mod slt;
 mod speed;
+mod statements;
