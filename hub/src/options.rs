@@ -214,8 +214,8 @@ options! {
         commit_bytes: u64 = "262144", "commit-bytes", "HEADWATER_COMMIT_BYTES";
         /// Milliseconds between folds of the log into the base. Longer means fewer writes, more memory and a slower restart.
         fold_interval_ms: u64 = "1000", "fold-interval-ms", "HEADWATER_FOLD_INTERVAL_MS";
-        /// Bytes of committed log that start a fold at once: bounds what reopening replays (about 1 s per 100 MiB).
-        fold_log_bytes: u64 = "16777216", "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
+        /// Bytes of committed log that start folds at once: bounds what reopening after a crash replays, to well under a second.
+        fold_log_bytes: u64 = "4194304", "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
         /// Bytes of states waiting in memory that start a fold at once: the worst case of the overlay per shard group.
         fold_bytes: u64 = "67108864", "fold-bytes", "HEADWATER_FOLD_BYTES";
         /// Groups kept per view, where its group_cap does not ask for less; the lightest of more go into one exact (other) group.

@@ -11,6 +11,7 @@ pub mod core;
 mod fold;
 mod janitor;
 mod ledger;
+mod log;
 mod open;
 mod options;
 mod overlay;

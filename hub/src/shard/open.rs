@@ -5,6 +5,7 @@
 use super::admit::readmit;
 use super::core::{CoreOptions, HubId, Image, Placement, ReplayError, ShardCore};
 use super::ledger::Ledger;
+use super::log::LogSizes;
 use super::overlay::Overlay;
 use super::record::{self, Body, Window};
 use super::session::Session;
@@ -43,7 +44,7 @@ pub(super) struct Group {
     /// Groups per view in the base.
     pub(super) stats: StatsByView,
     /// Bytes of committed log records that are not folded.
-    pub(super) log_bytes: u64,
+    pub(super) log: LogSizes,
 }
 
 fn corrupted(what: &str, error: DecodeError) -> StoreError {
@@ -132,7 +133,7 @@ fn load_group(
         folded: ledger.clone(),
         total: ledger,
         stats: load_stats(snapshot, id)?,
-        log_bytes: 0,
+        log: LogSizes::default(),
     };
     let overlay = Overlay::new(image.folded);
     replay(snapshot, &mut group, &overlay, views, window)?;
@@ -199,7 +200,7 @@ fn replay_record(
     *chain = next;
     let id = group.id;
     group.core.replay(&record, next, |pid| stored_session(snapshot, id, pid))?;
-    group.log_bytes += bytes.len() as u64;
+    group.log.push(record.lsn, bytes.len() as u64);
     let Body::Data { payload, window: recorded, .. } = record.body else {
         overlay.skip(record.lsn);
         return Ok(());

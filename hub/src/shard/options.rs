@@ -15,8 +15,8 @@ pub struct ShardOptions {
     /// How often committed batches are folded into the base. Default 1 s; a fold that takes long makes the
     /// next ones rarer. Longer intervals merge hot groups more often in memory and slow reopening after a crash.
     pub fold_interval: Duration,
-    /// Bytes of committed log that start a fold early. Default 16 MiB: bounds what reopening replays
-    /// (about 1 s per 100 MiB) and the overlay's memory (a small multiple of this).
+    /// Bytes of committed log that start folds early, until less is left. Default 4 MiB: bounds what reopening after a
+    /// crash replays (half a million partials or so of small groups, well under a second).
     pub fold_log_bytes: u64,
     /// Heap bytes of the overlay that start a fold early. Default 64 MiB; worst-case memory about twice this.
     pub fold_bytes: usize,
@@ -57,7 +57,7 @@ impl Default for ShardOptions {
             commit_delay: Duration::from_millis(5),
             commit_bytes: 256 << 10,
             fold_interval: Duration::from_secs(1),
-            fold_log_bytes: 16 << 20,
+            fold_log_bytes: 4 << 20,
             fold_bytes: 64 << 20,
             view_groups_max: 10_000_000,
             cache_bytes: 256 << 20,

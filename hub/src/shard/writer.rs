@@ -348,7 +348,7 @@ impl Writer {
                 self.uncommitted.push_front(record);
                 break;
             }
-            group.log_bytes += record.log_bytes;
+            group.log.push(record.lsn, record.log_bytes);
             self.unmeasured_bytes += record.log_bytes;
             let overlay = &shared.overlays[record.group];
             let Some(mut batch) = record.batch else {
@@ -403,7 +403,7 @@ impl Writer {
     /// unless log or memory press.
     fn fold_is_due(&mut self, shared: &Shared) -> bool {
         let options = &shared.options;
-        let log_bytes: u64 = self.groups.iter().map(|g| g.log_bytes).sum();
+        let log_bytes: u64 = self.groups.iter().map(|g| g.log.bytes()).sum();
         if log_bytes == 0 && self.groups.iter().all(|g| g.core.commit() == g.core.image().folded) {
             return false;
         }
@@ -424,6 +424,8 @@ impl Writer {
         self.transact(shared, true);
         self.fold_cost = started.elapsed();
         self.last_fold = Instant::now();
+        // A fold takes the oldest layers: where more are left than memory has room for, the next one is due at once.
+        self.unmeasured_bytes = MEASURE_BYTES;
     }
 
     fn plan_folds(&mut self, shared: &Shared) -> Vec<PlannedFold> {
@@ -455,7 +457,7 @@ impl Writer {
             group.core.handle_folded(plan.fold);
             group.stats = plan.stats;
             group.folded = plan.ledger;
-            group.log_bytes = if folded == group.core.commit() { 0 } else { group.log_bytes / 2 };
+            group.log.remove_folded(folded);
             shared.overlays[plan.group].remove_folded(folded);
             self.sessions = None;
         }
