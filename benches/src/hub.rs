@@ -4,12 +4,10 @@
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
-use headwater::aggregate::{AggregateSpec, Finisher};
+use headwater::aggregate::AggregateSpec;
 use headwater::group::GroupTable;
-use headwater::ids::{Micros, Pid, PlanVersion, RouteVersion, Seq, StreamId, ViewId};
+use headwater::ids::{Micros, Pid, PlanVersion, RouteVersion, Seq, ViewId};
 use headwater::limits::BatchLimits;
-use headwater::plan::{ExprId, Node, Op, Plan, StatePlan};
-use headwater::schema::{Field, StreamSchema};
 use headwater::value::DataType;
 use headwater::value::column::{Column, ColumnData};
 use headwater::value::key::{put_int64, put_text};
@@ -17,9 +15,9 @@ use headwater::wire::batch::{DropCounts, LedgerDelta, SectionInput, encode_paylo
 use headwater::wire::{AckLevel, BatchFrame};
 use headwater_hub::catalog::{Catalog, CatalogOptions};
 use headwater_hub::shard::{Outcome, ShardOptions, Shards, Submission};
-use headwater_sql::SqlError;
-use headwater_sql::definition::{Ddl, Output, StreamDef, ViewDef};
+use headwater_sql::definition::Ddl;
 use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source};
+use headwater_sql::{Engine, EngineOptions, ReadOptions, SqlError};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,10 +30,14 @@ pub const IN_FLIGHT: usize = 8;
 /// Producers at once.
 pub const PRODUCERS: u64 = 4;
 
+const DEFINITIONS: &str = "CREATE STREAM s (url text, n bigint, v bigint);
+    CREATE CONTINUOUS VIEW v AS SELECT url, n, count(*) AS events, sum(v) AS total FROM s GROUP BY url, n";
+
 /// What the programs of this crate fail with.
 pub type Failed = Box<dyn std::error::Error>;
 
 /// An open hub without doors.
+#[derive(Clone)]
 pub struct Rooms {
     /// Streams and views.
     pub catalog: Catalog,
@@ -50,12 +52,14 @@ impl Rooms {
     /// As the hub's own start.
     pub async fn open(directory: &Path) -> Result<Self, Failed> {
         let catalog = Catalog::open(directory, &CatalogOptions::default())?;
-        if catalog.snapshot().views.is_empty() {
-            catalog.apply(Ddl::CreateStream { def: stream_def(), if_not_exists: false }).await?;
-            catalog.apply(Ddl::CreateView { def: Box::new(view_def()), if_not_exists: false }).await?;
-        }
+        // The data file first: a catalog with streams and no data file beside it is damage.
         let shards = Shards::open(directory, ShardOptions::default(), catalog.clone())?;
-        Ok(Self { catalog, shards })
+        let rooms = Self { catalog, shards };
+        if rooms.catalog.snapshot().views.is_empty() {
+            let engine = Engine::new(Arc::new(rooms.clone()), EngineOptions::default());
+            engine.execute(DEFINITIONS, ReadOptions::default()).await?;
+        }
+        Ok(rooms)
     }
 }
 
@@ -74,48 +78,9 @@ impl Source for Rooms {
     }
 }
 
-/// `s (url text, n bigint, v bigint)`
-fn stream_def() -> StreamDef {
-    let field = |name: &str, data_type| Field { name: name.into(), data_type };
-    let fields = vec![field("url", DataType::Text), field("n", DataType::Int64), field("v", DataType::Int64)];
-    StreamDef { schema: StreamSchema { id: StreamId(0), name: "s".into(), fields } }
-}
-
-/// `SELECT url, n, count(*), sum(v) FROM s GROUP BY url, n`
-fn view_def() -> ViewDef {
-    let node = |column, data_type| Node { op: Op::Column(column), data_type };
-    let sum = AggregateSpec::Sum(DataType::Int64);
-    let output = |name: &str, state, data_type| Output {
-        name: name.into(),
-        state,
-        finisher: Finisher::Value,
-        data_type,
-    };
-    ViewDef {
-        id: ViewId(0),
-        name: "v".into(),
-        query: "SELECT url, n, count(*), sum(v) FROM s GROUP BY url, n".into(),
-        options: Vec::new(),
-        plan: Plan {
-            view: ViewId(0),
-            version: PlanVersion(0),
-            stream: StreamId(1),
-            nodes: vec![node(0, DataType::Text), node(1, DataType::Int64), node(2, DataType::Int64)],
-            filter: None,
-            keys: vec![ExprId(0), ExprId(1)],
-            states: vec![
-                StatePlan { spec: AggregateSpec::Count { argument: false }, args: Vec::new(), filter: None },
-                StatePlan { spec: sum, args: vec![ExprId(2)], filter: None },
-            ],
-            groups_max: 65_536,
-        },
-        keys: vec![("url".into(), DataType::Text), ("n".into(), DataType::Int64)],
-        outputs: vec![
-            output("$0", 0, DataType::Int64),
-            output("$1", 1, DataType::Decimal { precision: 38, scale: 0 }),
-        ],
-        select: Vec::new(),
-    }
+/// The states of the view's plan.
+fn specs() -> [AggregateSpec; 2] {
+    [AggregateSpec::Count { argument: false }, AggregateSpec::Sum(DataType::Int64)]
 }
 
 /// Batches that cover `distinct` keys, scattered by a fixed multiplier.
@@ -125,7 +90,7 @@ pub fn payloads(distinct: usize) -> Vec<Vec<u8>> {
 }
 
 fn payload(first: usize, distinct: usize) -> Vec<u8> {
-    let mut table = GroupTable::new(&view_def().specs());
+    let mut table = GroupTable::new(&specs());
     let mut key = Vec::new();
     let groups: Vec<u32> = (first..first + GROUPS_PER_BATCH)
         .map(|i| {

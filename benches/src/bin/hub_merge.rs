@@ -41,7 +41,15 @@ async fn run(directory: &Path, time: Duration) -> Result<(), Failed> {
             merged.bytes as f64 / merged.wall.as_secs_f64() / 1e6
         );
         scan(&hub).await;
-        println!("  data file: {} MB", hub.shards.status().file_bytes >> 20);
+        let status = hub.shards.status();
+        println!("  data file: {} MB", status.file_bytes >> 20);
+        for group in &status.shards {
+            let (batches, bytes) = (group.commit.0 - group.folded.0, group.overlay_bytes >> 20);
+            println!(
+                "  not folded: {batches} batches, {} groups, {bytes} MB in memory",
+                group.overlay_groups
+            );
+        }
         hub.shards.shutdown().await?;
     }
     Ok(())

@@ -15,8 +15,8 @@ const RUNS: usize = 201;
 const QUERIES: &[(&str, &str, usize)] = &[
     ("all 1,000 groups", "SELECT * FROM v", GROUPS),
     ("one group by its key", "SELECT * FROM v WHERE url = 'https://example.org/page/7' AND n = 3", 1),
-    ("combine over 100 coarser groups", "SELECT url, combine(\"$1\") FROM v GROUP BY url", 100),
-    ("the ten largest", "SELECT url, n, \"$1\" FROM v ORDER BY \"$1\" DESC LIMIT 10", 10),
+    ("combine over 100 coarser groups", "SELECT url, combine(total) FROM v GROUP BY url", 100),
+    ("the ten largest", "SELECT url, n, total FROM v ORDER BY total DESC LIMIT 10", 10),
 ];
 
 fn main() -> Result<(), Failed> {

@@ -16,11 +16,14 @@ use std::time::{Duration, Instant};
 const DISTINCT: usize = 8_000_000;
 /// The child's first argument.
 const FILL: &str = "--fill";
+/// First argument to open a directory that an earlier run left, for a profile of that alone.
+const OPEN: &str = "--open";
 const READY: &str = "ready";
 
 fn main() -> Result<(), Failed> {
     let mut args = std::env::args().skip(1).peekable();
     let fill = args.next_if(|a| a == FILL).is_some();
+    let only_open = args.next_if(|a| a == OPEN).is_some();
     let megabytes: u64 = args.next().map_or(Ok(1_024), |s| s.parse())?;
     let temporary = tempfile::tempdir()?;
     let directory = args.next().map_or_else(|| temporary.path().to_owned(), PathBuf::from);
@@ -28,7 +31,9 @@ fn main() -> Result<(), Failed> {
     if fill {
         return runtime.block_on(write_until_killed(&directory, megabytes));
     }
-    fill_and_kill(&directory, megabytes)?;
+    if !only_open {
+        fill_and_kill(&directory, megabytes)?;
+    }
     runtime.block_on(open(&directory))
 }
 
@@ -61,7 +66,11 @@ async fn open(directory: &Path) -> Result<(), Failed> {
     let hub = Rooms::open(directory).await?;
     let took = started.elapsed();
     println!("{}", machine());
-    println!("open after kill -9: {took:?} for {} MB", hub.shards.status().file_bytes >> 20);
+    let status = hub.shards.status();
+    println!("open after kill -9: {took:?} for {} MB", status.file_bytes >> 20);
+    for group in &status.shards {
+        println!("  replayed {} batches, {} groups", group.commit.0 - group.folded.0, group.overlay_groups);
+    }
     hub.shards.shutdown().await?;
     Ok(())
 }
