@@ -180,7 +180,7 @@ impl GroupTable {
 
     /// As [`GroupTable::merge_encoded`], for a partial that a producer claims to have made: stricter, and all
     /// that this table admits since it was made or cleared counts against
-    /// [`BATCH_EVENTS_MAX`](crate::limits::BATCH_EVENTS_MAX). On error the table may hold some of the states:
+    /// [`BATCH_EVENTS_MAX`]. On error the table may hold some of the states:
     /// admit a batch into a table of its own.
     pub fn admit_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
         let group = self.group(key);

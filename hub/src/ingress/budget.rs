@@ -4,7 +4,7 @@
 //! before the first byte is read: who announces much waits for itself. From what connections share, bytes
 //! are taken as they arrive: what is announced and never sent costs nobody else anything.
 //!
-//! Invariant: the memory of unfinished input is at most the hub's budget and [`FINISHERS`] frames.
+//! Invariant: the memory of unfinished input is at most the hub's budget and `FINISHERS` frames.
 
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

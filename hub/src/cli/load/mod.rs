@@ -127,7 +127,7 @@ async fn load(
     let (was, patience) = (journal.next_row(), Duration::from_secs(args.patience));
     let stream = args.stream.clone();
     let pump = Pump::new(options, stream, link, journal, builder, bar.clone(), patience)?;
-    let pump = if args.live { pump.as_live() } else { pump };
+    let pump = if args.live { pump.live() } else { pump };
     let result = pump.run(args.batch_rows).await;
     bar.finish_and_clear();
     let report = result?;

@@ -103,7 +103,7 @@ impl Pump {
     }
 
     /// The rows are no history, though they bring their own time.
-    pub fn as_live(mut self) -> Self {
+    pub fn live(mut self) -> Self {
         self.is_backfill = false;
         self
     }
