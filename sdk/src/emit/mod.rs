@@ -56,7 +56,8 @@ pub enum EmitError {
 }
 
 impl EmitError {
-    /// The stable code of this error, as in `headwater_events_dropped_total{reason=...}`.
+    /// The stable code of this error, as in `Stats::refused`. Batches and the hub's metrics do not tell these apart:
+    /// there all of them are `invalid`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownColumn(_) => "unknown_column",

@@ -4,7 +4,7 @@
 //! Must not know: SQL text, output names, how states are finished (that is the hub's business).
 //! Invariants: nodes are in dependency order (an operand's index is below its user's), so evaluation
 //! is one pass without recursion and a hostile plan cannot overflow the stack; equal subexpressions
-//! share one node. Plans travel as postcard inside a checked frame (`FORMAT.md`, "Plan"): variants and
+//! share one node. Plans travel as postcard inside a checked frame (`FORMAT.md`, "Plans"): variants and
 //! fields are append-only, and golden vectors hold the bytes.
 
 mod build;

@@ -33,7 +33,7 @@ impl Slot {
         self as u8 >= 2
     }
 
-    /// The stable code of the error, as in `headwater_events_dropped_total{reason=...}`.
+    /// The stable code of the error, as in `headwater_events_rejected_total{reason=...}`.
     pub fn code(self) -> &'static str {
         match self {
             Self::Valid => "valid",
