@@ -216,9 +216,9 @@ options! {
         fold_interval_ms: u64 = "1000", "fold-interval-ms", "HEADWATER_FOLD_INTERVAL_MS";
         /// Bytes of committed log that start folds at once: bounds what reopening after a crash replays, to well under a second.
         fold_log_bytes: u64 = "4194304", "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
-        /// Bytes of states waiting in memory that start a fold at once: the worst case of the overlay per shard group.
+        /// Bytes of states waiting in memory, over all shard groups, that start folds at once; the overlay's worst case is about twice this.
         fold_bytes: u64 = "67108864", "fold-bytes", "HEADWATER_FOLD_BYTES";
-        /// Groups kept per view, where its group_cap does not ask for less; the lightest of more go into one exact (other) group.
+        /// Groups kept per view and shard group, where the view's group_cap does not ask for less; the lightest of more go into one exact (other) group.
         view_groups_max: u64 = "10000000", "view-groups-max", "HEADWATER_VIEW_GROUPS_MAX";
         /// Bytes of batches waiting to be written before clients have to wait; decoded states come on top, two to four times as much.
         inbox_bytes: u64 = "33554432", "inbox-bytes", "HEADWATER_INBOX_BYTES";

@@ -1,6 +1,6 @@
 //! Limits: every bound of the protocol and the client, in one place, with what it costs and what its extremes break.
 //!
-//! Owns: plain option structs and their presets (DESIGN.md, section 9). Must not know: who enforces them.
+//! Owns: plain option structs and their presets. Must not know: who enforces them.
 //! Units are in the names or, for [`Duration`], in the type. A preset is a starting point: every field is public.
 
 use core::time::Duration;

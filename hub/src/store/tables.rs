@@ -1,7 +1,7 @@
 //! All tables of `hub.redb` and `catalog.redb`, and the bytes of their keys.
 //!
 //! Every table maps bytes to bytes; integers in keys are big-endian, so that byte order is number order.
-//! The schema number is part of a table's name: a changed layout is a new table, never new bytes in an old one.
+//! The schema number is part of a table's name: it changes when keys or meaning do. Values have version bytes of their own.
 
 use headwater::ids::{CatalogVersion, Lsn, Pid, ShardGroupId, ViewId};
 use redb::TableDefinition;

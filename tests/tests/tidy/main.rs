@@ -1,6 +1,7 @@
 //! Tidiness as a test: sizes, forbidden calls, who may name what, the layout of the house.
 //!
-//! The rules are STYLE and DESIGN section 2 in code; none has an allowlist of old offenders.
+//! The rules are `CONTRIBUTING.md`, "How code is written here", and `ARCHITECTURE.md`, "Codemap" and "Invariants", in
+//! code; none has an allowlist of old offenders.
 
 mod files;
 mod lexer;
@@ -105,7 +106,7 @@ fn libraries_do_not_print() {
     check(offences.collect());
 }
 
-/// What must never happen (DESIGN.md section 2): the words a room may not say.
+/// What is absent on purpose (`ARCHITECTURE.md`, "Invariants"): the words a room may not say.
 const ABSENCES: [(&str, &[&str], &[&str]); 5] = [
     ("sdk/src", &["sdk/src/client"], &["tokio", "quinn", "Instant", "SystemTime", "redb", "getrandom"]),
     ("hub/sql/src", &[], &["redb", "quinn", "axum", "TcpStream", "UdpSocket"]),
@@ -161,7 +162,12 @@ fn the_top_level_is_the_house_as_drawn() {
         Some(folder) => FOLDERS.contains(&folder) || folder.starts_with('.'),
         None => FILES.contains(&top.as_str()),
     };
-    check(tops.iter().filter(|top| !drawn(top)).map(|top| format!("{top}: not in DESIGN.md")).collect());
+    check(
+        tops.iter()
+            .filter(|top| !drawn(top))
+            .map(|top| format!("{top}: not in the codemap of ARCHITECTURE.md"))
+            .collect(),
+    );
 }
 
 #[test]
@@ -183,6 +189,13 @@ fn locks_name_the_public_registries_only() {
         offences.extend(lines.map(|l| format!("{}: {}", file.path, l.trim())));
     }
     check(offences);
+}
+
+/// `npm pack` takes the licence from the package's own folder only.
+#[test]
+fn the_npm_package_ships_the_licence() {
+    let read = |path: &str| std::fs::read(root().join(path)).expect("a licence");
+    assert!(read("LICENSE") == read("js/LICENSE"), "js/LICENSE is not a copy of LICENSE");
 }
 
 /// The files that a crate root reaches by `mod`.

@@ -7,7 +7,7 @@ use crate::parse::WithOption;
 use crate::suggest::did_you_mean;
 use headwater::value::{DataType, Interval, Value};
 
-/// Groups a producer keeps between flushes when the view does not say. DESIGN.md section 9, native.
+/// Groups a producer keeps between flushes when the view does not say: what a native client may send in one batch.
 pub const GROUPS_MAX_DEFAULT: u32 = 65_536;
 
 /// What an option's value must be.

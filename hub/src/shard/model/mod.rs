@@ -1,11 +1,11 @@
 //! The protocol model: random histories of the real client and the real hub, with faults, and an oracle afterwards.
 //!
-//! The port of the executable model that DESIGN.md section 5 was checked with, for one copy: real sessions and
-//! outboxes of the SDK, with and without a spool, speak real frames to real session machines, writer, core,
-//! overlay, folds and replay of one hub over a simulated network, disk and clock. Packets are lost, doubled,
-//! delayed and overtaken; connections drop; clients crash and come back; the hub crashes and loses what it had not
-//! stored; commits fail before or after they are durable; spools fail; producers expire; clocks jump. Then everything
-//! heals and drains, and the oracle checks event by event.
+//! The port of the executable model that the rules of `ARCHITECTURE.md`, "Exactly once", were checked with, for one
+//! copy: real sessions and outboxes of the SDK, with and without a spool, speak real frames to real session machines,
+//! writer, core, overlay, folds and replay of one hub over a simulated network, disk and clock. Packets are lost,
+//! doubled, delayed and overtaken; connections drop; clients crash and come back; the hub crashes and loses what it
+//! had not stored; commits fail before or after they are durable; spools fail; producers expire; clocks jump. Then
+//! everything heals and drains, and the oracle checks event by event.
 //!
 //! Each planted bug must be caught: a model that cannot fail proves nothing. `HEADWATER_SEED=n` replays one
 //! history, `HEADWATER_RUNS=n` runs that many.
