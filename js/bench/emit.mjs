@@ -1,5 +1,5 @@
 // Nanoseconds of CPU per event in Node: count + sum by an interned text, 1,000 groups, through every way to emit.
-// `node bench/emit.mjs [--check]`: with --check the goals of issue 2 decide the exit code.
+// `node bench/emit.mjs [--check]`: with --check the goals below decide the exit code.
 import { Headwater } from '../dist/node.js';
 import { startHub } from '../test/hub.mjs';
 

@@ -1,16 +1,18 @@
 //! Throws hostile bytes at every decoder, for a while, from a printed seed.
 //!
 //! A decoder must neither panic nor allocate more than its input justifies, and what it accepts must be the
-//! one encoding of its value. Inputs are mutations of valid ones, so that they get past the first byte.
+//! one encoding of its value (of a batch: when it says something). Inputs are mutations of valid ones, so that they get past the first byte.
 //!
 //! `cargo run -p headwater-tests --no-default-features --features sdk --bin fuzz -- [--seconds N] [--seed N]
-//! [--jobs N] [TARGET...]`; `--list` names the targets. Each target gets N seconds (60), as many at once as there are
-//! cores.
+//! [--jobs N] [TARGET...]`; `--list` names the targets, of which every one runs whose name contains a given
+//! one; a name that no target has is an error. Each target gets N seconds (60), as many at once as there are cores.
 //! An input that breaks something is printed as hex: add it to `tests/vectors/crashers.txt`, which every run
 //! replays first.
 
 mod memory;
 mod mutate;
+mod payload;
+mod plan;
 mod seeds;
 mod targets;
 
@@ -42,7 +44,10 @@ fn parse() -> Result<Args, String> {
         let number = |text: Option<String>| text.and_then(|t| t.parse::<f64>().ok());
         match arg.as_str() {
             "--list" => parsed.list = true,
-            "--seconds" => parsed.seconds = number(args.next()).ok_or("--seconds needs a number")?,
+            "--seconds" => {
+                let seconds = number(args.next()).filter(|s| (0.0..1e9).contains(s));
+                parsed.seconds = seconds.ok_or("--seconds needs a number")?;
+            }
             "--seed" => {
                 parsed.seed = args.next().and_then(|t| t.parse().ok()).ok_or("--seed needs a number")?
             }
@@ -54,16 +59,25 @@ fn parse() -> Result<Args, String> {
     Ok(parsed)
 }
 
+/// The targets that the names choose: all of them without names.
+fn choose(only: &[String]) -> Result<Vec<Target>, String> {
+    let mut chosen = targets::all();
+    let unknown = |name: &&String| name.is_empty() || chosen.iter().all(|t| !t.name.contains(name.as_str()));
+    if let Some(name) = only.iter().find(unknown) {
+        return Err(format!("no target {name:?}; --list names them"));
+    }
+    chosen.retain(|t| only.is_empty() || only.iter().any(|o| t.name.contains(o)));
+    Ok(chosen)
+}
+
 fn main() -> ExitCode {
-    let args = match parse() {
-        Ok(args) => args,
+    let (args, chosen) = match parse().and_then(|args| Ok((choose(&args.only)?, args))) {
+        Ok((chosen, args)) => (args, chosen),
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::from(2);
         }
     };
-    let mut chosen = targets::all();
-    chosen.retain(|t| args.only.is_empty() || args.only.iter().any(|o| t.name.contains(o)));
     if args.list {
         chosen.iter().for_each(|t| println!("{}", t.name));
         return ExitCode::SUCCESS;

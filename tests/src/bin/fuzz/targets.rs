@@ -1,9 +1,8 @@
 //! The decoders, each as a function from bytes to a verdict.
 
-use crate::seeds;
+use crate::{payload, plan, seeds};
 use headwater::aggregate::{self, AggregateSpec, Finisher, States};
-use headwater::codec::Reader;
-use headwater::limits::BatchLimits;
+use headwater::codec::{DecodeError, Reader};
 use headwater::value::DataType;
 use headwater::value::key;
 use headwater::wire::{self, Body, Frame, FrameKind, encode_frame};
@@ -29,7 +28,7 @@ type Decoder = Box<dyn Fn(&[u8]) -> Verdict + Send + Sync>;
 
 /// One decoder.
 pub struct Target {
-    /// What `--only` calls it.
+    /// What the command line calls it, or a part of it.
     pub name: &'static str,
     /// Valid inputs.
     pub seeds: Seeds,
@@ -57,7 +56,9 @@ pub fn all() -> Vec<Target> {
             run: Box::new(frame),
             memory_base: 0,
         },
-        Target { name: "batch", seeds: Box::new(batch_seeds), run: Box::new(batch), memory_base: 0 },
+        Target { name: "batch", seeds: Box::new(batch_seeds), run: Box::new(payload::batch), memory_base: 0 },
+        payload::target(),
+        plan::target(),
         Target { name: "key", seeds: Box::new(key_seeds), run: Box::new(group_key), memory_base: 0 },
     ];
     targets.extend(specs().into_iter().map(|(name, spec)| state_target(name, spec)));
@@ -107,7 +108,8 @@ fn again<T: Body>(frame: &Frame<'_>, input: &[u8]) -> Verdict {
     }
 }
 
-fn same(input: &[u8], encoded: &[u8]) -> Verdict {
+/// Accepts `input` when it is what its value encodes to.
+pub fn same(input: &[u8], encoded: &[u8]) -> Verdict {
     if input == encoded {
         return Verdict::Accepted;
     }
@@ -117,26 +119,6 @@ fn same(input: &[u8], encoded: &[u8]) -> Verdict {
 fn batch_seeds() -> Vec<Vec<u8>> {
     let vectors = seeds::vectors("batches.txt").into_iter().filter(|(name, _)| !name.starts_with("hash"));
     bytes(vectors.collect())
-}
-
-/// Structure only: which states a section holds is the catalog's knowledge.
-fn batch(input: &[u8]) -> Verdict {
-    match wire::batch::Payload::parse(input, &BatchLimits::NATIVE) {
-        Err(_) => Verdict::Refused,
-        Ok(payload) => {
-            let keys: usize = payload.sections().iter().map(|section| walk(section)).sum();
-            if keys == payload.groups() { Verdict::Accepted } else { Verdict::Wrong("lost keys".into()) }
-        }
-    }
-}
-
-fn walk(section: &wire::batch::Section<'_>) -> usize {
-    let mut groups = section.groups();
-    let mut keys = 0;
-    while let Ok(Some(_)) = groups.next_group() {
-        keys += 1;
-    }
-    keys
 }
 
 const KEY_TYPES: [DataType; 4] =
@@ -197,12 +179,13 @@ fn specs() -> Vec<(&'static str, AggregateSpec)> {
 
 fn state_target(name: &'static str, spec: AggregateSpec) -> Target {
     let name = Box::leak(format!("state_{name}").into_boxed_str());
-    let of_seeds = spec.clone();
+    let honest = seeds::states(&spec);
+    let of_seeds = honest.clone();
     let kept = Mutex::new(VecDeque::new());
     Target {
         name,
-        seeds: Box::new(move || seeds::states(&of_seeds)),
-        run: Box::new(move |input| match state(&spec, input) {
+        seeds: Box::new(move || of_seeds.clone()),
+        run: Box::new(move |input| match both(&spec, &honest, input) {
             Verdict::Accepted => closed_under_merge(&spec, input, &kept),
             other => other,
         }),
@@ -210,19 +193,32 @@ fn state_target(name: &'static str, spec: AggregateSpec) -> Target {
     }
 }
 
-fn state(spec: &AggregateSpec, input: &[u8]) -> Verdict {
+/// How a hub reads a state: its own ([`States::merge`]) or a producer's ([`States::admit`]).
+type Read = fn(&mut dyn States, u32, &mut Reader<'_>) -> Result<(), DecodeError>;
+
+/// Both readings. The one for producers is the stricter: what it takes is a state, and read as the same.
+fn both(spec: &AggregateSpec, honest: &[Vec<u8>], input: &[u8]) -> Verdict {
+    let merged = state(spec, honest, |states, group, bytes| states.merge(group, bytes), input);
+    let admitted = state(spec, honest, |states, group, bytes| states.admit(group, bytes).map(drop), input);
+    match (merged, admitted) {
+        (wrong @ Verdict::Wrong(_), _) => wrong,
+        (_, Verdict::Wrong(what)) => Verdict::Wrong(format!("as a producer's: {what}")),
+        (Verdict::Refused, Verdict::Accepted) => Verdict::Wrong("admitted, but no state".into()),
+        (Verdict::Accepted, Verdict::Refused) if honest.iter().any(|state| state == input) => {
+            Verdict::Wrong("what events gave is not admitted".into())
+        }
+        (merged, _) => merged,
+    }
+}
+
+fn state(spec: &AggregateSpec, honest: &[Vec<u8>], read: Read, input: &[u8]) -> Verdict {
     let Some(mut states) = aggregate::create(spec) else {
         return Verdict::Wrong("this build does not have it".into());
     };
     states.resize(2);
     let mut reader = Reader::new(input);
-    let outcome = states.merge(0, &mut reader);
-    if outcome.is_err() {
-        return if encoded(&*states) == empty(spec) {
-            Verdict::Refused
-        } else {
-            Verdict::Wrong("changed by a state that it refused".into())
-        };
+    if read(&mut *states, 0, &mut reader).is_err() {
+        return refused(spec, honest, read, input, &*states);
     }
     if !reader.is_empty() {
         return Verdict::Refused; // the caller's rule: nothing may follow
@@ -230,10 +226,33 @@ fn state(spec: &AggregateSpec, input: &[u8]) -> Verdict {
     finish(spec, &*states);
     // Merging with itself must work too: totals may only saturate or fail at finish.
     let mut twice = Reader::new(input);
-    if states.merge(1, &mut twice).is_err() {
+    if read(&mut *states, 1, &mut twice).is_err() {
         return Verdict::Wrong("refused the second time".into());
     }
     same(input, &encoded(&*states))
+}
+
+/// Neither an empty state nor one that holds something is changed by what is refused.
+fn refused(
+    spec: &AggregateSpec,
+    honest: &[Vec<u8>],
+    read: Read,
+    input: &[u8],
+    tried: &dyn States,
+) -> Verdict {
+    let changed = || Verdict::Wrong("changed by a state that it refused".into());
+    if encoded(tried) != empty(spec) {
+        return changed();
+    }
+    let mut states = aggregate::create(spec).expect("a build with every aggregate");
+    states.resize(1);
+    let held = &honest[honest.len() / 2];
+    if states.merge(0, &mut Reader::new(held)).is_err()
+        || read(&mut *states, 0, &mut Reader::new(input)).is_ok()
+    {
+        return Verdict::Wrong("refused, then not".into());
+    }
+    if encoded(&*states) == *held { Verdict::Refused } else { changed() }
 }
 
 /// Accepted states that the next ones are merged with.
