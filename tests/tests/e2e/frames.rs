@@ -7,8 +7,8 @@ use headwater::limits::BatchLimits;
 use headwater::rollup::{Rollup, RollupOptions};
 use headwater::wire::batch::{LedgerDelta, SectionInput, encode_payloads};
 use headwater::wire::{
-    Ack, AckLevel, BatchFrame, Body, Frame, FrameKind, Hello, Refused, Resume, Resumed, StreamPlans, Welcome,
-    encode_frame,
+    Ack, AckLevel, BatchFrame, Body, Failure, Frame, FrameKind, Hello, Refused, Resume, Resumed, StreamPlans,
+    Welcome, encode_frame,
 };
 use serde::Serialize;
 
@@ -21,17 +21,20 @@ pub enum Answer {
     Ack(Ack),
     /// It is not taken.
     Refused(Refused),
-    /// The frame itself was refused: an HTTP status.
-    Status(u16),
+    /// The frame itself was refused: an HTTP status, and why.
+    Failed(u16, Failure),
+    /// Not an answer to a batch.
+    Other(u16),
 }
 
 impl Answer {
     /// The stable code of a refusal.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> &str {
         match self {
             Self::Refused(refused) => refused.code.code(),
             Self::Ack(_) => "ack",
-            Self::Status(_) => "status",
+            Self::Failed(_, failure) => &failure.code,
+            Self::Other(_) => "status",
         }
     }
 }
@@ -54,12 +57,18 @@ pub fn resume(hub: &Hub, pid: Pid, low_water: Seq) -> Resumed {
 
 /// Sends raw bytes as a batch frame.
 pub fn send_batch_bytes(hub: &Hub, bytes: &[u8]) -> Answer {
-    let (status, body) = send(hub, "/v1/batch", bytes);
-    let Ok(frame) = Frame::read_only(&body, FRAME_BYTES_MAX) else { return Answer::Status(status) };
+    send_bytes(hub, "/v1/batch", bytes)
+}
+
+/// Sends raw bytes to any of the routes for frames.
+pub fn send_bytes(hub: &Hub, path: &str, bytes: &[u8]) -> Answer {
+    let (status, body) = send(hub, path, bytes);
+    let Ok(frame) = Frame::read_only(&body, FRAME_BYTES_MAX) else { return Answer::Other(status) };
     match frame.kind {
         FrameKind::Ack => Answer::Ack(frame.decode().expect("an ack")),
         FrameKind::Refused => Answer::Refused(frame.decode().expect("a refusal")),
-        _ => Answer::Status(status),
+        FrameKind::Failure => Answer::Failed(status, frame.decode().expect("a failure")),
+        _ => Answer::Other(status),
     }
 }
 
