@@ -58,6 +58,28 @@ impl Stepper {
         }
     }
 
+    /// What the writer does between batches: folds that are due among it.
+    pub(in crate::shard) fn background(&mut self) {
+        self.writer.background(&self.shared);
+    }
+
+    /// Bytes of committed log that are not folded.
+    pub(in crate::shard) fn log_bytes(&self) -> u64 {
+        self.writer.groups.iter().map(|group| group.log.bytes()).sum()
+    }
+
+    /// The same, as the store has it.
+    #[cfg(test)]
+    fn unfolded_bytes(&self) -> u64 {
+        let (snapshot, mut bytes) = (self.shared.store.snapshot().expect("reads"), 0);
+        let sum = &mut |_: &[u8], record: &[u8]| {
+            bytes += record.len() as u64;
+            std::ops::ControlFlow::Continue(())
+        };
+        snapshot.scan(Table::Log, &[], None, sum).expect("scans");
+        bytes
+    }
+
     pub(in crate::shard) fn expire(&mut self) {
         if self.writer.failed.is_none() {
             self.writer.expire(&self.shared);
@@ -76,5 +98,46 @@ impl Stepper {
     /// Nothing waits for a commit or a fold.
     pub(in crate::shard) fn is_settled(&self) -> bool {
         self.writer.failed.is_none() && self.writer.pending.is_empty() && !self.writer.fold_is_left()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stepper;
+    use crate::shard::ShardOptions;
+    use crate::shard::testing::{START, batch, catalog, lazy, pid};
+    use crate::store::MemoryStore;
+    use headwater::ids::Micros;
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    /// A fold of the oldest layers halved the log in the writer's books whatever it took: with many layers left nothing
+    /// was due any more, and a start had seconds of log to replay.
+    #[test]
+    fn folds_follow_one_another_until_the_log_is_short() {
+        const BATCHES: u64 = 200;
+        const GROUPS: u64 = 1_000;
+        /// About half of what all of it takes.
+        const LOG_MAX: u64 = 800_000;
+        let options = ShardOptions { fold_log_bytes: LOG_MAX, ..lazy() };
+        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(|| Micros(START)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let catalog = runtime.block_on(catalog(1, 1));
+        let mut hub = Stepper::open(store, options, catalog, clock, BTreeSet::new()).expect("opens");
+        for seq in 1..=BATCHES {
+            let keys: Vec<String> = (0..GROUPS).map(|i| format!("{:07}", seq * GROUPS + i)).collect();
+            let events: Vec<(&str, i64)> = keys.iter().map(|key| (key.as_str(), 1)).collect();
+            drop(hub.submit(batch(pid(1), seq, seq, &events)).expect("taken"));
+            hub.commit(false);
+        }
+        let (before, mut folds) = (hub.log_bytes(), 0);
+        assert!(before > LOG_MAX * 3 / 2, "{before} bytes of log to fold");
+        while hub.unfolded_bytes() >= LOG_MAX {
+            folds += 1;
+            assert!(folds <= BATCHES, "{} bytes of log are left", hub.unfolded_bytes());
+            hub.background();
+            hub.commit(false);
+        }
+        assert_eq!(hub.log_bytes(), hub.unfolded_bytes(), "the books hold");
     }
 }
