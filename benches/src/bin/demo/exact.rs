@@ -30,3 +30,24 @@ pub async fn query(context: &SessionContext, sql: &str) -> Result<Answer, DataFu
     }
     Ok(Answer { names, rows })
 }
+
+impl Cell {
+    /// From a value that DataFusion computed.
+    pub fn from_datafusion(value: &ScalarValue) -> Self {
+        let int = |v: Option<i64>| v.map_or(Self::Null, |v| Self::Int(i128::from(v)));
+        match value {
+            v if v.is_null() => Self::Null,
+            ScalarValue::Int32(v) => int(v.map(i64::from)),
+            ScalarValue::Int64(v) => int(*v),
+            ScalarValue::UInt64(v) => v.map_or(Self::Null, |v| Self::Int(i128::from(v))),
+            ScalarValue::Float64(v) => v.map_or(Self::Null, Self::Float),
+            ScalarValue::Utf8(Some(v)) | ScalarValue::LargeUtf8(Some(v)) | ScalarValue::Utf8View(Some(v)) => {
+                Self::Text(v.clone())
+            }
+            ScalarValue::TimestampMicrosecond(Some(v), _) => Self::Time(*v),
+            ScalarValue::TimestampMillisecond(Some(v), _) => Self::Time(v * 1_000),
+            ScalarValue::TimestampNanosecond(Some(v), _) => Self::Time(v / 1_000),
+            other => Self::Text(other.to_string()),
+        }
+    }
+}

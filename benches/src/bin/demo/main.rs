@@ -37,10 +37,7 @@ async fn main() -> ExitCode {
     };
     match demo(&args).await {
         Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
-        Ok(faults) => {
-            faults.iter().for_each(|fault| println!("WRONG: {fault}"));
-            ExitCode::FAILURE
-        }
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("demo failed: {error}");
             ExitCode::FAILURE
@@ -81,6 +78,8 @@ async fn demo(args: &args::Args) -> Result<Vec<String>, Box<dyn Error>> {
         "there are wrong answers"
     };
     println!("\n{verdict}");
+    // Before the hub is left to the user, who may end it with a signal.
+    faults.iter().for_each(|fault| println!("WRONG: {fault}"));
     client.close().await;
     if args.serve {
         hub.serve().await?;
