@@ -8,6 +8,15 @@ const ROUTES = { [KIND.hello]: '/v1/session', [KIND.resume]: '/v1/resume', [KIND
 /** Option `wasm` of a client that starts with the small module, as pages do. */
 export const CORE = { core: () => readFile(new URL('../dist/headwater_core.wasm', import.meta.url)) };
 
+/** Resolves when `done()` is true; rejects, with what was waited for, when that takes 10 s. */
+export async function until(what, done) {
+  const start = performance.now();
+  while (!done()) {
+    if (performance.now() - start > 10_000) throw new Error(`still not: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
 /** Starts a fake hub. `faults(request)` may return `lose` (not handled), `lose_answer` (handled), `twice`, a frame, or nothing. */
 export async function startHub({ faults = () => undefined, streams = [{ schema: VIEWS, plans: [countAndSum()] }] } = {}) {
   const hub = {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Headwater } from '../dist/node.js';
-import { CORE, startHub } from './hub.mjs';
+import { CORE, startHub, until } from './hub.mjs';
 import { KIND, VIEWS, countAndSum, failure, op, refused, readBatch, spec } from './wire.mjs';
 
 /** A client and a hub; checks the ledger at the end. */
@@ -44,7 +44,7 @@ test('nothing happens before the first event', () =>
 test('events are sent by age without a flush', () =>
   run({}, async ({ hub, hw }) => {
     hw.emit('views', { url: '/', ms: 1 });
-    while (hub.events() === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until('an event at the hub', () => hub.events() > 0);
   }));
 
 test('lost requests, lost answers and repeats count every event once', async () => {

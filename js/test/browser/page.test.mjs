@@ -1,7 +1,7 @@
 // The package as a page loads it: real headless Chromium, the files of dist/ as they are published.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { startHub } from '../hub.mjs';
+import { startHub, until } from '../hub.mjs';
 import { launch, serveDist, skip } from './chromium.mjs';
 
 let site, browser, close;
@@ -51,15 +51,20 @@ test('a page counts, flushes and queries', { skip }, async () => {
 });
 
 test('a hub that comes back finds what was emitted meanwhile', { skip }, async () => {
-  let up = false;
-  const hub = await startHub({ faults: () => (up ? undefined : 'lose') });
+  let [up, lost] = [false, 0];
+  const faults = () => {
+    if (up) return undefined;
+    lost++;
+    return 'lose';
+  };
+  const hub = await startHub({ faults });
   const { page, problems } = await open();
   await page.evaluate(async (url) => {
     const { Headwater } = await import('/browser.js');
     globalThis.hw = Headwater.connect({ url });
     for (let i = 0; i < 100; i++) globalThis.hw.emit('views', { url: '/', ms: i });
-    await new Promise((resolve) => setTimeout(resolve, 300));
   }, hub.url);
+  await until('an attempt that is lost', () => lost > 0);
   assert.equal(hub.events(), 0);
   up = true;
   await page.evaluate(() => globalThis.hw.flush());
@@ -119,7 +124,7 @@ test('a page that is left delivers what it holds, without waiting for its timer'
   }, hub.url);
   assert.equal(hub.events(), 1);
   await page.goto('about:blank');
-  while (hub.events() < 201) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until('201 events at the hub', () => hub.events() >= 201);
   assert.equal(hub.events(), 201);
   assert.deepEqual(problems, []);
   await page.close();
