@@ -208,6 +208,26 @@ fn null_empty_text_and_nan_are_told_apart() {
     assert_eq!(rows, ["t,,1,1,0", "f,0,1,0,1", "f,3,1,1,0"]);
 }
 
+/// The rows before a bad one counted, and the mended file counted them again.
+#[test]
+fn a_file_with_a_bad_row_counts_no_row() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql("CREATE CONTINUOUS VIEW seen AS SELECT count(*) AS n FROM numbers");
+    let file = house.path().join("bad.csv");
+    let rows: String = (0..5_000).map(|i| format!("k,{i},1\n")).collect();
+    std::fs::write(&file, format!("key,n,x\n{rows}k,oops,1\n")).expect("write");
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(!output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("no row was sent"), "{}", text(&output));
+    std::fs::write(&file, format!("key,n,x\n{rows}k,1,1\n")).expect("write");
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(output.status.success(), "{}", text(&output));
+    let output = server.run(&["sql", "--format", "csv", "-c", "SELECT n FROM seen"]);
+    assert_eq!(text(&output).lines().nth(1), Some("5001"));
+}
+
 /// Rows of the past were dropped as late, in silence, unless the hub ran with --late-max-ms 0.
 #[test]
 fn history_loads_unless_the_hub_takes_none() {

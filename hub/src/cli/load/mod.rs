@@ -22,6 +22,7 @@ use headwater::ids::{Micros, Pid, Seq};
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::{Head, Journal};
 use link::Link;
+use mapping::Target;
 use pump::{Pump, Report};
 use rows::Builder;
 use std::path::PathBuf;
@@ -50,6 +51,10 @@ pub(super) struct LoadArgs {
     /// Load a file again that was loaded already: its rows count once more
     #[arg(long)]
     again: bool,
+    /// Send at once instead of reading the whole file first. A row that cannot be read then ends the load in the
+    /// middle: the rows before it count, and a mended file is another file, which counts them again
+    #[arg(long)]
+    unchecked: bool,
     /// Rows bring their own time but are no history: time buckets older than the hub's late_max_ms are left out
     /// (late_groups in `headwater status`), as from any other producer
     #[arg(long)]
@@ -94,10 +99,30 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             );
             return Ok(());
         }
-        let rows = Rows::open(kind, &args.file, &names, &targets)?;
-        let builder = Builder::new(rows, targets, journal.head.started, &plans, &link.welcome.limits);
+        let started = journal.head.started;
+        let builder = |targets: Vec<Target>| {
+            let rows = Rows::open(kind, &args.file, &names, &targets)?;
+            Ok::<_, CliError>(Builder::new(rows, targets, started, &plans, &link.welcome.limits))
+        };
+        if journal.next_row() == 0
+            && !args.unchecked
+            && let Err(error) = builder(targets.clone()).and_then(Builder::check)
+        {
+            // It knows of nothing sent: in the way of the mended file.
+            drop(journal);
+            let _ = std::fs::remove_file(&path);
+            return Err(nothing_sent(error));
+        }
+        let builder = builder(targets)?;
         load(args, options, link, journal, builder, progress(total)).await
     })
+}
+
+fn nothing_sent(error: CliError) -> CliError {
+    match error {
+        CliError::Other(message) => CliError::Other(format!("{message}; no row was sent")),
+        other => other,
+    }
 }
 
 /// Asks the hub whether it holds what a finished journal says. What it has forgotten by now it once held.

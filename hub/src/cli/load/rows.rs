@@ -68,6 +68,13 @@ impl Builder {
         builder
     }
 
+    /// Reads the whole file once without a word to the hub: a row that cannot be read ends the load here, before
+    /// any row counts.
+    pub fn check(mut self) -> Result<(), CliError> {
+        while !self.take(ROWS as u64)?.is_empty() {}
+        Ok(())
+    }
+
     /// True when the rows bring their own `arrival_timestamp`.
     pub fn has_times(&self) -> bool {
         self.targets.last().is_some_and(|arrival| arrival.source.is_some())
