@@ -53,7 +53,11 @@ impl Rooms {
     pub async fn open(directory: &Path) -> Result<Self, Failed> {
         let catalog = Catalog::open(directory, &CatalogOptions::default())?;
         // The data file first: a catalog with streams and no data file beside it is damage.
-        let shards = Shards::open(directory, ShardOptions::default(), catalog.clone())?;
+        let shards = Shards::open(
+            directory,
+            ShardOptions { view_groups_max: u64::MAX, ..ShardOptions::default() },
+            catalog.clone(),
+        )?;
         let rooms = Self { catalog, shards };
         if rooms.catalog.snapshot().views.is_empty() {
             let engine = Engine::new(Arc::new(rooms.clone()), EngineOptions::default());

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// More keys than any file of a few gigabytes holds.
-const DISTINCT: usize = 8_000_000;
+const DISTINCT: usize = 16_000_000;
 /// The child's first argument.
 const FILL: &str = "--fill";
 /// First argument to open a directory that an earlier run left, for a profile of that alone.
@@ -40,14 +40,17 @@ fn main() -> Result<(), Failed> {
 async fn write_until_killed(directory: &Path, megabytes: u64) -> Result<(), Failed> {
     let hub = Rooms::open(directory).await?;
     let payloads = payloads(DISTINCT);
-    let mut ready = false;
-    loop {
-        merge(&hub.shards, &payloads, Duration::from_secs(2)).await;
-        if !ready && hub.shards.status().file_bytes >> 20 >= megabytes {
-            println!("{READY}");
-            ready = true;
+    let mut looks = tokio::time::interval(Duration::from_millis(100));
+    let writing = merge(&hub.shards, &payloads, Duration::from_secs(3_600));
+    let looking = async {
+        while hub.shards.status().file_bytes >> 20 < megabytes {
+            looks.tick().await;
         }
-    }
+        println!("{READY}");
+        std::future::pending::<()>().await;
+    };
+    tokio::join!(writing, looking);
+    Ok(())
 }
 
 fn fill_and_kill(directory: &Path, megabytes: u64) -> Result<(), Failed> {
