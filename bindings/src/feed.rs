@@ -6,10 +6,9 @@
 use crate::dictionary::Dictionary;
 use crate::stage::Stage;
 use alloc::vec::Vec;
-use headwater::group::GroupTable;
 use headwater::limits::BatchLimits;
 use headwater::plan::{Op, Plan, PlanError};
-use headwater::rollup::{Rollup, RollupOptions, ViewPartials};
+use headwater::rollup::{Rollup, RollupOptions};
 use headwater::schema::StreamSchema;
 use headwater::wire::batch::{EncodedBatches, LedgerDelta, SectionInput, encode_payloads};
 use headwater::wire::{Plans, StreamPlans};
@@ -99,18 +98,8 @@ impl Feed {
             partials.append(&mut rollup.drain());
         }
         self.retired.clear();
-        let sections: Vec<_> = partials.iter().map(section).collect();
+        let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
         encode_payloads(&delta, &sections, limits)
-    }
-}
-
-fn section(partials: &ViewPartials) -> SectionInput<'_, GroupTable> {
-    SectionInput {
-        view: partials.view,
-        version: partials.version,
-        events: partials.events,
-        rejected: partials.rejected.clone(),
-        partials: &partials.table,
     }
 }
 

@@ -59,16 +59,7 @@ fn batch(events: &Events, sketches: bool) -> Result<Batch, Failed> {
     }
     let ledger = LedgerDelta { events: rollup.take_events(), ..LedgerDelta::default() };
     let partials = rollup.drain();
-    let sections: Vec<_> = partials
-        .iter()
-        .map(|p| SectionInput {
-            view: p.view,
-            version: p.version,
-            events: p.events,
-            rejected: p.rejected.clone(),
-            partials: &p.table,
-        })
-        .collect();
+    let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
     let encoded = encode_payloads(&ledger, &sections, &BatchLimits::NATIVE);
     let groups = encoded.payloads.iter().map(|p| p.groups).sum();
     let payloads = encoded.payloads.iter().map(|p| p.bytes.len()).sum();

@@ -87,20 +87,8 @@ pub struct Ledger {
     refused: [Total; REFUSED.len()],
 }
 
-/// Codes in the order of their counters. Tags are stored: append only.
-const REFUSED: [RefusedCode; 11] = [
-    RefusedCode::Malformed,
-    RefusedCode::TooLarge,
-    RefusedCode::BornInFuture,
-    RefusedCode::Expired,
-    RefusedCode::DotConflict,
-    RefusedCode::WindowExceeded,
-    RefusedCode::NotPrimary,
-    RefusedCode::Unavailable,
-    RefusedCode::Throttled,
-    RefusedCode::Unauthorized,
-    RefusedCode::UnknownPlan,
-];
+/// Codes in the order of their counters: of their tags on the wire, which only grow, as what is stored must.
+const REFUSED: [RefusedCode; RefusedCode::ALL.len()] = RefusedCode::ALL;
 
 /// Tags of the three families; plain counters are below.
 const REFUSED_TAG: u8 = 32;

@@ -177,15 +177,7 @@ pub(super) fn collect(driver: &mut Driver) -> bool {
     let mut report = driver.session.take_delta();
     report.events = drained.iter().map(|drained| drained.events).sum();
     let partials = drained.iter().flat_map(|drained| &drained.partials);
-    let sections: Vec<_> = partials
-        .map(|p| SectionInput {
-            view: p.view,
-            version: p.version,
-            events: p.events,
-            rejected: p.rejected.clone(),
-            partials: &p.table,
-        })
-        .collect();
+    let sections: Vec<_> = partials.map(SectionInput::from).collect();
     sections.iter().for_each(|section| lock(&driver.shared.status).rejected.merge(&section.rejected));
     let batches = encode_payloads(&report, &sections, &driver.session.batch_limits());
     driver.session.count_oversized(batches.oversized_groups);

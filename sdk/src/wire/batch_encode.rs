@@ -5,6 +5,7 @@ use crate::codec::Writer;
 use crate::group::GroupTable;
 use crate::ids::{PlanVersion, ViewId};
 use crate::limits::{BatchLimits, REPORT_MAX};
+use crate::rollup::ViewPartials;
 use crate::sort::sort_by;
 use alloc::vec::Vec;
 use core::mem;
@@ -52,6 +53,18 @@ pub struct SectionInput<'a, P> {
     pub rejected: DropCounts,
     /// Its groups.
     pub partials: &'a P,
+}
+
+impl<'a> From<&'a ViewPartials> for SectionInput<'a, GroupTable> {
+    fn from(partials: &'a ViewPartials) -> Self {
+        Self {
+            view: partials.view,
+            version: partials.version,
+            events: partials.events,
+            rejected: partials.rejected.clone(),
+            partials: &partials.table,
+        }
+    }
 }
 
 impl<P: Partials> SectionInput<'_, P> {

@@ -238,6 +238,21 @@ pub enum RefusedCode {
 }
 
 impl RefusedCode {
+    /// All codes, in the order of their tags.
+    pub const ALL: [Self; 11] = [
+        Self::Malformed,
+        Self::TooLarge,
+        Self::BornInFuture,
+        Self::Expired,
+        Self::DotConflict,
+        Self::WindowExceeded,
+        Self::NotPrimary,
+        Self::Unavailable,
+        Self::Throttled,
+        Self::Unauthorized,
+        Self::UnknownPlan,
+    ];
+
     /// True when the same batch can succeed later.
     pub fn is_retryable(self) -> bool {
         matches!(self, Self::NotPrimary | Self::Unavailable | Self::Throttled)

@@ -111,16 +111,7 @@ impl Producer {
         assert!(rollup.set_plans(self.plans.schema.clone(), self.plans.plans.clone()).is_empty());
         rollup.push(buffer.batch());
         let partials = rollup.drain();
-        let sections: Vec<_> = partials
-            .iter()
-            .map(|p| SectionInput {
-                view: p.view,
-                version: p.version,
-                events: p.events,
-                rejected: p.rejected.clone(),
-                partials: &p.table,
-            })
-            .collect();
+        let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
         let ledger = LedgerDelta { events: events.len() as u64, ..LedgerDelta::default() };
         let mut batches = encode_payloads(&ledger, &sections, &BatchLimits::NATIVE);
         assert_eq!(batches.payloads.len(), 1, "one batch");

@@ -7,9 +7,8 @@ use super::CliError;
 use super::columns::{Converted, Odd, convert};
 use super::file::{ROWS, Rows};
 use super::mapping::Target;
-use headwater::group::GroupTable;
 use headwater::limits::BatchLimits;
-use headwater::rollup::{Rollup, RollupOptions, ViewPartials};
+use headwater::rollup::{Rollup, RollupOptions};
 use headwater::value::column::{Column, ColumnBatch};
 use headwater::wire::batch::{LedgerDelta, SectionInput, encode_payloads};
 use headwater::wire::{SessionLimits, StreamPlans};
@@ -138,7 +137,7 @@ impl Builder {
         }
         let events = self.rollup.take_events();
         let partials = self.rollup.drain();
-        let sections: Vec<_> = partials.iter().map(section).collect();
+        let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
         let ledger = LedgerDelta { events, ..LedgerDelta::default() };
         let mut encoded = encode_payloads(&ledger, &sections, limits);
         let oversized = encoded.oversized_groups;
@@ -204,17 +203,6 @@ impl Builder {
             }
             None => Ok(None),
         }
-    }
-}
-
-/// A view's part of the payload.
-fn section(partials: &ViewPartials) -> SectionInput<'_, GroupTable> {
-    SectionInput {
-        view: partials.view,
-        version: partials.version,
-        events: partials.events,
-        rejected: partials.rejected.clone(),
-        partials: &partials.table,
     }
 }
 

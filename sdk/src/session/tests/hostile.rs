@@ -50,20 +50,6 @@ fn level(random: &mut Random) -> AckLevel {
     AckLevel::from_tag((random.next() % 3) as u8).expect("a level")
 }
 
-const CODES: [RefusedCode; 11] = [
-    RefusedCode::Malformed,
-    RefusedCode::TooLarge,
-    RefusedCode::BornInFuture,
-    RefusedCode::Expired,
-    RefusedCode::DotConflict,
-    RefusedCode::WindowExceeded,
-    RefusedCode::NotPrimary,
-    RefusedCode::Unavailable,
-    RefusedCode::Throttled,
-    RefusedCode::Unauthorized,
-    RefusedCode::UnknownPlan,
-];
-
 fn frame(random: &mut Random, session: &ClientSession) -> Vec<u8> {
     let (pid, seq) = (random.pid(session), Seq(random.number()));
     match random.next() % 8 {
@@ -94,7 +80,7 @@ fn frame(random: &mut Random, session: &ClientSession) -> Vec<u8> {
         }),
         3 | 4 => encode_frame(&Ack { pid, seq, level: level(random), epoch: Epoch(random.number()) }),
         5 => {
-            let code = CODES[(random.next() % 11) as usize];
+            let code = RefusedCode::ALL[(random.next() % 11) as usize];
             let retry_after_ms = random.number() as u32;
             encode_frame(&Refused { pid, seq, code, message: String::new(), retry_after_ms })
         }

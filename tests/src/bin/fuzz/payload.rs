@@ -102,16 +102,7 @@ fn honest() -> Vec<Vec<u8>> {
         assert!(rollup.set_plans(schema, plan::valid()).is_empty(), "valid plans");
         rollup.push(&plan::rows(rows));
         let partials = rollup.drain();
-        let sections: Vec<_> = partials
-            .iter()
-            .map(|p| SectionInput {
-                view: p.view,
-                version: p.version,
-                events: p.events,
-                rejected: p.rejected.clone(),
-                partials: &p.table,
-            })
-            .collect();
+        let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
         let mut ledger = LedgerDelta { events: u64::from(rows), ..LedgerDelta::default() };
         ledger.dropped.add(DropReason::Late, 3);
         encode_payloads(&ledger, &sections, &BatchLimits::NATIVE).payloads
