@@ -13,15 +13,18 @@ struct PageView<'a> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // A development hub prints both when it starts.
-    let address = std::env::var("HEADWATER_ADDRESS")?;
-    let fingerprint = std::env::var("HEADWATER_FINGERPRINT")?.parse()?;
-    let client = Client::connect(ConnectOptions::development(address, fingerprint)).await?;
+    // HEADWATER_HUB (default 127.0.0.1:7171) and HEADWATER_FINGERPRINT, which a development hub prints.
+    let client = Client::connect(ConnectOptions::from_env()?).await?;
 
-    client.query("CREATE STREAM pageviews (url TEXT, user_id BIGINT, latency_ms DOUBLE PRECISION)").await?;
     client
         .query(
-            "CREATE CONTINUOUS VIEW by_url AS
+            "CREATE STREAM IF NOT EXISTS pageviews
+             (url TEXT, user_id BIGINT, latency_ms DOUBLE PRECISION)",
+        )
+        .await?;
+    client
+        .query(
+            "CREATE CONTINUOUS VIEW IF NOT EXISTS by_url AS
              SELECT url, count(*) AS views, count(DISTINCT user_id) AS users,
                     percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) AS p99
              FROM pageviews GROUP BY url",

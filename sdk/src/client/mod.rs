@@ -29,6 +29,7 @@ mod blocking;
 mod coarse;
 mod connection;
 mod driver;
+mod env;
 mod error;
 mod flush;
 mod options;

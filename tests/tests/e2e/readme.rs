@@ -20,7 +20,7 @@ fn the_rust_quickstart_is_the_example_and_runs() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(dir.path(), &[]);
     let output = Command::new(env!("CARGO_BIN_EXE_quickstart"))
-        .env("HEADWATER_ADDRESS", hub.quic.to_string())
+        .env("HEADWATER_HUB", hub.quic.to_string())
         .env("HEADWATER_FINGERPRINT", &hub.fingerprint)
         .output()
         .expect("the quickstart starts");
