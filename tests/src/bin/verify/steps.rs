@@ -22,7 +22,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "npm", what: "npm packages of js/, as locked", run: setup::npm_packages },
     Step { name: "chromium", what: "a Chromium for the browser tests", run: setup::chromium },
     Step { name: "fmt", what: "rustfmt", run: fmt },
-    Step { name: "tidy", what: "sizes, forbidden calls, layout", run: tidy },
+    Step { name: "tidy", what: "sizes, forbidden calls, layout, tables of codes", run: tidy },
     Step { name: "core-wasm", what: "the SDK core alone, no_std, for wasm32", run: core_wasm },
     Step { name: "clippy", what: "clippy, warnings are errors", run: clippy },
     Step {
@@ -45,7 +45,7 @@ fn fmt() -> Result<Tally, String> {
 }
 
 fn tidy() -> Result<Tally, String> {
-    run(cargo("test --package headwater-tests --no-default-features --test tidy"))
+    run(cargo("test --package headwater-tests --no-default-features --test tidy --test format"))
 }
 
 fn core_wasm() -> Result<Tally, String> {
