@@ -193,7 +193,14 @@ impl EventBuffer {
 
     /// Removes all rows, keeps the memory.
     pub fn clear(&mut self) {
-        self.batch.clear();
+        for Column { data, slots } in &mut self.batch.columns {
+            data.truncate(0);
+            // A column that had NULLs will have some again; one that had none goes back to the fast paths.
+            match slots {
+                Some(some) if some.iter().any(|slot| *slot != Slot::Valid) => some.clear(),
+                _ => *slots = None,
+            }
+        }
         self.rows = 0;
         self.seen = 0;
     }
