@@ -124,8 +124,8 @@ fn transport(limits: &TransportLimits) -> TransportConfig {
 }
 
 fn connect_error(error: &ConnectionError) -> ConnectError {
-    // TLS alerts 42 to 49 and 113 to 116 say that a certificate was not accepted (RFC 8446, 6.2); QUIC
-    // carries them in codes 0x100 to 0x1ff.
+    // TLS alerts 42 to 49 and 113 to 116 say that a certificate was not accepted, 51 that a signature on it or by
+    // it is wrong (RFC 8446, 6.2); QUIC carries them in codes 0x100 to 0x1ff.
     let alert = match error {
         ConnectionError::TransportError(error) => u64::from(error.code),
         ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
@@ -133,7 +133,7 @@ fn connect_error(error: &ConnectionError) -> ConnectError {
         _ => 0,
     };
     match alert {
-        0x12a..=0x131 | 0x171..=0x174 => ConnectError::Untrusted(error.to_string()),
+        0x12a..=0x131 | 0x133 | 0x171..=0x174 => ConnectError::Untrusted(error.to_string()),
         _ => ConnectError::Unreachable(error.to_string()),
     }
 }

@@ -2,6 +2,7 @@
 //! never for a time to pass; a timeout only ends a test that has failed.
 
 mod hub;
+mod roots;
 
 use super::*;
 use crate::limits::{FlushLimits, OutboxLimits, TransportLimits};

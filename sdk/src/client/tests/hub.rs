@@ -67,10 +67,30 @@ fn plan(version: u32) -> Plan {
     plan.finish(ViewId(1), PlanVersion(version), StreamId(1), 100_000)
 }
 
+/// Signs certificates of hubs.
+pub type Authority = rcgen::CertifiedIssuer<'static, rcgen::KeyPair>;
+
+pub fn authority() -> Authority {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    Authority::self_signed(params, rcgen::KeyPair::generate().expect("key")).expect("certificate")
+}
+
 impl Hub {
     pub async fn start() -> Self {
         let names = vec!["localhost".to_string(), "127.0.0.1".to_string()];
-        let made = rcgen::generate_simple_self_signed(names).expect("certificate");
+        Self::start_as(&rcgen::generate_simple_self_signed(names).expect("certificate")).await
+    }
+
+    /// With a certificate of an authority's, for `localhost` alone.
+    pub async fn start_signed_by(authority: &Authority) -> Self {
+        let signing_key = rcgen::KeyPair::generate().expect("key");
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_string()]).expect("names");
+        let cert = params.signed_by(&signing_key, authority).expect("certificate");
+        Self::start_as(&rcgen::CertifiedKey { cert, signing_key }).await
+    }
+
+    async fn start_as(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
