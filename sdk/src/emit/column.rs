@@ -105,7 +105,8 @@ impl Target<'_> {
         }
     }
 
-    fn decimal(self, units: i128) -> Result<(), Fault> {
+    /// Units of the column's own scale.
+    pub fn decimal(self, units: i128) -> Result<(), Fault> {
         match (&mut self.column.data, self.data_type) {
             (ColumnData::Decimal(out), DataType::Decimal { precision, .. })
                 if decimal_fits(units, *precision) =>

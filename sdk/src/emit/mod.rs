@@ -5,6 +5,8 @@
 //! Invariants: a row is added whole or not at all; after the first row of a type nothing is allocated
 //! per row but what columns grow by; a buffer always holds a batch that [`ColumnBatch::check`] accepts.
 
+#[cfg(feature = "client")]
+mod cell;
 mod column;
 mod row;
 #[cfg(test)]
@@ -16,6 +18,8 @@ use crate::value::column::{Column, ColumnBatch, ColumnData, Slot};
 use crate::value::{DataType, Value};
 use alloc::string::String;
 use alloc::vec::Vec;
+#[cfg(feature = "client")]
+pub use cell::{Cell, push_cell};
 use column::Target;
 use serde::Serialize;
 

@@ -135,7 +135,7 @@ fn to_bool(x: Cell<'_>) -> Result<bool, Slot> {
 }
 
 /// PostgreSQL's spellings: unique prefixes of true, false, yes, no, on, off; 1 and 0.
-fn parse_bool(text: &[u8]) -> Option<bool> {
+pub(crate) fn parse_bool(text: &[u8]) -> Option<bool> {
     const WORDS: [(&str, usize, bool); 8] = [
         ("true", 1, true),
         ("false", 1, false),
@@ -179,7 +179,7 @@ pub(crate) fn parse_uuid(text: &[u8]) -> Option<[u8; 16]> {
 }
 
 /// `\x` and hex digits (blanks between bytes allowed), or the escape format.
-fn parse_bytea(text: &[u8], out: &mut Vec<u8>) -> Result<(), Slot> {
+pub(crate) fn parse_bytea(text: &[u8], out: &mut Vec<u8>) -> Result<(), Slot> {
     if let [b'\\', b'x', hex @ ..] = text {
         let mut digits = hex.iter().filter(|b| !b.is_ascii_whitespace());
         while let Some(high) = digits.next() {

@@ -20,11 +20,13 @@ mod text;
 mod time;
 mod time_text;
 
-#[cfg(feature = "client")]
-pub(crate) use cast::value_text;
 pub(crate) use cast::{cast_is_defined, float_to_int, narrow, parse_uuid};
+#[cfg(feature = "client")]
+pub(crate) use cast::{parse_bool, parse_bytea, value_text};
 pub(crate) use decimal::{parse_decimal, rescale};
 pub(crate) use number::float_to_decimal;
+#[cfg(feature = "client")]
+pub(crate) use number::{decimal_to_float, parse_float, parse_int};
 pub(crate) use time::{DateField, DateUnit, bucket_is_valid};
 pub(crate) use time_text::{parse_date, parse_timestamp};
 

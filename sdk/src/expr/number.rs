@@ -123,7 +123,7 @@ pub(crate) fn parse_float(text: &[u8]) -> Result<f64, Slot> {
 }
 
 /// The nearest double (or `real`, with `single`) to a decimal.
-pub(super) fn decimal_to_float(units: i128, scale: u8, single: bool) -> f64 {
+pub(crate) fn decimal_to_float(units: i128, scale: u8, single: bool) -> f64 {
     let exact = units.unsigned_abs() <= 1 << 53 && scale <= 22 && !single;
     if exact {
         // Both are exact doubles, so the division rounds once.
