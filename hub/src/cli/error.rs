@@ -36,6 +36,12 @@ pub enum CliError {
         /// Why.
         message: String,
     },
+    /// Rows of a file cannot be taken.
+    #[error("{0}")]
+    Rows(String),
+    /// The hub's storage does not take rows.
+    #[error("the hub takes no rows: {0}")]
+    HubStorage(String),
     /// Wrong use of the command.
     #[error("{0}")]
     Usage(String),
@@ -57,7 +63,19 @@ impl CliError {
             Self::Connect(_) | Self::Query(QueryError::Disconnected(_) | QueryError::TimedOut) => 3,
             Self::Query(QueryError::Failed(_)) => 4,
             Self::Store(error) | Self::Hub(HubError::Store(error)) => storage(error),
+            Self::HubStorage(message) if message.starts_with(&StoreError::NoSpace.to_string()) => 16,
+            Self::HubStorage(_) => 17,
             _ => 1,
+        }
+    }
+
+    /// The end of a load that goes on when it is run again.
+    pub(super) fn while_loading(self) -> Self {
+        let again =
+            |message: &dyn std::fmt::Display| format!("{message}; run the same command again to continue");
+        match self {
+            Self::HubStorage(message) => Self::HubStorage(again(&message)),
+            other => Self::Other(again(&other)),
         }
     }
 

@@ -25,7 +25,7 @@ const EXIT_CODES: &str = "Exit codes:
   10 data directory in use       11 data directory is read-only
   12 not a data directory        13 data is corrupted
   14 data has a newer format     15 data has an older format
-  16 no space left               17 other storage failure";
+  16 no space left               17 other storage failure (load: the hub's)";
 
 /// Counts at the source: continuous views over events that producers aggregate themselves.
 #[derive(Debug, Parser)]

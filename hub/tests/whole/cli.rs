@@ -22,8 +22,22 @@ impl Server {
 
     /// At an address of the caller's choice.
     pub fn start_at(house: &House, address: &str, flags: &[&str]) -> Self {
+        Self::launch(Command::new(HEADWATER), house, address, flags)
+    }
+
+    /// On a disk where no file may become larger than this.
+    #[cfg(unix)]
+    pub fn start_with_file_limit(house: &House, kib: u32, flags: &[&str]) -> Self {
+        // With the signal ignored, a write beyond the limit fails instead of ending the process.
+        let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash", HEADWATER]);
+        Self::launch(command, house, "127.0.0.1:0", flags)
+    }
+
+    fn launch(mut command: Command, house: &House, address: &str, flags: &[&str]) -> Self {
         let data = house.path().join("data");
-        let mut process = Command::new(HEADWATER)
+        let mut process = command
             .args(["serve", "--listen", address, "--data-dir"])
             .arg(data)
             .args(flags)

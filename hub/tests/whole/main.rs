@@ -2,6 +2,7 @@
 
 mod cli;
 mod ends;
+mod formats;
 mod house;
 mod load;
 #[cfg(unix)]

@@ -3,27 +3,31 @@
 //!
 //! Records end with LF or CRLF; blank lines are skipped; quoted fields may hold line breaks.
 
-use headwater_sql::arrow::array::{ArrayRef, RecordBatch, StringBuilder};
-use headwater_sql::arrow::datatypes::{DataType, Field, Schema};
-use headwater_sql::arrow::error::ArrowError;
+use super::block::{Block, Found};
+use super::faults::{Fault, Place};
+use super::lines::{Lines, RECORD_BYTES_MAX};
+use super::text;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
-use std::sync::Arc;
-
-/// Bytes of one record: a quote that is never closed must not read the whole file into memory.
-const RECORD_BYTES_MAX: usize = 16 << 20;
 
 /// The records of a file, one at a time.
 pub(super) struct Records<R> {
-    source: R,
-    /// Lines read so far.
-    line: u64,
-    raw: Vec<u8>,
-    /// The fields' text, back to back.
+    lines: Lines<R>,
+    fields: Fields,
+    /// The line the record begins in.
+    begun: u64,
+    /// How many fields a record has.
+    columns: usize,
+}
+
+/// The fields of a record.
+#[derive(Default)]
+struct Fields {
+    /// Their text, back to back.
     text: Vec<u8>,
-    /// The end of each field in `text`, and whether it is NULL.
-    fields: Vec<(usize, bool)>,
+    /// The end of each in `text`, and whether it is NULL.
+    ends: Vec<(usize, bool)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,71 +40,94 @@ enum At {
 }
 
 impl Records<BufReader<File>> {
-    /// Opens a file; a byte order mark is skipped.
-    pub fn open(path: &Path) -> std::io::Result<Self> {
-        let mut source = BufReader::new(File::open(path)?);
-        if source.fill_buf()?.starts_with(&[0xef, 0xbb, 0xbf]) {
-            source.consume(3);
+    /// Opens a file behind its header line; gives the names in it too.
+    pub fn open(path: &Path) -> io::Result<(Self, Vec<String>)> {
+        let mut records = Self::new(Lines::open(path)?);
+        if !records.next()? {
+            return Err(io::Error::other("there is no header line"));
         }
-        Ok(Self::new(source))
+        let names: Result<Vec<String>, Fault> = (0..records.fields.ends.len())
+            .map(|at| Ok(records.fields.get(at)?.map_or_else(String::new, String::from)))
+            .collect();
+        let names =
+            names.map_err(|fault| io::Error::other(format!("line {}: {}", records.begun, fault.what)))?;
+        records.columns = names.len();
+        Ok((records, names))
     }
 }
 
 impl<R: BufRead> Records<R> {
-    fn new(source: R) -> Self {
-        Self { source, line: 0, raw: Vec::new(), text: Vec::new(), fields: Vec::new() }
+    fn new(lines: Lines<R>) -> Self {
+        Self { lines, fields: Fields::default(), begun: 0, columns: 0 }
     }
 
     /// Reads the next record; false at the end.
-    pub fn advance(&mut self) -> Result<bool, ArrowError> {
-        loop {
-            self.raw.clear();
-            self.text.clear();
+    fn next(&mut self) -> io::Result<bool> {
+        while self.lines.advance()? {
+            self.begun = self.lines.number();
             self.fields.clear();
-            let begun = self.line + 1;
-            let mut at = At::Begin;
-            loop {
-                let seen = self.raw.len();
-                if self.read_line()? == 0 {
-                    return if seen == 0 { Ok(false) } else { Err(unclosed(begun)) };
+            let mut at = self.fields.split(self.lines.text(), At::Begin);
+            while at == At::Quoted {
+                let seen = self.lines.text().len();
+                if seen > RECORD_BYTES_MAX || !self.lines.append()? {
+                    return Err(io::Error::other(format!(
+                        "line {}: a quoted field is not closed",
+                        self.begun
+                    )));
                 }
-                at = self.split(seen, at);
-                if at != At::Quoted {
-                    break;
-                }
-                if self.raw.len() > RECORD_BYTES_MAX {
-                    return Err(unclosed(begun));
-                }
+                at = self.fields.split(&self.lines.text()[seen..], at);
             }
-            // A line of nothing is one empty field without quotes.
-            if !(self.text.is_empty() && matches!(self.fields.as_slice(), [(_, true)])) {
+            if !self.fields.is_blank() {
                 return Ok(true);
             }
         }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead + Send> text::Records for Records<R> {
+    fn advance(&mut self) -> io::Result<bool> {
+        self.next()
     }
 
-    fn read_line(&mut self) -> Result<usize, ArrowError> {
-        let mut source = (&mut self.source).take(RECORD_BYTES_MAX as u64 + 1);
-        let read = source.read_until(b'\n', &mut self.raw)?;
-        self.line += 1;
-        if read > RECORD_BYTES_MAX {
-            return Err(ArrowError::CsvError(format!("line {} is longer than 16 MiB", self.line)));
+    fn place(&self) -> Place {
+        Place::Line(self.begun)
+    }
+
+    fn bytes(&self) -> usize {
+        self.lines.text().len()
+    }
+
+    fn fill(&self, block: &mut Block<'_>) -> Result<(), Fault> {
+        let (found, columns) = (self.fields.ends.len(), self.columns);
+        if found != columns {
+            return Err(Fault::malformed(format!("{found} fields where the header has {columns}")));
         }
-        Ok(read)
+        block.push_row(|at| Ok(self.fields.get(at)?.map_or(Found::Null, |text| Found::Text(text.into()))))
+    }
+}
+
+impl Fields {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
     }
 
-    /// Splits what was read from byte `from` on.
-    fn split(&mut self, from: usize, mut at: At) -> At {
-        let raw = std::mem::take(&mut self.raw);
-        let line = &raw[from..];
+    /// A line of nothing is one empty field without quotes.
+    fn is_blank(&self) -> bool {
+        self.text.is_empty() && matches!(self.ends.as_slice(), [(_, true)])
+    }
+
+    /// Splits one more line of the record.
+    fn split(&mut self, line: &[u8], mut at: At) -> At {
         let ending = if line.ends_with(b"\r\n") { 2 } else { usize::from(line.ends_with(b"\n")) };
         let (content, ending) = line.split_at(line.len() - ending);
         for &byte in content {
             at = match (at, byte) {
                 (At::Begin, b'"') => At::Quoted,
                 (At::Quoted, b'"') => At::Quote,
-                (At::Begin, b',') => self.end_field(true),
-                (At::Bare | At::Quote, b',') => self.end_field(false),
+                (At::Begin, b',') => self.end(true),
+                (At::Bare | At::Quote, b',') => self.end(false),
                 (At::Quoted, byte) => self.keep(byte, At::Quoted),
                 (At::Quote, b'"') => self.keep(b'"', At::Quoted),
                 (_, byte) => self.keep(byte, At::Bare),
@@ -109,9 +136,8 @@ impl<R: BufRead> Records<R> {
         if at == At::Quoted {
             self.text.extend_from_slice(ending);
         } else {
-            self.end_field(at == At::Begin);
+            self.end(at == At::Begin);
         }
-        self.raw = raw;
         at
     }
 
@@ -120,87 +146,20 @@ impl<R: BufRead> Records<R> {
         at
     }
 
-    fn end_field(&mut self, is_null: bool) -> At {
-        self.fields.push((self.text.len(), is_null));
+    fn end(&mut self, is_null: bool) -> At {
+        self.ends.push((self.text.len(), is_null));
         At::Begin
     }
 
-    /// How many fields the record has.
-    fn len(&self) -> usize {
-        self.fields.len()
-    }
-
-    /// A field of the record; `None` is NULL.
-    fn field(&self, at: usize) -> Result<Option<&str>, ArrowError> {
-        let begin = at.checked_sub(1).and_then(|before| self.fields.get(before)).map_or(0, |(end, _)| *end);
-        match self.fields.get(at) {
+    /// A field; `None` is NULL.
+    fn get(&self, at: usize) -> Result<Option<&str>, Fault> {
+        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(end, _)| *end);
+        match self.ends.get(at) {
             None | Some((_, true)) => Ok(None),
             Some((end, false)) => std::str::from_utf8(&self.text[begin..*end])
                 .map(Some)
-                .map_err(|_| ArrowError::CsvError(format!("line {} is not UTF-8", self.line))),
+                .map_err(|_| Fault::malformed("the text is not UTF-8")),
         }
-    }
-}
-
-fn unclosed(line: u64) -> ArrowError {
-    ArrowError::CsvError(format!("line {line}: a quoted field is not closed"))
-}
-
-/// The names in the header line.
-pub(super) fn header(path: &Path) -> Result<Vec<String>, ArrowError> {
-    let mut records = Records::open(path)?;
-    if !records.advance()? {
-        return Err(ArrowError::CsvError("there is no header line".into()));
-    }
-    (0..records.len()).map(|at| Ok(records.field(at)?.unwrap_or_default().to_owned())).collect()
-}
-
-/// Batches of up to `rows` rows of the wanted columns, as text.
-pub(super) struct Batches {
-    records: Records<BufReader<File>>,
-    columns: usize,
-    order: Vec<usize>,
-    schema: Arc<Schema>,
-    rows: usize,
-}
-
-impl Batches {
-    /// Opens a file behind its header line. `order`: the wanted columns by position.
-    pub fn open(path: &Path, names: &[String], order: Vec<usize>, rows: usize) -> Result<Self, ArrowError> {
-        let mut records = Records::open(path)?;
-        records.advance()?;
-        let field = |at: &usize| Field::new(names.get(*at).map_or("", String::as_str), DataType::Utf8, true);
-        let schema = Arc::new(Schema::new(order.iter().map(field).collect::<Vec<_>>()));
-        Ok(Self { records, columns: names.len(), order, schema, rows })
-    }
-
-    fn batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        let mut builders: Vec<StringBuilder> = self.order.iter().map(|_| StringBuilder::new()).collect();
-        let mut rows = 0;
-        while rows < self.rows && self.records.advance()? {
-            if self.records.len() != self.columns {
-                let (line, found, columns) = (self.records.line, self.records.len(), self.columns);
-                let message = format!("line {line} has {found} fields, the header has {columns}");
-                return Err(ArrowError::CsvError(message));
-            }
-            for (builder, at) in builders.iter_mut().zip(&self.order) {
-                builder.append_option(self.records.field(*at)?);
-            }
-            rows += 1;
-        }
-        let arrays: Vec<ArrayRef> =
-            builders.iter_mut().map(|builder| Arc::new(builder.finish()) as ArrayRef).collect();
-        let options = headwater_sql::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?;
-        Ok((rows > 0).then_some(batch))
-    }
-}
-
-impl Iterator for Batches {
-    type Item = Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.batch().transpose()
     }
 }
 
@@ -209,13 +168,25 @@ mod tests {
     use super::*;
 
     fn records(text: &str) -> Result<Vec<Vec<Option<String>>>, String> {
-        let mut records = Records::new(text.as_bytes());
+        let mut records = Records::new(Lines::new(text.as_bytes()));
         let mut all = Vec::new();
-        while records.advance().map_err(|e| e.to_string())? {
-            let fields = (0..records.len()).map(|at| records.field(at).map(|f| f.map(String::from)));
-            all.push(fields.collect::<Result<_, _>>().map_err(|e| e.to_string())?);
+        while records.next().map_err(|e| e.to_string())? {
+            let fields =
+                (0..records.fields.ends.len()).map(|at| records.fields.get(at).map(|f| f.map(String::from)));
+            all.push(fields.collect::<Result<_, _>>().map_err(|fault| fault.what)?);
         }
         Ok(all)
+    }
+
+    /// Errors named a range of rows, and lines were counted without blank ones and quoted line breaks.
+    #[test]
+    fn a_record_knows_the_line_it_begins_in() {
+        let mut records = Records::new(Lines::new("a\n\n\"x\ny\n\"\r\n\r\nb\n".as_bytes()));
+        let mut lines = Vec::new();
+        while records.next().expect("record") {
+            lines.push(records.begun);
+        }
+        assert_eq!(lines, [1, 3, 7]);
     }
 
     #[test]

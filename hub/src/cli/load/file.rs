@@ -1,23 +1,16 @@
-//! The rows of a file, in order, as record batches of the columns that a stream takes.
+//! The rows of a file, in order, as blocks of the stream's columns.
 
+use super::block::Block;
+use super::csv::Records as Csv;
+use super::faults::Faults;
 use super::mapping::Target;
-use super::{CliError, csv};
-use headwater::value::DataType;
-use headwater_sql::arrow::array::RecordBatch;
-use headwater_sql::arrow::datatypes::{DataType as ArrowType, Field, Schema, TimeUnit};
-use headwater_sql::arrow::error::ArrowError;
-use headwater_sql::arrow::json;
-use headwater_sql::parquet::arrow::ProjectionMask;
-use headwater_sql::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Seek};
-use std::path::Path;
-use std::sync::Arc;
+use super::ndjson::{self, Objects};
+use super::{CliError, parquet, text};
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Rows read at a time; also the most that one evaluation takes.
 pub(super) const ROWS: usize = 1024;
-/// Records of an NDJSON file that are looked at for its columns.
-const INFER: usize = 1024;
 
 /// What kind of file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,124 +45,79 @@ impl Kind {
 
     /// The file's columns, and the number of its rows where that is known.
     pub fn columns(self, path: &Path) -> Result<(Vec<String>, Option<u64>), CliError> {
-        let failed = |e: &dyn std::fmt::Display| CliError::file(path, e);
-        let file = File::open(path).map_err(|e| failed(&e))?;
-        let (schema, rows) = match self {
-            Self::Parquet => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| failed(&e))?;
-                let rows = builder.metadata().file_metadata().num_rows();
-                (Arc::clone(builder.schema()), u64::try_from(rows).ok())
-            }
-            Self::Csv => return Ok((csv::header(path).map_err(|e| failed(&e))?, None)),
-            Self::NdJson => {
-                let (schema, _) = json::reader::infer_json_schema(BufReader::new(file), Some(INFER))
-                    .map_err(|e| failed(&e))?;
-                (Arc::new(schema), None)
-            }
+        let columns = match self {
+            Self::Parquet => parquet::names(path),
+            Self::Csv => Csv::open(path).map(|(_, names)| (names, None)),
+            Self::NdJson => ndjson::names(path).map(|names| (names, None)),
         };
-        Ok((schema.fields().iter().map(|f| f.name().clone()).collect(), rows))
+        columns.map_err(|error| CliError::file(path, error))
     }
 }
 
-/// A file's rows from some row on. Columns are those of the targets that have a source, in their order.
+/// A file's rows from some row on.
 pub(super) struct Rows {
-    batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
-    rest: Option<RecordBatch>,
+    path: PathBuf,
+    source: Source,
     /// The number of the next row.
     pub position: u64,
+}
+
+enum Source {
+    Text(Box<dyn text::Records>),
+    Parquet(Box<parquet::Reader>),
 }
 
 impl Rows {
     /// Opens `path` at its first row.
     pub fn open(kind: Kind, path: &Path, names: &[String], targets: &[Target]) -> Result<Self, CliError> {
-        let failed = |e: &dyn std::fmt::Display| CliError::file(path, e);
-        let file = File::open(path).map_err(|e| failed(&e))?;
-        let order: Vec<usize> = targets.iter().filter_map(|target| target.source).collect();
-        let batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send> = match kind {
+        let source = match kind {
             Kind::Parquet => {
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| failed(&e))?;
-                let mask = ProjectionMask::roots(builder.parquet_schema(), order.iter().copied());
-                let reader =
-                    builder.with_projection(mask).with_batch_size(ROWS).build().map_err(|e| failed(&e))?;
-                // The reader keeps the file's order of columns.
-                let mut sorted = order.clone();
-                sorted.sort_unstable();
-                sorted.dedup();
-                let places = order.iter().filter_map(|at| sorted.binary_search(at).ok()).collect::<Vec<_>>();
-                Box::new(reader.map(move |batch| batch?.project(&places)))
+                parquet::Reader::open(path, targets, ROWS).map(|reader| Source::Parquet(Box::new(reader)))
             }
-            Kind::Csv => Box::new(csv::Batches::open(path, names, order, ROWS).map_err(|e| failed(&e))?),
-            Kind::NdJson => {
-                let fields = typed(names, targets);
-                let schema = Schema::new(order.iter().map(|at| fields[*at].clone()).collect::<Vec<_>>());
-                let reader = json::ReaderBuilder::new(Arc::new(schema)).with_batch_size(ROWS);
-                Box::new(reader.build(skip_blank(BufReader::new(file))).map_err(|e| failed(&e))?)
-            }
+            Kind::Csv => Csv::open(path).map(|(records, _)| Source::Text(Box::new(records))),
+            Kind::NdJson => Objects::open(path, names).map(|objects| Source::Text(Box::new(objects))),
         };
-        Ok(Self { batches, rest: None, position: 0 })
+        let source = source.map_err(|error| CliError::file(path, error))?;
+        Ok(Self { path: path.into(), source, position: 0 })
     }
 
-    /// Up to `ROWS` rows, at most `max`; `None` at the end of the file.
-    pub fn next(&mut self, max: u64) -> Result<Option<RecordBatch>, ArrowError> {
-        let batch = loop {
-            match self.rest.take() {
-                Some(batch) if batch.num_rows() > 0 => break batch,
-                _ => match self.batches.next() {
-                    Some(batch) => self.rest = Some(batch?),
-                    None => return Ok(None),
-                },
-            }
+    /// Up to `ROWS` rows, at most `max`; `None` at the end of the file. Rows that cannot be taken are in `faults`,
+    /// and then the block is not what the file says.
+    pub fn next<'a>(
+        &mut self,
+        max: u64,
+        targets: &'a [Target],
+        faults: &mut Faults,
+    ) -> Result<Option<Block<'a>>, CliError> {
+        let max = usize::try_from(max).unwrap_or(ROWS).min(ROWS);
+        let mut block = Block::new(targets);
+        let passed = match &mut self.source {
+            Source::Text(records) => text::read(records.as_mut(), max, &mut block, faults),
+            Source::Parquet(reader) => reader.read(max, targets, &mut block, faults),
         };
-        let take = usize::try_from(max).unwrap_or(usize::MAX).min(batch.num_rows());
-        if take < batch.num_rows() {
-            self.rest = Some(batch.slice(take, batch.num_rows() - take));
-        }
-        self.position += take as u64;
-        Ok(Some(batch.slice(0, take)))
+        let passed = self.pass(passed)?;
+        Ok((passed > 0).then_some(block))
     }
 
     /// Moves on to row `to`; false when the file ends before.
-    pub fn skip_to(&mut self, to: u64) -> Result<bool, ArrowError> {
+    pub fn skip_to(&mut self, to: u64) -> Result<bool, CliError> {
         while self.position < to {
-            if self.next(to - self.position)?.is_none() {
+            let left = usize::try_from(to - self.position).unwrap_or(ROWS);
+            let passed = match &mut self.source {
+                Source::Text(records) => records.advance().map(usize::from),
+                Source::Parquet(reader) => reader.skip(left),
+            };
+            if self.pass(passed)? == 0 {
                 return Ok(false);
             }
         }
         Ok(true)
     }
-}
 
-/// JSON's reader takes blank lines; a byte order mark it does not.
-fn skip_blank(mut reader: BufReader<File>) -> BufReader<File> {
-    let has_mark = reader.fill_buf().is_ok_and(|bytes| bytes.starts_with(&[0xef, 0xbb, 0xbf]));
-    if has_mark {
-        let _ = reader.seek(std::io::SeekFrom::Start(3));
-    }
-    reader
-}
-
-/// Text formats are read in the types of the stream; columns that nobody wants as text.
-fn typed(names: &[String], targets: &[Target]) -> Vec<Field> {
-    let wanted = |at: usize| targets.iter().find(|target| target.source == Some(at));
-    let field = |(at, name): (usize, &String)| {
-        let data_type = wanted(at).map_or(ArrowType::Utf8, |target| text_type(&target.field.data_type));
-        Field::new(name, data_type, true)
-    };
-    names.iter().enumerate().map(field).collect()
-}
-
-fn text_type(data_type: &DataType) -> ArrowType {
-    match data_type {
-        DataType::Bool => ArrowType::Boolean,
-        DataType::Int16 => ArrowType::Int16,
-        DataType::Int32 => ArrowType::Int32,
-        DataType::Int64 => ArrowType::Int64,
-        DataType::Float32 => ArrowType::Float32,
-        DataType::Float64 => ArrowType::Float64,
-        DataType::Decimal { precision, scale } => ArrowType::Decimal128(*precision, scale.cast_signed()),
-        DataType::Date => ArrowType::Date32,
-        DataType::Timestamp => ArrowType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        _ => ArrowType::Utf8,
+    fn pass(&mut self, passed: io::Result<usize>) -> Result<usize, CliError> {
+        let passed = passed.map_err(|error| CliError::file(&self.path, error))?;
+        self.position += passed as u64;
+        Ok(passed)
     }
 }
 
@@ -179,6 +127,7 @@ mod tests {
     use crate::cli::load::mapping::resolve;
     use headwater::ids::StreamId;
     use headwater::schema::{Field as Column, StreamSchema};
+    use headwater::value::DataType;
 
     fn schema() -> StreamSchema {
         let field = |name: &str, data_type| Column { name: name.into(), data_type };
@@ -186,7 +135,8 @@ mod tests {
         StreamSchema { id: StreamId(1), name: "t".into(), fields }
     }
 
-    fn read(name: &str, text: &str) -> (Vec<u64>, Rows) {
+    /// The sizes of blocks of two rows, and the file again.
+    fn read(name: &str, text: &str) -> (Vec<usize>, Faults, Rows) {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join(name);
         std::fs::write(&path, text).expect("write");
@@ -194,24 +144,44 @@ mod tests {
         let (names, _) = kind.columns(&path).expect("columns");
         let targets = resolve(&schema(), &names, &[]).expect("mapping");
         let mut rows = Rows::open(kind, &path, &names, &targets).expect("rows");
-        let mut sizes = Vec::new();
-        while let Some(batch) = rows.next(2).expect("batch") {
-            assert_eq!(batch.num_columns(), 2);
-            sizes.push(batch.num_rows() as u64);
+        let (mut sizes, mut faults) = (Vec::new(), Faults::default());
+        while let Some(block) = rows.next(2, &targets, &mut faults).expect("block") {
+            sizes.push(block.finish(0).0.rows());
         }
-        (sizes, Rows::open(kind, &path, &names, &targets).expect("again"))
+        (sizes, faults, Rows::open(kind, &path, &names, &targets).expect("again"))
     }
 
     #[test]
     fn csv_and_ndjson_are_read_in_the_streams_types() {
-        let csv = "S,extra,N\na,1,10\nb,2,20\n,3,\n";
-        let (sizes, mut again) = read("x.csv", csv);
+        let (sizes, _, mut again) = read("x.csv", "S,extra,N\na,1,10\nb,2,20\n,3,\n");
         assert_eq!(sizes, [2, 1]);
         assert!(again.skip_to(2).expect("skip") && again.position == 2);
         assert!(!again.skip_to(9).expect("skip"), "the file has 3 rows");
-        let (sizes, _) =
+        let (sizes, ..) =
             read("x.ndjson", "{\"n\":1,\"s\":\"a\"}\n\n{\"s\":null,\"n\":2}\n{\"n\":3,\"more\":[1]}\n");
         assert_eq!(sizes, [2, 1]);
+    }
+
+    #[test]
+    fn faults_name_the_line() {
+        let (_, faults, _) = read("x.csv", "n,s\n1,\"a\nb\"\n\n1.5,x\n7\n");
+        let told = faults.to_string();
+        assert!(told.contains("\n  line 5, column n: \"1.5\" is not bigint (wrong_type)"), "{told}");
+        assert!(told.contains("\n  line 6, 1 fields where the header has 2 (malformed)"), "{told}");
+        let text = "{\"n\":1,\"s\":\"a\"}\n\n{\"n\":1.5}\n{\"n\":1\n[1]\n{\"n\":1,\"n\":2}\n{\"s\":5}\n{\"s\":\"\\u00e4\"} x\n";
+        let (sizes, faults, _) = read("x.ndjson", text);
+        assert_eq!(sizes.iter().sum::<usize>(), 1);
+        let told = faults.to_string();
+        for expected in [
+            "line 3, column n: \"1.5\" is not bigint (wrong_type)",
+            "line 4, EOF while parsing an object at byte 6 (malformed)",
+            "line 5, invalid type: sequence, expected a JSON object (malformed)",
+            "line 6, a column is given twice at byte 10 (malformed)",
+            "line 7, column s: 5 is not text (wrong_type)",
+            "line 8, trailing characters at byte 16 (malformed)",
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
     }
 
     #[test]

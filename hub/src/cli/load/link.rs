@@ -4,11 +4,11 @@
 //! numbers, so it speaks the protocol itself instead of going through the client's outbox.
 
 use super::CliError;
-use headwater::client::{ConnectError, ConnectOptions, dial};
+use headwater::client::{Client, ConnectError, ConnectOptions, dial};
 use headwater::ids::{Pid, RouteVersion, Seq};
 use headwater::wire::{
-    AckLevel, BatchFrame, Body, Failure, Frame, FrameDecoder, FrameKind, Hello, Plans, Refused, Resume,
-    Resumed, StreamPlans, Welcome, encode_frame,
+    AckLevel, BatchFrame, Body, Failure, Frame, FrameDecoder, FrameKind, Hello, Plans, Refused, RefusedCode,
+    Resume, Resumed, StreamPlans, Welcome, encode_frame,
 };
 use quinn::{Connection, RecvStream, SendStream};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) enum Fate {
 pub(super) struct Link {
     connection: Connection,
     control: SendStream,
-    answers: mpsc::Receiver<Result<Resumed, String>>,
+    answers: mpsc::Receiver<Result<Resumed, CliError>>,
     /// The newest plans of the stream.
     pub plans: watch::Receiver<StreamPlans>,
     /// What the hub said at the start.
@@ -55,9 +55,8 @@ impl Link {
         let mut reader = Reader::new(recv, options.frame.body_bytes_max);
         let welcome: Welcome = reader.expect().await?;
         let Some(plans) = welcome.streams.first().cloned() else {
-            return Err(CliError::Usage(format!(
-                "the hub has no stream {stream:?}; make it first: CREATE STREAM {stream} (...)"
-            )));
+            connection.close(0u32.into(), b"no such stream");
+            return Err(no_stream(options, stream).await);
         };
         let (plans_in, plans) = watch::channel(plans);
         let (answers_in, answers) = mpsc::channel(1);
@@ -71,8 +70,7 @@ impl Link {
         let request = encode_frame(&Resume { pid, low_water });
         self.control.write_all(&request).await.map_err(|e| broken(&e))?;
         match self.answers.recv().await {
-            Some(Ok(resumed)) => Ok(resumed),
-            Some(Err(message)) => Err(CliError::Other(message)),
+            Some(answer) => answer,
             None => Err(broken(&"the session ended")),
         }
     }
@@ -112,6 +110,28 @@ impl Link {
     }
 }
 
+/// What the hub has instead of the stream: the name may be a view's.
+async fn no_stream(options: &ConnectOptions, name: &str) -> CliError {
+    let views = "SELECT name, stream FROM headwater.views";
+    let streams = "SELECT name FROM headwater.streams ORDER BY 1";
+    let (mut of_view, mut known) = (None, Vec::new());
+    // Without an answer the message is only shorter.
+    if let Ok(client) = Client::connect(options.clone()).await {
+        let views: Vec<(String, String)> = client.query_as(views).await.unwrap_or_default();
+        of_view = views.into_iter().find(|(view, _)| view == name).map(|(_, stream)| stream);
+        let streams: Vec<(String,)> = client.query_as(streams).await.unwrap_or_default();
+        known.extend(streams.into_iter().map(|(stream,)| stream));
+        client.close().await;
+    }
+    CliError::Usage(match of_view {
+        Some(stream) => format!("{name} is a view; load its stream: --stream {stream}"),
+        None if known.is_empty() => {
+            format!("the hub has no stream {name:?}; make it first: CREATE STREAM {name} (...)")
+        }
+        None => format!("the hub has no stream {name:?}; it has: {}", known.join(", ")),
+    })
+}
+
 async fn exchange(connection: &Connection, bytes: &[u8]) -> Result<Fate, CliError> {
     let (mut send, recv) = connection.open_bi().await.map_err(|e| broken(&e))?;
     send.write_all(bytes).await.map_err(|e| broken(&e))?;
@@ -136,7 +156,7 @@ async fn exchange(connection: &Connection, bytes: &[u8]) -> Result<Fate, CliErro
 async fn listen(
     mut reader: Reader,
     plans: watch::Sender<StreamPlans>,
-    answers: mpsc::Sender<Result<Resumed, String>>,
+    answers: mpsc::Sender<Result<Resumed, CliError>>,
 ) {
     while let Ok(Some((kind, body))) = reader.next().await {
         let frame = Frame { kind, body: &body };
@@ -147,16 +167,21 @@ async fn listen(
                 }
             }
             FrameKind::Resumed => {
-                let answer = frame.decode::<Resumed>().map_err(|e| e.to_string());
-                let _ = answers.send(answer).await;
+                let _ = answers.send(decode(&frame)).await;
             }
             FrameKind::Refused => {
-                let answer =
-                    frame.decode::<Refused>().map_or_else(|e| e.to_string(), |refused| refused.message);
-                let _ = answers.send(Err(answer)).await;
+                let refused = decode::<Refused>(&frame).map_or_else(|error| error, refusal);
+                let _ = answers.send(Err(refused)).await;
             }
             _ => {}
         }
+    }
+}
+
+fn refusal(refused: Refused) -> CliError {
+    match refused.code {
+        RefusedCode::Unavailable => CliError::HubStorage(refused.message),
+        _ => CliError::Other(refused.message),
     }
 }
 

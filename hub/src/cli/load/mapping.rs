@@ -16,40 +16,75 @@ pub(super) struct Target {
 
 /// Pairs the stream's columns with the file's `names`: first as `maps` says (`stream=file`, or `stream=` for
 /// NULL), then by equal name, whatever the case. Every stream column must be found, except `arrival_timestamp`.
+///
+/// # Errors
+/// Everything that does not meet, at once.
 pub(super) fn resolve(
     schema: &StreamSchema,
     names: &[String],
     maps: &[String],
 ) -> Result<Vec<Target>, CliError> {
+    let mut problems = duplicates(names);
     let mut given: Vec<(&str, &str)> = Vec::new();
     for map in maps {
-        let pair = map
-            .split_once('=')
-            .ok_or_else(|| CliError::Usage(format!("--map {map}: write STREAM_COLUMN=FILE_COLUMN")))?;
-        if schema.column(pair.0).is_none() {
-            return Err(CliError::Usage(format!(
-                "--map {map}: stream {} has no column {:?}",
-                schema.name, pair.0
-            )));
+        match map.split_once('=') {
+            None => problems.push(format!("--map {map}: write STREAM_COLUMN=FILE_COLUMN")),
+            Some((column, _)) if schema.column(column).is_none() => {
+                problems.push(format!("--map {map}: stream {} has no column {column:?}", schema.name));
+            }
+            Some((column, _)) if given.iter().any(|(before, _)| *before == column) => {
+                problems.push(format!("--map {map}: column {column} is mapped twice"));
+            }
+            Some(pair) => given.push(pair),
         }
-        given.push(pair);
     }
     let arrival = Field { name: ARRIVAL_TIMESTAMP.into(), data_type: DataType::Timestamp };
-    let fields = schema.fields.iter().chain([&arrival]);
-    fields.map(|field| target(field, names, &given)).collect()
+    let (mut targets, mut is_missing) = (Vec::new(), false);
+    for field in schema.fields.iter().chain([&arrival]) {
+        match source(field, names, &given) {
+            Ok(source) => targets.push(Target { field: field.clone(), source }),
+            Err(problem) => {
+                problems.push(problem);
+                is_missing = true;
+            }
+        }
+    }
+    if problems.is_empty() {
+        return Ok(targets);
+    }
+    if is_missing {
+        problems.push(format!("the file has: {}", names.join(", ")));
+        problems.push(
+            "name a column with --map STREAM_COLUMN=FILE_COLUMN, or leave it NULL with --map STREAM_COLUMN="
+                .into(),
+        );
+    }
+    Err(CliError::Usage(problems.join("\n  ")))
 }
 
-fn target(field: &Field, names: &[String], given: &[(&str, &str)]) -> Result<Target, CliError> {
-    let wanted = given.iter().find(|(stream, _)| *stream == field.name).map(|(_, file)| *file);
-    let source = match wanted {
-        Some("") => None,
-        Some(name) => Some(find(names, name).ok_or_else(|| missing(name, names))?),
-        None => match find(names, &field.name) {
-            None if field.name != ARRIVAL_TIMESTAMP => return Err(unmatched(field, names)),
-            found => found,
+fn source(field: &Field, names: &[String], given: &[(&str, &str)]) -> Result<Option<usize>, String> {
+    let (name, data_type) = (&field.name, type_name(&field.data_type));
+    match given.iter().find(|(stream, _)| stream == name).map(|(_, file)| *file) {
+        Some("") => Ok(None),
+        Some(wanted) => match find(names, wanted)? {
+            None => Err(format!("--map {name}={wanted}: the file has no column {wanted:?}")),
+            found => Ok(found),
         },
-    };
-    Ok(Target { field: field.clone(), source })
+        None => match find(names, name)? {
+            None if name != ARRIVAL_TIMESTAMP => {
+                Err(format!("the file has no column for {name} {data_type}"))
+            }
+            found => Ok(found),
+        },
+    }
+}
+
+/// Which of two columns of one name is meant cannot be said, with --map neither.
+fn duplicates(names: &[String]) -> Vec<String> {
+    let twice =
+        |(at, name): &(usize, &String)| names[..*at].iter().filter(|before| before == name).count() == 1;
+    let problem = |(_, name)| format!("the file has more than one column {name:?}");
+    names.iter().enumerate().filter(twice).map(problem).collect()
 }
 
 /// Every pair, as journals keep it: `stream=file`.
@@ -59,24 +94,18 @@ pub(super) fn describe(targets: &[Target], names: &[String]) -> Vec<String> {
     targets.iter().map(|target| format!("{}={}", target.field.name, file(target))).collect()
 }
 
-fn find(names: &[String], name: &str) -> Option<usize> {
-    let exact = names.iter().position(|n| n == name);
-    exact.or_else(|| names.iter().position(|n| n.to_lowercase() == name.to_lowercase()))
-}
-
-fn missing(name: &str, names: &[String]) -> CliError {
-    CliError::Usage(format!("the file has no column {name:?}; it has: {}", names.join(", ")))
-}
-
-fn unmatched(field: &Field, names: &[String]) -> CliError {
-    CliError::Usage(format!(
-        "the file has no column for {} {}; it has: {}. Name one with --map {}=COLUMN, or leave it NULL with --map {}=",
-        field.name,
-        type_name(&field.data_type),
-        names.join(", "),
-        field.name,
-        field.name
-    ))
+/// The column of this very name, or else the only one of this name in another case.
+fn find(names: &[String], name: &str) -> Result<Option<usize>, String> {
+    if let Some(exact) = names.iter().position(|n| n == name) {
+        return Ok(Some(exact));
+    }
+    let mut alike = names.iter().enumerate().filter(|(_, n)| n.to_lowercase() == name.to_lowercase());
+    match (alike.next(), alike.next()) {
+        (Some((_, one)), Some((_, other))) => Err(format!(
+            "{one:?} and {other:?} of the file could both be {name}: choose with --map {name}=..."
+        )),
+        (found, _) => Ok(found.map(|(at, _)| at)),
+    }
 }
 
 #[cfg(test)]
@@ -99,15 +128,30 @@ mod tests {
         assert_eq!(sources(&["a", "t"], &["b=", "arrival_timestamp=t"]), Ok(vec![Some(0), None, Some(1)]));
     }
 
+    /// One run told one of them.
     #[test]
-    fn what_does_not_meet_is_told_with_what_there_is() {
-        let error = sources(&["a", "c"], &[]).expect_err("no b");
-        assert!(
-            error.contains("no column for b text; it has: a, c") && error.contains("--map b="),
-            "{error}"
-        );
-        assert!(sources(&["a"], &["b=zzz"]).expect_err("no zzz").contains("\"zzz\""));
-        assert!(sources(&["a", "b"], &["zzz=a"]).expect_err("no zzz").contains("\"zzz\""));
-        assert!(sources(&["a", "b"], &["a"]).is_err());
+    fn everything_that_does_not_meet_is_told_at_once() {
+        let error = sources(&["c", "d", "d"], &["zzz=a", "b", "a=yyy"]).expect_err("much");
+        for expected in [
+            "more than one column \"d\"",
+            "--map zzz=a: stream s has no column \"zzz\"",
+            "--map b: write",
+            "--map a=yyy: the file has no column \"yyy\"",
+            "no column for b text",
+            "the file has: c, d, d",
+            "--map STREAM_COLUMN=",
+        ] {
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+        assert!(sources(&["a", "b"], &["a=b", "a=a"]).expect_err("twice").contains("mapped twice"));
+    }
+
+    #[test]
+    fn a_name_in_two_cases_needs_a_choice() {
+        assert!(sources(&["A", "B", "b"], &[]).is_ok(), "the very name goes first");
+        let error = sources(&["\u{e4}", "a", "B", "b "], &["b=B"]);
+        assert_eq!(error, Ok(vec![Some(1), Some(2), None]));
+        let names = ["a", "Arrival_Timestamp", "ARRIVAL_TIMESTAMP", "b"];
+        assert!(sources(&names, &[]).expect_err("two").contains("could both be arrival_timestamp"));
     }
 }

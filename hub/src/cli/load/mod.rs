@@ -5,14 +5,19 @@
 //! does not hold yet from the same rows under the same numbers, so that the hub's dots decide what counts.
 //! Must not know: how SQL or states work.
 
-mod columns;
+mod block;
 mod csv;
+mod faults;
 mod file;
 mod journal;
+mod lines;
 mod link;
 mod mapping;
+mod ndjson;
+mod parquet;
 mod pump;
 mod rows;
+mod text;
 
 use super::connect::ConnectArgs;
 use super::{CliError, runtime};
@@ -32,7 +37,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
     /// The file: .parquet, .csv (with a header line; an empty field is NULL, "" is empty text), .ndjson or
-    /// .jsonl. NaN reads as NULL, and how many is told
+    /// .jsonl. NaN reads as NULL, and how many is told. A fraction is no integer; more digits than a numeric's
+    /// scale round half away from zero
     file: PathBuf,
     /// The stream
     #[arg(short, long, value_name = "STREAM")]
@@ -120,7 +126,10 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
 
 fn nothing_sent(error: CliError) -> CliError {
     match error {
-        CliError::Other(message) => CliError::Other(format!("{message}; no row was sent")),
+        CliError::Rows(message) => CliError::Rows(format!("{message}\nno row was sent")),
+        CliError::File { path, message } => {
+            CliError::File { path, message: format!("{message}; no row was sent") }
+        }
         other => other,
     }
 }

@@ -5,7 +5,7 @@
 //! load means that the hub holds those rows already, built in an earlier run: also done.
 
 use super::CliError;
-use super::columns::Odd;
+use super::block::Odd;
 use super::journal::{Journal, Range};
 use super::link::{Fate, Link};
 use super::rows::{Builder, Built};
@@ -204,8 +204,12 @@ impl Pump {
             Fate::Refused(refused) if refused.code == RefusedCode::DotConflict && seq < self.fresh => {
                 self.done(seq)
             }
+            Fate::Refused(refused) if refused.code == RefusedCode::Unavailable => {
+                self.tell_once(&refused.message);
+                return self.recover(CliError::HubStorage(refused.message)).await;
+            }
             Fate::Refused(refused) if refused.code.is_retryable() => {
-                return self.recover(refused.message).await;
+                return self.recover(CliError::Other(refused.message)).await;
             }
             Fate::Refused(refused) => {
                 let hint = match refused.code {
@@ -221,7 +225,7 @@ impl Pump {
                     refused.code.code()
                 )));
             }
-            Fate::Lost(why) => return self.recover(why).await,
+            Fate::Lost(why) => return self.recover(CliError::Other(why)).await,
         }
         Ok(())
     }
@@ -235,17 +239,16 @@ impl Pump {
 
     /// The hub went away or cannot write: connects anew, asks what it holds, sends the rest again. Same
     /// numbers, same bytes.
-    async fn recover(&mut self, why: String) -> Result<(), CliError> {
+    async fn recover(&mut self, why: CliError) -> Result<(), CliError> {
         self.fates.abort_all();
         while self.fates.join_next().await.is_some() {}
-        tracing::debug!(why, "connecting again");
+        tracing::debug!(%why, "connecting again");
         let stalled = *self.stalled.get_or_insert_with(Instant::now);
         let resumed = loop {
             tokio::time::sleep(PAUSE).await;
             let tried = self.reconnect().await;
             if stalled.elapsed() > self.patience {
-                let why = tried.err().map_or(why, |error| error.to_string());
-                return Err(CliError::Other(format!("{why}; run the same command again to continue")));
+                return Err(tried.err().unwrap_or(why).while_loading());
             }
             if let Ok(resumed) = tried {
                 break resumed;
@@ -257,6 +260,16 @@ impl Pump {
             self.send(sent);
         }
         Ok(())
+    }
+
+    /// Who waits should know what for.
+    fn tell_once(&self, message: &str) {
+        if self.stalled.is_none() {
+            let seconds = self.patience.as_secs();
+            self.bar.suspend(|| {
+                eprintln!("warning: the hub takes no rows: {message}; trying again for {seconds} s");
+            });
+        }
     }
 
     async fn reconnect(&mut self) -> Result<Resumed, CliError> {

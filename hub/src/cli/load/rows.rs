@@ -4,7 +4,8 @@
 //! without gaps, in the file's order.
 
 use super::CliError;
-use super::columns::{Converted, Odd, convert};
+use super::block::Odd;
+use super::faults::Faults;
 use super::file::{ROWS, Rows};
 use super::mapping::Target;
 use headwater::limits::BatchLimits;
@@ -70,8 +71,9 @@ impl Builder {
     /// Reads the whole file once without a word to the hub: a row that cannot be read ends the load here, before
     /// any row counts.
     pub fn check(mut self) -> Result<(), CliError> {
-        while !self.take(ROWS as u64)?.is_empty() {}
-        Ok(())
+        let mut faults = Faults::default();
+        while self.rows.next(ROWS as u64, &self.targets, &mut faults)?.is_some() {}
+        if faults.rows() > 0 { Err(CliError::Rows(faults.to_string())) } else { Ok(()) }
     }
 
     /// True when the rows bring their own `arrival_timestamp`.
@@ -92,9 +94,7 @@ impl Builder {
             self.take(row - self.position)?;
         }
         if self.position < row {
-            let found =
-                self.rows.skip_to(row).map_err(|e| CliError::Other(format!("before row {row}: {e}")))?;
-            if !found {
+            if !self.rows.skip_to(row)? {
                 return Err(CliError::Other("the file ends before the rows that its journal knows".into()));
             }
             self.position = row;
@@ -190,19 +190,14 @@ impl Builder {
             self.left.push_front(slice(&batch, &self.targets, max, batch.rows()));
             return Ok(Some(slice(&batch, &self.targets, 0, max)));
         }
-        let first = self.rows.position;
-        let failed = |error: &dyn std::fmt::Display| {
-            CliError::Other(format!("rows {first} to {}: {error}", first + ROWS as u64))
-        };
-        match self.rows.next(max).map_err(|e| failed(&e))? {
-            Some(batch) => {
-                let converted = convert(&batch, &self.targets, self.arrival).map_err(|e| failed(&e))?;
-                let Converted { batch, odd } = converted;
-                self.odd.add(odd);
-                Ok(Some(batch))
-            }
-            None => Ok(None),
+        let mut faults = Faults::default();
+        let Some(block) = self.rows.next(max, &self.targets, &mut faults)? else { return Ok(None) };
+        if faults.rows() > 0 {
+            return Err(CliError::Rows(faults.to_string()));
         }
+        let (batch, odd) = block.finish(self.arrival);
+        self.odd.add(odd);
+        Ok(Some(batch))
     }
 }
 

@@ -1,0 +1,217 @@
+//! A run of rows as columns of the stream, filled row by row or column by column.
+//!
+//! Invariant: a row is in all columns or in none; every value went through the SDK's own conversions.
+
+use super::faults::Fault;
+use super::mapping::Target;
+use headwater::emit::{Cell, EmitError, push_cell};
+use headwater::limits::TimeLimits;
+use headwater::value::DataType;
+use headwater::value::column::{Column, ColumnBatch, ColumnData};
+use headwater_sql::type_name;
+use std::borrow::Cow;
+
+/// A value as text formats have it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Found<'a> {
+    /// NULL.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as it is written.
+    Number(&'a str),
+    /// Text.
+    Text(Cow<'a, str>),
+    /// An array or an object.
+    Nested,
+}
+
+/// What a load tells about its rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Odd {
+    /// NaN values that were read as NULL.
+    pub nans: u64,
+    /// Rows whose time lies further in the future than hubs take.
+    pub future: u64,
+}
+
+impl Odd {
+    /// Adds counts.
+    pub fn add(&mut self, other: Self) {
+        self.nans += other.nans;
+        self.future += other.future;
+    }
+}
+
+/// Columns of the stream, `arrival_timestamp` last.
+#[derive(Debug)]
+pub(super) struct Block<'a> {
+    targets: &'a [Target],
+    columns: Vec<Column>,
+    rows: usize,
+    odd: Odd,
+}
+
+impl<'a> Block<'a> {
+    /// No rows.
+    pub fn new(targets: &'a [Target]) -> Self {
+        let columns = targets.iter().map(|target| Column::new(&target.field.data_type)).collect();
+        Self { targets, columns, rows: 0, odd: Odd::default() }
+    }
+
+    /// Adds a row of text; `found` gives the value of the file's column at a position.
+    pub fn push_row<'f>(
+        &mut self,
+        mut found: impl FnMut(usize) -> Result<Found<'f>, Fault>,
+    ) -> Result<(), Fault> {
+        let nans = self.odd.nans;
+        for (at, target) in self.targets.iter().enumerate() {
+            let put = match target.source {
+                Some(source) => found(source).and_then(|found| self.put_found(at, &found)),
+                None => self.put(at, Cell::Null),
+            };
+            if let Err(fault) = put {
+                self.columns.iter_mut().for_each(|column| column.truncate(self.rows));
+                self.odd.nans = nans;
+                return Err(fault);
+            }
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Says that `rows` were added to every column by [`Self::put`].
+    pub fn complete(&mut self, rows: usize) {
+        self.rows += rows;
+    }
+
+    fn put_found(&mut self, at: usize, found: &Found<'_>) -> Result<(), Fault> {
+        let data_type = &self.targets[at].field.data_type;
+        let cell = match found {
+            Found::Null => Cell::Null,
+            Found::Bool(v) => Cell::Bool(*v),
+            Found::Text(text) => Cell::Text(text),
+            // All digits count where the column is a number; elsewhere only whole ones mean something.
+            Found::Number(text) if data_type.is_numeric() => Cell::Text(text),
+            Found::Number(text) => match text.parse() {
+                Ok(v) => Cell::Int(v),
+                Err(_) => Cell::Float(text.parse().unwrap_or(f64::INFINITY)),
+            },
+            Found::Nested => {
+                let what = format!("column {}: an array or object", self.targets[at].field.name);
+                return Err(Fault { code: "wrong_type", what });
+            }
+        };
+        self.put(at, cell)
+    }
+
+    /// Adds a value to column `at`. NaN is how many writers of files say "missing"; states do not take it: it
+    /// reads as NULL, and is counted so that the load can tell.
+    pub fn put(&mut self, at: usize, cell: Cell<'_>) -> Result<(), Fault> {
+        let field = &self.targets[at].field;
+        match push_cell(&mut self.columns[at], field, cell) {
+            Ok(()) => Ok(()),
+            Err(EmitError::NotANumber(_)) => {
+                self.odd.nans += 1;
+                self.put(at, Cell::Null)
+            }
+            Err(error) => Err(fault(&error, &field.name, &field.data_type, cell)),
+        }
+    }
+
+    /// The columns, once rows without a time have one: `arrival`, when the load began.
+    pub fn finish(mut self, arrival: i64) -> (ColumnBatch, Odd) {
+        if let Some(times) = self.columns.pop() {
+            let skew = i64::try_from(TimeLimits::PERSISTENT.future_skew_max.as_micros()).unwrap_or(i64::MAX);
+            let latest = arrival.saturating_add(skew);
+            let time = |row| match &times.data {
+                ColumnData::Int(values) if times.is_valid(row) => values[row],
+                _ => arrival,
+            };
+            let filled: Vec<i64> = (0..self.rows).map(time).collect();
+            self.odd.future += filled.iter().filter(|time| **time > latest).count() as u64;
+            self.columns.push(Column::valid(ColumnData::Int(filled)));
+        }
+        (ColumnBatch { columns: self.columns }, self.odd)
+    }
+}
+
+fn fault(error: &EmitError, name: &str, data_type: &DataType, cell: Cell<'_>) -> Fault {
+    let (shown, of) = (shown(cell), type_name(data_type));
+    let what = match error.code() {
+        "wrong_type" => format!("column {name}: {shown} is not {of}"),
+        "out_of_range" => format!("column {name}: {shown} is out of range for {of}"),
+        "malformed" => format!("column {name}: {shown} cannot be read as {of}"),
+        _ => error.to_string(),
+    };
+    Fault { code: error.code(), what }
+}
+
+fn shown(cell: Cell<'_>) -> String {
+    const CHARS: usize = 40;
+    match cell {
+        Cell::Null => "NULL".into(),
+        Cell::Bool(v) => v.to_string(),
+        Cell::Int(v) => v.to_string(),
+        Cell::Float(v) => v.to_string(),
+        Cell::Real(v) => v.to_string(),
+        Cell::Text(v) if v.chars().count() > CHARS => {
+            format!("{:?}...", v.chars().take(CHARS).collect::<String>())
+        }
+        Cell::Text(v) => format!("{v:?}"),
+        Cell::Decimal { units, scale } => {
+            use headwater::value::Value;
+            let data_type = DataType::Decimal { precision: 38, scale };
+            crate::api::text::text(&Value::Decimal(units), &data_type).unwrap_or_default()
+        }
+        _ => "what it has".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
+    use headwater::value::Value;
+
+    fn targets() -> Vec<Target> {
+        let target =
+            |name: &str, data_type, source| Target { field: Field { name: name.into(), data_type }, source };
+        vec![
+            target("n", DataType::Int64, Some(0)),
+            target("x", DataType::Float64, Some(1)),
+            target("t", DataType::Text, None),
+            target(ARRIVAL_TIMESTAMP, DataType::Timestamp, Some(2)),
+        ]
+    }
+
+    #[test]
+    fn a_row_is_taken_whole_or_not_at_all() {
+        let targets = targets();
+        let mut block = Block::new(&targets);
+        let rows = [
+            [Found::Number("1"), Found::Text("NaN".into()), Found::Null],
+            [Found::Number("1.5"), Found::Text("NaN".into()), Found::Null],
+            [Found::Number("2"), Found::Nested, Found::Null],
+            [Found::Text("3".into()), Found::Number("0.5"), Found::Number("7")],
+            [Found::Null, Found::Bool(true), Found::Null],
+        ];
+        let mut faults = Vec::new();
+        for row in rows {
+            faults.extend(block.push_row(|at| Ok(row[at].clone())).err().map(|fault| fault.what));
+        }
+        let expected = [
+            "column n: \"1.5\" is not bigint",
+            "column x: an array or object",
+            "column x: true is not double precision",
+        ];
+        assert_eq!(faults, expected);
+        let (batch, odd) = block.finish(40);
+        assert_eq!((batch.rows(), odd), (2, Odd { nans: 1, future: 0 }));
+        let values = |at: usize| [0, 1].map(|row| batch.columns[at].value(row, &targets[at].field.data_type));
+        assert_eq!(values(0), [Value::Int(1), Value::Int(3)]);
+        assert_eq!(values(1), [Value::Null, Value::Float(0.5)]);
+        assert_eq!(values(2), [Value::Null, Value::Null]);
+        assert_eq!(values(3), [Value::Int(40), Value::Int(7)]);
+    }
+}
