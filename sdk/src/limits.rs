@@ -23,6 +23,21 @@ pub const REPORT_MAX: u64 = 1 << 48;
 /// that all claim the most. Part of the format ("States").
 pub const BATCH_EVENTS_MAX: u64 = 1 << 40;
 
+/// Longest text or bytea that a state may keep as it is (extremes, arguments at an extreme, heavy hitters, sets),
+/// bytes. An event with a longer one is rejected by its view, at the rollup, and counted there as
+/// `value_too_large`; hubs refuse states that hold one. Without it a value may fill a frame, and a set or top-k of
+/// a hub hold thousands of those. As long as the longest group key. Part of the format ("States").
+pub const VALUE_BYTES_MAX: usize = KIB;
+
+/// Most that one event may weigh in a weighted heavy hitter: 2^32. Heavier ones are rejected like too long texts.
+/// Three weights of 2^63 would be more than a state can count, and its answers errors for ever. Part of the format.
+pub const WEIGHT_MAX: u64 = 1 << 32;
+
+/// What stands for one event where a hub bounds the weight of one batch ([`BATCH_EVENTS_MAX`]): 2^16. All weight of
+/// one aggregate in one batch is then at most 2^56: 16 million events of the heaviest kind, and no fewer than 256
+/// batches of forged weights to fill a state. Part of the format.
+pub const WEIGHT_PER_EVENT: u64 = 1 << 16;
+
 /// What a decoder accepts of one batch payload, and what an encoder keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {

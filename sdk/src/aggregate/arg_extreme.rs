@@ -95,6 +95,11 @@ impl State for ArgExtreme {
         Ok(Self(Some((key, value))))
     }
 
+    fn admit(&self, _: &Params) -> Result<u64, DecodeError> {
+        let kept = self.0.iter().flat_map(|(key, value)| Some(key).into_iter().chain(value));
+        kept.into_iter().try_for_each(Scalar::admit).map(|()| 0)
+    }
+
     fn heap_bytes(&self) -> usize {
         let of = |(key, value): &(Owned, Option<Owned>)| {
             key.heap_bytes() + value.as_ref().map_or(0, Scalar::heap_bytes)

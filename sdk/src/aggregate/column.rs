@@ -7,6 +7,8 @@ use super::States;
 use super::{FinishError, Finisher};
 use crate::codec::{DecodeError, Reader};
 use crate::flavor::{FETCH_TOGETHER, FOREIGN_STATES};
+#[cfg(feature = "sketches")]
+use crate::limits::VALUE_BYTES_MAX;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::{Column, Slot};
@@ -202,6 +204,12 @@ pub(super) fn read_key<'a>(
     let value = key::decode_value(bytes, data_type)?;
     let key = &rest[..rest.len() - bytes.remaining()];
     if value.is_null() || key <= before { Err(DecodeError::Invalid("order of values")) } else { Ok(key) }
+}
+
+/// Refuses key bytes of a value that no honest producer keeps in a state: escaping at most doubles it.
+#[cfg(feature = "sketches")]
+pub(super) fn admit_key(key: &[u8]) -> Result<(), DecodeError> {
+    if key.len() > 2 * VALUE_BYTES_MAX + 2 { Err(DecodeError::TooLarge("value")) } else { Ok(()) }
 }
 
 /// The value of canonical key bytes that this process wrote or checked.

@@ -75,6 +75,10 @@ impl State for Extreme {
         }
     }
 
+    fn admit(&self, _: &Params) -> Result<u64, DecodeError> {
+        self.0.iter().try_for_each(Scalar::admit).map(|()| 0)
+    }
+
     fn heap_bytes(&self) -> usize {
         self.0.as_ref().map_or(0, Scalar::heap_bytes)
     }

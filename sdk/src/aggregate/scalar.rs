@@ -6,6 +6,7 @@
 //! days; bytes by memcmp. Equal values have equal bytes.
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::limits::VALUE_BYTES_MAX;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::{Column, ColumnData};
@@ -129,6 +130,14 @@ impl<B: AsRef<[u8]>> Scalar<B> {
             }
             Self::Bytes(v) if *data_type == DataType::Uuid => out.extend_from_slice(v.as_ref()),
             Self::Bytes(v) => out.put_blob(v.as_ref()),
+        }
+    }
+
+    /// Refuses a value that no honest producer keeps in a state.
+    pub fn admit(&self) -> Result<(), DecodeError> {
+        match self {
+            Self::Bytes(v) if v.as_ref().len() > VALUE_BYTES_MAX => Err(DecodeError::TooLarge("value")),
+            _ => Ok(()),
         }
     }
 

@@ -5,7 +5,7 @@
 //! or an error when finished. NULLs do not count. Worst case: `cap` values and about 40 bytes for each.
 //! Bytes: 0 for full; else 1 + how many (varint), then the values' key bytes, ascending.
 
-use super::column::{State, StateColumn, read_key, valid_rows};
+use super::column::{State, StateColumn, admit_key, read_key, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -92,6 +92,10 @@ impl State for Set {
             keys.insert(before.into());
         }
         Ok(Self(Some(keys)))
+    }
+
+    fn admit(&self, _: &Params) -> Result<u64, DecodeError> {
+        self.0.iter().flatten().try_for_each(|key| admit_key(key.as_bytes())).map(|()| 0)
     }
 
     fn heap_bytes(&self) -> usize {

@@ -2,15 +2,17 @@
 //!
 //! `keep` is 8 counters per reported value, 64..=8_000, so a count is at most `total / (keep + 1)` too low.
 //! NULL values, and NULL or non-positive weights, do not count. Keys are canonical key bytes. Answers are
-//! errors once a reported count passes 2^63 - 1 or all weight passes 2^64 - 1. A weight is an event's own
-//! business: a weighted state's total says nothing about its number of events.
+//! errors once a reported count passes 2^63 - 1 or all weight passes 2^64 - 1: so an event weighs at most
+//! [`WEIGHT_MAX`](crate::limits::WEIGHT_MAX), and a batch's weight is bounded
+//! ([`WEIGHT_PER_EVENT`](crate::limits::WEIGHT_PER_EVENT)).
 //! Bytes: how many counters, error and, unless it is 0, the lost weight (varints); then for each counter,
 //! ascending by key: the key's bytes, its count (varint). Full: `2 * keep + 1` and nothing else.
 
-use super::column::{FETCHED_TOGETHER, State, StateColumn, fetch, read_key, valid_rows};
+use super::column::{FETCHED_TOGETHER, State, StateColumn, admit_key, fetch, read_key, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher, spec::bigint};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::limits::WEIGHT_PER_EVENT;
 use crate::sketch::frequent::{Frequent, Shape};
 #[cfg(feature = "finish")]
 use crate::value::Value;
@@ -122,7 +124,9 @@ impl State for Frequent {
     }
 
     fn admit(&self, params: &Params) -> Result<u64, DecodeError> {
-        Ok(if params.weighted { 0 } else { self.total().unwrap_or(u64::MAX) })
+        self.keys().try_for_each(admit_key)?;
+        let total = self.total().unwrap_or(u64::MAX);
+        Ok(if params.weighted { total.div_ceil(WEIGHT_PER_EVENT) } else { total })
     }
 
     fn heap_bytes(&self) -> usize {

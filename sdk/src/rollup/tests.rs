@@ -266,3 +266,37 @@ fn a_plan_that_does_not_fit_is_left_out_alone() {
     rollup.push(&batch(&[(None, Some(1), None)]));
     assert_eq!(rollup.drain().len(), 1);
 }
+
+/// `max(k)` where `y > 0`, `topk_agg(x, 3, y)` by nothing, over texts and weights around their limits.
+#[test]
+fn values_too_large_for_a_state_reject_their_row_and_are_counted() {
+    let mut b = PlanBuilder::new();
+    let int = DataType::Int64;
+    let k = b.column(0, DataType::Text).expect("room");
+    let (x, y) = (b.column(1, int.clone()).expect("room"), b.column(2, int.clone()).expect("room"));
+    let zero = b.literal(Value::Int(0), int.clone()).expect("room");
+    let positive = b.node(Op::Binary(BinaryOp::Gt, y, zero), DataType::Bool).expect("room");
+    b.state(AggregateSpec::Max(DataType::Text), &[k], Some(positive)).expect("room");
+    b.state(AggregateSpec::TopK { value: int, k: 3, weighted: true }, &[x, y], None).expect("room");
+    let plan = b.finish(ViewId(1), PlanVersion(1), StreamId(1), 100);
+    let mut rollup = rollup(vec![plan]);
+    let text = |bytes: usize| Some("z".repeat(bytes));
+    let heaviest = crate::limits::WEIGHT_MAX as i64;
+    rollup.push(&batch(&[
+        (text(crate::limits::VALUE_BYTES_MAX), Some(1), Some(heaviest)),
+        (text(crate::limits::VALUE_BYTES_MAX + 1), Some(2), Some(1)),
+        // The filter keeps this one's text out of the state.
+        (text(crate::limits::VALUE_BYTES_MAX + 1), Some(3), Some(0)),
+        (text(1), Some(4), Some(heaviest + 1)),
+        (text(1), Some(5), Some(i64::MAX)),
+        (None, Some(1), None),
+    ]));
+    let partials = rollup.drain();
+    assert_eq!(partials[0].rejected.get(DropReason::ValueTooLarge), 3);
+    assert_eq!(partials[0].events, 3);
+    let states = partials[0].table.states();
+    let max = states[0].finish(0, &crate::aggregate::Finisher::Value).expect("a text");
+    assert_eq!(max, Value::Text("z".repeat(crate::limits::VALUE_BYTES_MAX)));
+    let top = states[1].finish(0, &crate::aggregate::Finisher::Value).expect("a list");
+    assert_eq!(top, Value::List(vec![Value::Struct(vec![Value::Int(1), Value::Int(heaviest)])]));
+}

@@ -3,13 +3,15 @@
 use super::ViewPartials;
 use super::cap;
 use super::keys::encode_keys;
+use crate::aggregate::AggregateSpec;
 use crate::expr::Program;
 use crate::group::{GroupTable, Keys};
 use crate::ids::ViewId;
+use crate::limits::{VALUE_BYTES_MAX, WEIGHT_MAX};
 use crate::plan::{Plan, PlanError, StatePlan};
 use crate::schema::StreamSchema;
-use crate::value::DataType;
 use crate::value::column::{Column, ColumnBatch, ColumnData, Slot};
+use crate::value::{DataType, Physical};
 use crate::wire::batch::{DropCounts, DropReason};
 use alloc::vec::Vec;
 
@@ -95,7 +97,8 @@ impl View {
         rows.extend(all.filter(|row| is_true(column, *row, |slot| reject(rejected, slot))));
     }
 
-    /// Leaves out rows that need an error slot as a key, a state's filter or its argument.
+    /// Leaves out rows that need an error slot as a key, a state's filter or its argument, and those with a value
+    /// that is too large for a state to keep.
     fn reject_failed(&mut self, batch: &ColumnBatch, rows: &mut Vec<u32>) {
         let Self { program, now, .. } = self;
         let plan = program.plan();
@@ -107,8 +110,10 @@ impl View {
             if let Some(filter) = filter {
                 drop_errors(filter, None, rows, &mut now.rejected);
             }
-            for arg in &state.args {
-                drop_errors(program.column(batch, *arg), filter, rows, &mut now.rejected);
+            for (at, arg) in state.args.iter().enumerate() {
+                let column = program.column(batch, *arg);
+                drop_errors(column, filter, rows, &mut now.rejected);
+                drop_large(column, largest(&state.spec, at), filter, rows, &mut now.rejected);
             }
         }
     }
@@ -209,6 +214,38 @@ fn is_true(column: &Column, row: u32, otherwise: impl FnOnce(Slot)) -> bool {
         return false;
     }
     matches!(&column.data, ColumnData::Bool(v) if v[row as usize])
+}
+
+/// The largest value that a state takes as this argument: bytes of a text, or a weight.
+fn largest(spec: &AggregateSpec, argument: usize) -> u64 {
+    use AggregateSpec as S;
+    match spec {
+        S::TopK { weighted: true, .. } if argument == 1 => WEIGHT_MAX,
+        S::Min(of) | S::Max(of) if of.physical() == Physical::Bytes => VALUE_BYTES_MAX as u64,
+        S::ArgMin { .. } | S::ArgMax { .. } | S::TopK { .. } | S::Set { .. } => VALUE_BYTES_MAX as u64,
+        _ => u64::MAX,
+    }
+}
+
+/// Removes and counts the rows whose value is above `max`, where `filter` (if there is one) lets them through.
+fn drop_large(
+    column: &Column,
+    max: u64,
+    filter: Option<&Column>,
+    rows: &mut Vec<u32>,
+    rejected: &mut DropCounts,
+) {
+    let is_large = |row: &u32| match &column.data {
+        ColumnData::Bytes(v) => v.get(*row as usize).len() as u64 > max,
+        ColumnData::Int(v) => max == WEIGHT_MAX && v[*row as usize] > max as i64,
+        _ => false,
+    };
+    if max == u64::MAX || !rows.iter().any(is_large) {
+        return;
+    }
+    let before = rows.len();
+    rows.retain(|row| !(is_large(row) && filter.is_none_or(|f| is_true(f, *row, |_| ()))));
+    rejected.add(DropReason::ValueTooLarge, (before - rows.len()) as u64);
 }
 
 /// Removes and counts the rows with an error in `column`, where `filter` (if there is one) lets them through.

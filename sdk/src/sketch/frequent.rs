@@ -221,6 +221,11 @@ impl Frequent {
         self.lost
     }
 
+    /// The keys that have counters, in no order.
+    pub fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.counters.iter().map(|counter| counter.key.as_bytes())
+    }
+
     /// Counters, ascending by key.
     pub fn by_key(&self) -> Vec<(&[u8], u64)> {
         let mut all: Vec<_> = self.counters.iter().map(|c| (c.key.as_bytes(), c.count)).collect();

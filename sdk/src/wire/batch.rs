@@ -60,11 +60,13 @@ pub enum DropReason {
     Domain = 19,
     /// A view's group key is over the limit.
     KeyTooLong = 20,
+    /// A text that a view's state would keep, or a weight, is over the limit.
+    ValueTooLarge = 21,
 }
 
 impl DropReason {
     /// All reasons, in tag order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Invalid,
         Self::WaitingFull,
         Self::OutboxFull,
@@ -79,6 +81,7 @@ impl DropReason {
         Self::BadCast,
         Self::Domain,
         Self::KeyTooLong,
+        Self::ValueTooLarge,
     ];
 
     /// The reason of a tag byte.
@@ -114,6 +117,7 @@ impl DropReason {
             Self::BadCast => "bad_cast",
             Self::Domain => "domain",
             Self::KeyTooLong => "key_too_long",
+            Self::ValueTooLarge => "value_too_large",
         }
     }
 }

@@ -4,8 +4,8 @@ use super::forge::Big;
 use crate::fuzz::states::{decode, empty};
 use headwater::aggregate::AggregateSpec as Spec;
 use headwater::codec::{Reader, Writer};
-use headwater::limits::BATCH_EVENTS_MAX;
-use headwater::value::DataType as T;
+use headwater::limits::{BATCH_EVENTS_MAX, VALUE_BYTES_MAX, WEIGHT_PER_EVENT};
+use headwater::value::{DataType as T, Value};
 
 type Forged = (&'static str, Spec, Vec<u8>);
 
@@ -78,8 +78,28 @@ fn sketches() -> Vec<Forged> {
     ]
 }
 
+/// Texts that no producer keeps, and weights of a batch.
+fn values() -> Vec<Forged> {
+    let text = |bytes: usize| "a".repeat(bytes);
+    let max = |bytes: usize| [vec![1], counted(bytes as u64, &[]), text(bytes).into_bytes()].concat();
+    let set = |bytes: usize| {
+        let key = headwater::value::key::encode_key(&[Value::Text(text(bytes))], &[T::Text]).expect("fits");
+        [vec![2], key].concat()
+    };
+    let weighted = Spec::TopK { value: T::Bool, k: 1, weighted: true };
+    let weight = |weight: u64| [vec![1, 0], key(true), counted(weight, &[])].concat();
+    let most = BATCH_EVENTS_MAX * WEIGHT_PER_EVENT;
+    vec![
+        ("max_text_longest", Spec::Max(T::Text), max(VALUE_BYTES_MAX)),
+        ("max_text_too_long", Spec::Max(T::Text), max(VALUE_BYTES_MAX + 1)),
+        ("set_text_too_long", Spec::Set { value: T::Text, cap: 4 }, set(2 * VALUE_BYTES_MAX + 2)),
+        ("topk_weighted_most", weighted.clone(), weight(most)),
+        ("topk_weighted_too_heavy", weighted, weight(most + 1)),
+    ]
+}
+
 fn key(value: bool) -> Vec<u8> {
-    headwater::value::key::encode_key(&[headwater::value::Value::Bool(value)], &[T::Bool]).expect("fits")
+    headwater::value::key::encode_key(&[Value::Bool(value)], &[T::Bool]).expect("fits")
 }
 
 /// `admitted` from a producer, only `stored` (what merges may have given), or `refused`.
@@ -99,7 +119,7 @@ fn verdicts_hold() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/states_foreign.txt");
     let file = std::fs::read_to_string(path).expect("the vectors");
     let lines: Vec<&str> = file.lines().filter(|l| !l.starts_with('#')).collect();
-    let forged = [sums(), sketches()].concat();
+    let forged = [sums(), sketches(), values()].concat();
     let own: Vec<String> = forged
         .iter()
         .map(|(name, spec, bytes)| {
