@@ -1,6 +1,6 @@
 //! The WASM surface of the core: converts between JavaScript and [`headwater`], decides nothing.
 //!
-//! Owns: the functions that `js/src/engine.ts` calls. Must not know: transports, timers, what users see.
+//! Owns: what the functions that `js/src/engine.ts` calls do (`exports.rs` is their ABI). Must not know: transports, timers, what users see.
 //! Invariants: times are whole microseconds of JavaScript's clock, in doubles (exact until the year 2255);
 //! batch numbers and counts are doubles, exact to 2^53; errors are stable code strings; nothing here panics on
 //! what the hub sent.
@@ -9,6 +9,7 @@ extern crate alloc;
 
 mod dictionary;
 mod events;
+mod exports;
 mod feed;
 #[cfg(any(target_arch = "wasm32", test))]
 mod heap;
@@ -16,11 +17,11 @@ mod runtime;
 mod stage;
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use dictionary::Dictionary;
+use exports::Answer;
 use feed::Feed;
 use headwater::codec::Writer;
 use headwater::ids::Micros;
@@ -37,22 +38,20 @@ extern "C" {
 }
 
 /// One producer: a session with its outbox, and the rollups that feed it.
-#[wasm_bindgen]
 pub struct Engine {
     session: ClientSession,
     feed: Feed,
     texts: Dictionary,
     /// Announced by the event `plans`, in force after [`Engine::apply_plans`].
     next_plans: Option<Plans>,
-    events: VecDeque<String>,
+    events: Vec<String>,
     traffic: events::Traffic,
+    answer: Answer,
 }
 
-#[wasm_bindgen]
 impl Engine {
     /// A producer that wants to connect. `level` is the ack level batches wait for, by its tag; an empty token
     /// is none.
-    #[wasm_bindgen(constructor)]
     pub fn new(token: String, level: u8, now: f64) -> Engine {
         let options = SessionOptions {
             token: (!token.is_empty()).then_some(token),
@@ -71,8 +70,9 @@ impl Engine {
             feed: Feed::default(),
             texts: Dictionary::default(),
             next_plans: None,
-            events: VecDeque::new(),
+            events: Vec::new(),
             traffic: events::Traffic::default(),
+            answer: Answer::default(),
         }
     }
 
@@ -97,8 +97,8 @@ impl Engine {
     }
 
     /// Asks for the plans of one more stream.
-    pub fn add_stream(&mut self, name: &str, now: f64) {
-        self.session.add_stream(micros(now), name);
+    pub fn add_stream(&mut self, name: &[u8], now: f64) {
+        self.session.add_stream(micros(now), core::str::from_utf8(name).unwrap_or_default());
     }
 
     /// Streams with plans, each its name and its columns, joined by NUL and ended by two.
@@ -188,21 +188,17 @@ impl Engine {
             if let headwater::session::Event::Plans(plans) = event {
                 self.announce(plans);
             } else if let Some(text) = text {
-                self.events.push_back(text);
+                self.events.push(text);
             }
         }
-        self.events.pop_front().map(String::into_bytes).unwrap_or_default()
+        if self.events.is_empty() { Vec::new() } else { self.events.remove(0).into_bytes() }
     }
 
     /// Puts announced plans into force. Rows written before must have been pushed.
     pub fn apply_plans(&mut self) {
         let Some(plans) = self.next_plans.take() else { return };
         if self.feed.set_plans(plans) > 0 {
-            self.events.push_back(events::fields(&[
-                "error",
-                "unsupported_plan",
-                "a view needs a newer package",
-            ]));
+            self.events.push(events::fields(&["error", "unsupported_plan", "a view needs a newer package"]));
         }
     }
 
@@ -233,11 +229,11 @@ impl Engine {
     /// Plans that this build cannot evaluate are left to the larger module; until then the old ones stay.
     fn announce(&mut self, plans: Plans) {
         if feed::needs_full(&plans) && cfg!(not(feature = "full")) {
-            self.events.push_back(String::from("needs_full"));
+            self.events.push(String::from("needs_full"));
             return;
         }
         self.next_plans = Some(plans);
-        self.events.push_back(String::from("plans"));
+        self.events.push(String::from("plans"));
     }
 }
 

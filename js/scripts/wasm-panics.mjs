@@ -66,9 +66,41 @@ function forgetPlaces(bytes) {
   return found.length / 2;
 }
 
+/**
+ * What panics would say: texts of the standard library and of this workspace's `expect`s, and the digits that numbers
+ * in them are made of. Whole words, so that no text of the package is among them.
+ */
+const MESSAGES = [
+  'capacity overflow', 'LayoutError', 'slice index starts at ', ' but ends at ', 'index out of bounds: the len is ',
+  ' but the index is ', 'range start index ', 'range end index ', ' out of range for slice of length ',
+  'memory allocation of ', ' bytes failed', 'copy_from_slice: source slice length (',
+  ') does not match destination slice length (', '`at` split index (is ', ') should be <= len (is ',
+  'insertion index (is ', 'removal index (is ', ') should be < len (is ', 'swap_remove index (is ', 'mid > len',
+  'attempted to take ownership of Rust value while it was borrowed', 'null pointer passed to rust',
+  'recursive use of an object detected which would lead to unsafe aliasing in rust',
+  'attempt to join into collection with len > usize::MAX', 'Tried to shrink to a larger capacity',
+  'Out of bounds access', 'assertion failed: self.peeked.is_none()', 'called `Result::unwrap()` on an `Err` value',
+  'called `Option::unwrap()` on a `None` value', 'internal error: entered unreachable code: ',
+  "a view's specs are supported", 'a valid spec that this build supports', 'merged states of different specs',
+  'attempt to divide with overflow', 'attempt to divide by zero', 'attempt to calculate the remainder with overflow',
+  'attempt to calculate the remainder with a divisor of zero',
+  Array.from({ length: 100 }, (_, n) => String(n).padStart(2, '0')).join(''),
+].map((text) => Buffer.from(text));
+
+/** Zeros every message. */
+function forgetMessages(bytes) {
+  for (const { data } of segments(bytes)) {
+    const all = Buffer.from(data.buffer, data.byteOffset, data.length);
+    for (const message of MESSAGES) {
+      for (let at = 0; (at = all.indexOf(message, at)) >= 0; ) all.fill(0, at, at + message.length);
+    }
+  }
+}
+
 const [input, output] = process.argv.slice(2);
 const bytes = readFileSync(input);
 const places = forgetPlaces(bytes);
+forgetMessages(bytes);
 // Names stay for whoever looks into the output; wasm-opt strips them.
 binaryen.setDebugInfo(true);
 const module = binaryen.readBinary(bytes);

@@ -3,8 +3,8 @@
  *
  * Owns: passing bytes, memory views, the poisoned state, tables. Must not know: transports, retries, users.
  * Invariants: after a trap no call reaches the module again; views are renewed whenever memory grew.
- * The exports are wasm-bindgen's own ABI, whose types it writes beside the glue: bytes go in by address and length
- * (the module frees them), and come back so (we free them).
+ * Bytes go into memory that the module lends and the next call takes; they come back as the address of their address
+ * and length, and stay there until the next answer (`bindings/src/exports.rs`).
  */
 import { Dictionary, type Pinned } from './dictionary.ts';
 import type { Exports } from './module.ts';
@@ -43,7 +43,7 @@ export class Engine implements TableMemory {
     this.#onTrap = onTrap;
     this.buffer = instance.exports.memory.buffer as ArrayBuffer;
     const { engine_new } = instance.exports;
-    this.#at = this.invoke(() => engine_new(...this.lend(token), level, now)) ?? 0;
+    this.#at = this.invoke(() => engine_new(...this.lend(token), level, now) >>> 0) ?? 0;
     this.rows = this.invoke((x, at) => x.engine_rows(at)) ?? 0;
     this.texts = new Dictionary(this, pinned);
   }
@@ -65,38 +65,38 @@ export class Engine implements TableMemory {
     }
   }
 
-  /** Like {@link invoke}, for functions that return bytes; undefined also when there are none. */
-  takeBytes(f: (exports: Exports, at: number) => [number, number]): Uint8Array | undefined {
-    return this.invoke((x, at) => {
-      const [from, length] = f(x, at);
-      if (!length) return undefined;
-      const bytes = new Uint8Array(x.memory.buffer, from >>> 0, length).slice();
-      x.__wbindgen_free(from, length, 1);
-      return bytes;
-    });
+  /** Like {@link invoke}, for functions that answer with bytes; undefined also when there are none. */
+  takeBytes(f: (exports: Exports, at: number) => number): Uint8Array | undefined {
+    const bytes = this.#take(f);
+    return bytes?.byteLength ? new Uint8Array(bytes) : undefined;
   }
 
   /** Like {@link takeBytes}, as text. */
-  takeText(f: (exports: Exports, at: number) => [number, number]): string | undefined {
+  takeText(f: (exports: Exports, at: number) => number): string | undefined {
     const bytes = this.takeBytes(f);
     return bytes && this.#decoder.decode(bytes);
   }
 
   /** Like {@link takeBytes}, as doubles. */
-  takeNumbers(f: (exports: Exports, at: number) => [number, number]): Float64Array | undefined {
+  takeNumbers(f: (exports: Exports, at: number) => number): Float64Array | undefined {
+    const bytes = this.#take(f);
+    return bytes && new Float64Array(bytes);
+  }
+
+  #take(f: (exports: Exports, at: number) => number): ArrayBuffer | undefined {
     return this.invoke((x, at) => {
-      const [from, length] = f(x, at);
-      const numbers = new Float64Array(x.memory.buffer, from >>> 0, length).slice();
-      x.__wbindgen_free(from, length * 8, 8);
-      return numbers;
+      const answer = f(x, at) >>> 0;
+      const memory = x.memory.buffer as ArrayBuffer;
+      const [from, length] = new Uint32Array(memory, answer, 2);
+      return memory.slice(from, from + length);
     });
   }
 
-  /** Puts bytes into memory for the next call, which frees them; only inside {@link invoke}. */
+  /** Puts bytes into memory for the next call, which takes them; only inside {@link invoke}. */
   lend(value: string | Uint8Array): [number, number] {
     const bytes = typeof value === 'string' ? this.#encoder.encode(value) : value;
-    const { __wbindgen_malloc, memory } = this.#instance.exports;
-    const at = __wbindgen_malloc(bytes.length, 1) >>> 0;
+    const { engine_lend, memory } = this.#instance.exports;
+    const at = engine_lend(bytes.length) >>> 0;
     new Uint8Array(memory.buffer).set(bytes, at);
     return [at, bytes.length];
   }
@@ -127,7 +127,7 @@ export class Engine implements TableMemory {
 
   /** Releases the module's memory of this engine. */
   free(): void {
-    this.invoke((x, at) => x.__wbg_engine_free(at, 0));
+    this.invoke((x, at) => x.engine_free(at));
     this.#isFreed = true;
     this.#drop();
   }

@@ -12,11 +12,14 @@ async function engine(flavor) {
   const glue = await import(`../src/generated/headwater_${flavor}.js`);
   const x = await glue.default({ module_or_path: await dist(`headwater_${flavor}.wasm`) });
   const pass = (bytes) => {
-    const at = x.__wbindgen_malloc(bytes.length, 1) >>> 0;
+    const at = x.engine_lend(bytes.length) >>> 0;
     new Uint8Array(x.memory.buffer).set(bytes, at);
     return [at, bytes.length];
   };
-  const take = ([from, length]) => Buffer.from(new Uint8Array(x.memory.buffer, from, length)).toString();
+  const take = (answer) => {
+    const [from, length] = new Uint32Array(x.memory.buffer, answer >>> 0, 2);
+    return Buffer.from(new Uint8Array(x.memory.buffer, from, length)).toString();
+  };
   const at = x.engine_new(...pass(new Uint8Array()), 1, now);
   x.engine_handle_timeout(at, now);
   x.engine_handle_connected(at, now);

@@ -22,3 +22,6 @@ pub const LEAN_FRAMES: bool = cfg!(not(feature = "std"));
 
 /// Reading the states of many rows together before they are updated: worth its code where groups are many.
 pub const FETCH_TOGETHER: bool = cfg!(feature = "std");
+
+/// An outbox that a spool keeps beyond the process. Pages hold theirs in memory only.
+pub const SPOOLS: bool = cfg!(any(feature = "std", test));

@@ -27,6 +27,7 @@ mod tests;
 pub use ledger::OutboxLedger;
 pub use spool::{BatchId, MemorySpool, Saved, SavedBatch, Spool, SpoolError, SpoolOp};
 
+use crate::flavor::SPOOLS;
 use crate::ids::{Micros, Pid, RouteVersion, Seq};
 use crate::limits::{InDoubt, OutboxLimits, Overflow};
 use crate::wire::batch::{DropReason, LedgerDelta};
@@ -143,6 +144,9 @@ impl Outbox {
     /// The lowest batch not acked (C3).
     pub fn low_water(&self) -> Seq {
         let low = self.entries.front().map_or(self.next_seq, |entry| entry.seq);
+        if !SPOOLS {
+            return low;
+        }
         let dropping = self.dropping.iter().filter_map(|dropping| dropping.seq);
         dropping.chain(self.left_low).fold(low, Seq::min)
     }
@@ -165,9 +169,9 @@ impl Outbox {
     /// What became of all batches so far.
     pub fn ledger(&self) -> OutboxLedger {
         let mut ledger = self.ledger.clone();
-        let dropping: u64 = self.dropping.iter().map(|dropping| dropping.entry.events).sum();
+        let dropping: u64 = self.dropping().iter().map(|dropping| dropping.entry.events).sum();
         let entries: u64 = self.entries.iter().map(|entry| entry.events).sum();
-        ledger.held_batches = ledger.left_batches + (self.entries.len() + self.dropping.len()) as u64;
+        ledger.held_batches = ledger.left_batches + (self.entries.len() + self.dropping().len()) as u64;
         ledger.held_events = ledger.left_events + entries + dropping;
         ledger.held_bytes = ledger.left_bytes + self.bytes;
         let transmitted = self.entries.iter().filter(|entry| entry.transmitted);
@@ -199,9 +203,18 @@ impl Outbox {
         self.options.limits.overflow == Overflow::DropOldest || self.bytes < self.bytes_max()
     }
 
+    fn is_persistent(&self) -> bool {
+        SPOOLS && self.options.persistent
+    }
+
+    /// None without a spool.
+    fn dropping(&self) -> &[Dropping] {
+        if SPOOLS { &self.dropping } else { &[] }
+    }
+
     fn bytes_max(&self) -> u64 {
         let limits = &self.options.limits;
-        if self.options.persistent { limits.disk_bytes_max } else { limits.memory_bytes_max as u64 }
+        if self.is_persistent() { limits.disk_bytes_max } else { limits.memory_bytes_max as u64 }
     }
 
     /// What the next flush should report about lost events and doubts; it is then on its way.
@@ -276,7 +289,7 @@ impl Outbox {
     /// True when no batch up to `upto` is held below `level` (or below the best the hub gives).
     pub fn has_reached(&self, upto: BatchId, level: AckLevel) -> bool {
         let level = Some(level.min(self.level_max));
-        if self.dropping.iter().any(|dropping| dropping.entry.id <= upto) {
+        if self.dropping().iter().any(|dropping| dropping.entry.id <= upto) {
             return false;
         }
         self.entries.iter().take_while(|entry| entry.id <= upto).all(|entry| entry.reached >= level)
@@ -286,7 +299,7 @@ impl Outbox {
     /// takes batches.
     pub fn pump(&mut self, now: Micros, route: RouteVersion) {
         let low = self.low_water().0;
-        let mut busy = self.busy();
+        let (mut busy, persistent) = (self.busy(), self.is_persistent());
         for entry in self.entries.iter_mut().take_while(|entry| entry.seq.0 - low < SEQ_WINDOW) {
             if entry.retry_at <= now {
                 entry.retry_at = Micros(i64::MIN);
@@ -297,7 +310,7 @@ impl Outbox {
                 continue;
             }
             busy += 1;
-            if entry.transmitted || !self.options.persistent {
+            if entry.transmitted || !persistent {
                 entry.transmit(route);
                 entry.state = State::Ready;
             } else {
@@ -365,7 +378,7 @@ impl Outbox {
     /// stored is in doubt and never sent under another dot, [`InDoubt::Resend`] or not: the next process would
     /// send it, too. One never handed over goes on, under a new identity that the spool never sees.
     pub fn handle_spool_lost(&mut self) {
-        if !self.options.persistent {
+        if !self.is_persistent() {
             return;
         }
         self.options.persistent = false;
@@ -419,7 +432,7 @@ impl Outbox {
 
     /// Payloads beyond the memory limit are left to the disk, newest first.
     fn shed_memory(&mut self) {
-        if !self.options.persistent || !self.ops.is_empty() {
+        if !self.is_persistent() || !self.ops.is_empty() {
             return;
         }
         for entry in self.entries.iter_mut().rev() {
@@ -634,10 +647,10 @@ impl Outbox {
                 // The spool has failed and the next process finds this batch marked: the doubt is its to resolve.
                 self.leave(at);
             } else if self.options.limits.in_doubt == InDoubt::Resend {
-                let entry = self.entries[at].clone();
-                self.delta_doubt(&entry);
+                let events = self.entries[at].events;
+                self.delta_doubt(events);
                 self.ledger.resent_batches += 1;
-                self.ledger.resent_events += entry.events;
+                self.ledger.resent_events += events;
                 at += 1;
             } else if let Some(entry) = self.remove(at) {
                 self.count_doubt(&entry);
@@ -649,41 +662,44 @@ impl Outbox {
 
     /// True for a batch of a spool that has failed: the next process finds it there.
     fn is_left_to_next(&self, at: usize) -> bool {
-        !self.options.persistent && self.entries[at].stored == Stored::Durable
+        SPOOLS && !self.options.persistent && self.entries[at].stored == Stored::Durable
     }
 
     fn redot(&mut self, pid: Pid) {
         self.pid = pid;
         self.retiring = false;
-        self.left_low = None;
-        self.dropping.iter_mut().for_each(|dropping| dropping.seq = None);
         self.next_seq = Seq(1);
-        // Marks under way belong to the old dots.
-        self.committing.iter_mut().for_each(Vec::clear);
-        let mut dots = Vec::with_capacity(self.entries.len());
         for entry in &mut self.entries {
             entry.redot(self.next_seq);
-            dots.push((entry.id, self.next_seq));
             self.next_seq = self.next_seq.next();
         }
-        self.push_op(|| SpoolOp::Redot { pid, dots });
+        if SPOOLS {
+            self.left_low = None;
+            self.dropping.iter_mut().for_each(|dropping| dropping.seq = None);
+            // Marks under way belong to the old dots.
+            self.committing.iter_mut().for_each(Vec::clear);
+        }
+        if self.is_persistent() {
+            let dots = self.entries.iter().map(|entry| (entry.id, entry.seq)).collect();
+            self.ops.push(SpoolOp::Redot { pid, dots });
+        }
     }
 
     fn count_doubt(&mut self, entry: &Entry) {
-        self.delta_doubt(entry);
+        self.delta_doubt(entry.events);
         self.ledger.dropped_in_doubt_batches += 1;
     }
 
-    fn delta_doubt(&mut self, entry: &Entry) {
+    fn delta_doubt(&mut self, events: u64) {
         self.delta.in_doubt_batches += 1;
-        self.delta.in_doubt_events += entry.events;
+        self.delta.in_doubt_events += events;
         self.ledger.in_doubt_batches += 1;
-        self.ledger.in_doubt_events += entry.events;
+        self.ledger.in_doubt_events += events;
     }
 
     /// A batch that is given up and counts nowhere, unless the spool goes on to have it.
     fn count_lost(&mut self, entry: Entry, reason: DropReason) {
-        if self.options.persistent && entry.stored != Stored::No {
+        if self.is_persistent() && entry.stored != Stored::No {
             let seq = Some(entry.seq);
             let entry = Entry { payload: None, ..entry };
             self.dropping.push(Dropping { entry, reason, seq, is_handed: false });
@@ -713,7 +729,7 @@ impl Outbox {
     }
 
     fn push_op(&mut self, op: impl FnOnce() -> SpoolOp) {
-        if self.options.persistent {
+        if self.is_persistent() {
             self.ops.push(op());
         }
     }

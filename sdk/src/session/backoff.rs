@@ -24,8 +24,10 @@ impl Backoff {
     pub fn wait(&self, attempt: u32, random: u16) -> Duration {
         let full =
             self.min.saturating_mul(1u32.checked_shl(attempt.min(31)).unwrap_or(u32::MAX)).min(self.max);
-        let half = full.as_micros() as u64 / 2;
-        Duration::from_micros(half + ((u128::from(half) * u128::from(random)) >> 16) as u64)
+        let half = full.as_secs().saturating_mul(1_000_000).saturating_add(full.subsec_micros().into()) / 2;
+        // half * random >> 16, without a product of more than 64 bits.
+        let random = u64::from(random);
+        Duration::from_micros(half + (half >> 16) * random + (((half & 0xffff) * random) >> 16))
     }
 }
 

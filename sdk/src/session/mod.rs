@@ -36,7 +36,6 @@ use crate::wire::{
     RefusedCode, Resume, Resumed, SessionLimits, Welcome, encode_frame,
 };
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -119,9 +118,9 @@ pub struct ClientSession {
     blocked_until: Micros,
     next_clock: Option<Micros>,
     /// When the Hellos that are not answered yet were sent; answers come in order.
-    hellos: VecDeque<Micros>,
-    control: VecDeque<(FrameKind, Vec<u8>)>,
-    events: VecDeque<Event>,
+    hellos: Vec<Micros>,
+    control: Vec<(FrameKind, Vec<u8>)>,
+    events: Vec<Event>,
 }
 
 /// What the last Welcome said.
@@ -161,9 +160,9 @@ impl ClientSession {
             hub: None,
             blocked_until: Micros(i64::MIN),
             next_clock: None,
-            hellos: VecDeque::new(),
-            control: VecDeque::new(),
-            events: VecDeque::new(),
+            hellos: Vec::new(),
+            control: Vec::new(),
+            events: Vec::new(),
         }
     }
 
@@ -284,7 +283,7 @@ impl ClientSession {
     /// The connection is gone, or could not be made. It is tried again after a wait.
     pub fn handle_disconnected(&mut self, now: Micros) {
         if self.is_open() {
-            self.events.push_back(Event::Disconnected);
+            self.events.push(Event::Disconnected);
         }
         self.control.clear();
         self.outbox.handle_disconnected();
@@ -305,7 +304,7 @@ impl ClientSession {
             FrameKind::ClockReply => self.handle_clock(now, &decode(frame)?),
             FrameKind::Goodbye => {
                 let Goodbye { reason } = decode(frame)?;
-                self.events.push_back(Event::Goodbye { reason });
+                self.events.push(Event::Goodbye { reason });
             }
             FrameKind::Failure => {
                 let Failure { code, message, .. } = decode(frame)?;
@@ -332,7 +331,7 @@ impl ClientSession {
 
     fn tell_dropped(&mut self, batches: u64) {
         if batches > 0 {
-            self.events.push_back(Event::Dropped { batches, reason: DropReason::OutboxFull });
+            self.events.push(Event::Dropped { batches, reason: DropReason::OutboxFull });
         }
     }
 
@@ -350,7 +349,7 @@ impl ClientSession {
         let batches = after.in_doubt_batches - before.in_doubt_batches;
         if batches > 0 {
             let events = after.in_doubt_events - before.in_doubt_events;
-            self.events.push_back(Event::InDoubt { batches, events });
+            self.events.push(Event::InDoubt { batches, events });
         }
         self.pump(now);
     }
@@ -360,12 +359,12 @@ impl ClientSession {
         match self.state {
             State::Offline { retry_at } if retry_at <= now => {
                 self.state = State::Connecting;
-                self.events.push_back(Event::Connect);
+                self.events.push(Event::Connect);
             }
             State::Opening { sent } | State::Resuming { sent }
                 if after(sent, self.options.patience) <= now =>
             {
-                self.events.push_back(Event::Unresponsive);
+                self.events.push(Event::Unresponsive);
                 self.handle_disconnected(now);
             }
             State::Open => {
@@ -402,7 +401,7 @@ impl ClientSession {
 
     /// What to send next, and where.
     pub fn poll_transmit(&mut self, now: Micros) -> Option<Transmit> {
-        if let Some((kind, frame)) = self.control.pop_front() {
+        if let Some((kind, frame)) = pop_front(&mut self.control) {
             return Some(Transmit { channel: Channel::Control, kind, frame });
         }
         if self.state != State::Open || self.blocked_until > now {
@@ -414,15 +413,15 @@ impl ClientSession {
 
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        pop_front(&mut self.events)
     }
 
     fn send<T: Body>(&mut self, body: &T) {
-        self.control.push_back((T::KIND, encode_frame(body)));
+        self.control.push((T::KIND, encode_frame(body)));
     }
 
     fn send_hello(&mut self, now: Micros) {
-        self.hellos.push_back(now);
+        self.hellos.push(now);
         self.send(&self.hello());
     }
 
@@ -438,19 +437,19 @@ impl ClientSession {
             // Perhaps another hub, with a clock of its own.
             self.clock.doubt();
         }
-        if let Some(sent) = self.hellos.pop_front() {
+        if let Some(sent) = pop_front(&mut self.hellos) {
             self.clock.sample(sent, now, welcome.time);
         }
         self.outbox.set_level_max(welcome.ack_level_max);
         self.hub = Some(HubView { limits: welcome.limits, route: welcome.route, catalog: welcome.catalog });
-        self.events.push_back(Event::Plans(Plans {
+        self.events.push(Event::Plans(Plans {
             catalog: welcome.catalog,
             streams: welcome.streams,
             unknown_streams: welcome.unknown_streams,
         }));
         if first {
             self.start(now);
-            self.events.push_back(Event::Connected { boot: welcome.boot, level_max: welcome.ack_level_max });
+            self.events.push(Event::Connected { boot: welcome.boot, level_max: welcome.ack_level_max });
         }
         Ok(())
     }
@@ -472,7 +471,7 @@ impl ClientSession {
     fn handle_plans(&mut self, plans: Plans) {
         let Some(hub) = self.hub.as_mut().filter(|hub| hub.catalog < plans.catalog) else { return };
         hub.catalog = plans.catalog;
-        self.events.push_back(Event::Plans(plans));
+        self.events.push(Event::Plans(plans));
     }
 
     fn handle_resumed(&mut self, now: Micros, resumed: &Resumed) {
@@ -483,7 +482,7 @@ impl ClientSession {
         let (events, expired) = self.outbox.handle_resumed(resumed);
         let batches = self.outbox.ledger().acked_batches - acked;
         if batches > 0 {
-            self.events.push_back(Event::Acked { batches, events });
+            self.events.push(Event::Acked { batches, events });
         }
         if expired {
             self.expire(now);
@@ -493,7 +492,7 @@ impl ClientSession {
 
     fn handle_ack(&mut self, ack: &Ack) {
         if let Some(events) = self.outbox.handle_ack(ack.pid, ack.seq, ack.level) {
-            self.events.push_back(Event::Acked { batches: 1, events });
+            self.events.push(Event::Acked { batches: 1, events });
         }
     }
 
@@ -512,11 +511,11 @@ impl ClientSession {
                 if refused.code == RefusedCode::Throttled {
                     self.blocked_until = retry_at;
                 }
-                self.events.push_back(Event::Retrying { code: refused.code, until: retry_at });
+                self.events.push(Event::Retrying { code: refused.code, until: retry_at });
             }
             RefusedOutcome::Skipped { events } => {
                 let message = refused.message.clone();
-                self.events.push_back(Event::Refused { code: refused.code, message, events });
+                self.events.push(Event::Refused { code: refused.code, message, events });
             }
             RefusedOutcome::Expired => {
                 if refused.code == RefusedCode::BornInFuture {
@@ -565,7 +564,7 @@ impl ClientSession {
         let fresh = self.fresh_pid(now);
         let (batches, events) = self.outbox.expire(fresh);
         if batches > 0 {
-            self.events.push_back(Event::InDoubt { batches, events });
+            self.events.push(Event::InDoubt { batches, events });
         }
     }
 
@@ -583,10 +582,10 @@ impl ClientSession {
     /// An identity is used for half its life, so that its last batches never meet its end; and never when it
     /// was born by a clock that the hub would refuse.
     fn renew_identity(&mut self, now: Micros, hub: &HubView) {
-        let lifetime = (self.options.times.pid_lifetime.as_millis() as u64).min(hub.limits.pid_lifetime_ms);
+        let lifetime = millis(self.options.times.pid_lifetime).min(hub.limits.pid_lifetime_ms);
         // A hub that remembers nobody must not make this side spin.
         let lifetime = lifetime.max(LIFETIME_MS_MIN);
-        let skew = self.options.times.future_skew_max.as_millis() as u64 / 2;
+        let skew = millis(self.options.times.future_skew_max) / 2;
         let hub_ms = self.clock.now(now).millis().max(0) as u64;
         let birth = self.outbox.pid().birth_ms();
         if hub_ms.saturating_sub(birth) > lifetime / 2 || birth.saturating_sub(hub_ms) > skew {
@@ -619,14 +618,29 @@ fn decode<T: Body>(frame: Frame<'_>) -> Result<T, SessionError> {
     frame.decode().map_err(|error: DecodeError| SessionError::Malformed(frame.kind, error))
 }
 
+/// These queues are short, and a `VecDeque` of each would be more code for pages to download.
+fn pop_front<T>(queue: &mut Vec<T>) -> Option<T> {
+    (!queue.is_empty()).then(|| queue.remove(0))
+}
+
 fn new_pid(random: &mut Random, born: Micros) -> Pid {
     let mut bytes = [0; 10];
     random(&mut bytes);
     Pid::new(born.millis().max(0) as u64, bytes)
 }
 
+/// One copy, and no number of more than 64 bits: pages download this.
+#[inline(never)]
 fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(duration.as_secs())
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1_000_000)
+        .saturating_add(i64::from(duration.subsec_micros()))
+}
+
+/// One of 64 bits: more milliseconds than those are beyond every clock.
+fn millis(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000).saturating_add(u64::from(duration.subsec_millis()))
 }
 
 fn after(now: Micros, wait: Duration) -> Micros {

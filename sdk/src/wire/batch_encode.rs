@@ -242,10 +242,10 @@ impl Share {
     /// The share of the next `groups`; without any groups at all, the first taker gets everything.
     fn take(&mut self, groups: usize) -> u64 {
         self.seen += groups as u64;
-        let due = if self.groups == 0 {
-            self.total
-        } else {
-            (u128::from(self.total) * u128::from(self.seen) / u128::from(self.groups)) as u64
+        let due = match self.total.checked_div(self.groups) {
+            None => self.total,
+            // total * seen / groups in 64 bits: groups are numbered by u32, so no product overflows.
+            Some(whole) => whole * self.seen + self.total % self.groups * self.seen / self.groups,
         };
         let share = due - self.given;
         self.given = due;

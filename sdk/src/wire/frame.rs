@@ -76,12 +76,12 @@ pub trait Body: Sized {
 }
 
 macro_rules! control_bodies {
-    ($($body:ident: $decode:path),* $(,)?) => {$(
+    ($($body:ident: $encode:path, $decode:path;)*) => {$(
         impl Body for $body {
             const KIND: FrameKind = FrameKind::$body;
 
             fn encode_body(&self, out: &mut Vec<u8>) {
-                encode_control(self, out);
+                $encode(self, out);
             }
 
             fn decode_body(body: &[u8]) -> Result<Self, DecodeError> {
@@ -92,21 +92,21 @@ macro_rules! control_bodies {
 }
 
 control_bodies!(
-    Hello: decode_control,
-    Welcome: decode_from_hub,
-    Plans: decode_from_hub,
-    Resume: decode_control,
-    Resumed: decode_from_hub,
-    Ack: decode_from_hub,
-    Refused: decode_from_hub,
-    ClockRequest: decode_control,
-    ClockReply: decode_from_hub,
-    Query: decode_control,
-    RowsHeader: decode_control,
-    Rows: decode_control,
-    RowsEnd: decode_control,
-    Failure: decode_from_hub,
-    Goodbye: decode_from_hub,
+    Hello: lean::put, decode_control;
+    Welcome: encode_control, decode_from_hub;
+    Plans: encode_control, decode_from_hub;
+    Resume: lean::put, decode_control;
+    Resumed: encode_control, decode_from_hub;
+    Ack: encode_control, decode_from_hub;
+    Refused: encode_control, decode_from_hub;
+    ClockRequest: lean::put, decode_control;
+    ClockReply: encode_control, decode_from_hub;
+    Query: encode_control, decode_control;
+    RowsHeader: encode_control, decode_control;
+    Rows: encode_control, decode_control;
+    RowsEnd: encode_control, decode_control;
+    Failure: encode_control, decode_from_hub;
+    Goodbye: encode_control, decode_from_hub;
 );
 
 /// Reads what hubs send to producers; pages do so without serde.
