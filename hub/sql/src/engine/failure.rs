@@ -27,7 +27,7 @@ pub(super) fn from_datafusion(error: DataFusionError, text: &Text) -> SqlError {
         },
         DataFusionError::ArrowError(error, _) => from_arrow(*error),
         DataFusionError::SchemaError(error, _) => from_schema(&error, text),
-        DataFusionError::NotImplemented(message) => SqlError::new("0A000", tidy(&message)),
+        DataFusionError::NotImplemented(message) => not_implemented(&message),
         DataFusionError::ResourcesExhausted(message) => {
             SqlError::new("53200", format!("query needs more memory than its limit: {}", tidy(&message)))
         }
@@ -36,6 +36,18 @@ pub(super) fn from_datafusion(error: DataFusionError, text: &Text) -> SqlError {
         DataFusionError::Execution(message) => from_execution(&message),
         other => SqlError::new("XX000", tidy(&other.strip_backtrace())),
     }
+}
+
+/// `0A000`; DataFusion shows the whole expression where it has no plan for a subquery.
+fn not_implemented(message: &str) -> SqlError {
+    let what = between(message, "does not support logical expression ", "(");
+    let what = match what {
+        Some("Exists") => "EXISTS outside of WHERE",
+        Some("InSubquery") => "IN (SELECT ...) outside of WHERE",
+        Some("ScalarSubquery" | "OuterReferenceColumn") => "a correlated subquery of this form",
+        _ => return SqlError::new("0A000", tidy(message)),
+    };
+    SqlError::unsupported(what).with_hint("join with a subquery that has its own GROUP BY")
 }
 
 /// An error that several streams share cannot be taken apart: the parts that matter are read through it.
@@ -72,11 +84,31 @@ fn arrow_by_text(message: &str) -> SqlError {
     if lower.contains("divide by zero") {
         return SqlError::new("22012", "division by zero");
     }
-    if lower.contains("overflow") || lower.contains("out of range") || lower.contains("too large to store") {
-        return SqlError::new("22003", tidy(message));
+    if let Some(error) = out_of_range(message) {
+        return error;
     }
     let code = if lower.contains("cast") || lower.contains("pars") { "22P02" } else { "22000" };
     SqlError::new(code, tidy(message))
+}
+
+/// `22003`, in PostgreSQL's words where Arrow says enough.
+fn out_of_range(message: &str) -> Option<SqlError> {
+    let line = tidy(message);
+    let lower = line.to_lowercase();
+    let after = |before: &str| line.split_once(before).map(|(_, rest)| rest);
+    let message = if let Some(name) = after("Can't cast value ").and_then(|cast| cast.split_once(" to type "))
+    {
+        format!("{} out of range", name.1)
+    } else if let Some((_, what)) = line.split_once("verflow on abs(") {
+        format!("out of range: abs({what}")
+    } else if let Some(what) = after("verflow happened on: ") {
+        format!("out of range: {what}")
+    } else if ["overflow", "out of range", "too large to store"].iter().any(|word| lower.contains(word)) {
+        line
+    } else {
+        return None;
+    };
+    Some(SqlError::new("22003", message))
 }
 
 fn from_execution(message: &str) -> SqlError {
@@ -84,8 +116,7 @@ fn from_execution(message: &str) -> SqlError {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return SqlError::new("22012", "division by zero");
     }
-    let code = if lower.contains("overflow") { "22003" } else { "22000" };
-    SqlError::new(code, tidy(message))
+    out_of_range(message).unwrap_or_else(|| SqlError::new("22000", tidy(message)))
 }
 
 fn from_schema(error: &SchemaError, text: &Text) -> SqlError {

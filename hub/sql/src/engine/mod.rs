@@ -6,6 +6,7 @@
 //! no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
 
 mod answer;
+mod checked;
 mod collected;
 mod combine;
 mod expansion;
@@ -20,6 +21,7 @@ mod running;
 mod scan;
 mod session;
 mod sketch;
+mod sums;
 mod system;
 mod tables;
 mod watched;

@@ -1,7 +1,8 @@
 //! The DataFusion session behind every query, and the small rewrites that make its SQL PostgreSQL's.
 
+use super::checked::CheckArithmetic;
 use super::limited::{self, LimitFunctions};
-use super::{collected, combine, guard, sketch};
+use super::{collected, combine, guard, sketch, sums};
 use crate::compile::item_name;
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -49,6 +50,7 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
         .with_optimizer_rules(between(Optimizer::new().rules, || Arc::new(Stop)))
         .with_physical_optimizer_rules(between(PhysicalOptimizer::new().rules, || Arc::new(Stop)))
         .with_analyzer_rule(Arc::new(LimitFunctions))
+        .with_analyzer_rule(Arc::new(CheckArithmetic))
         .build();
     register(&mut state);
     state
@@ -101,6 +103,9 @@ fn register(state: &mut SessionState) {
         if let Ok(inner) = state.udaf(name) {
             let _ = state.register_udaf(Arc::new(AggregateUDF::from(collected::Collected::new(inner))));
         }
+    }
+    if let Ok(inner) = state.udaf(sums::NAME) {
+        let _ = state.register_udaf(Arc::new(AggregateUDF::from(sums::Exact::new(inner))));
     }
     let functions: Vec<Arc<ScalarUDF>> = state.scalar_functions().values().cloned().collect();
     for function in functions {
