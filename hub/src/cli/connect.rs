@@ -1,9 +1,9 @@
 //! How a command finds its hub and whom it trusts.
 
 use super::CliError;
-use headwater::client::{Client, ConnectOptions, Fingerprint, Trust};
+use headwater::client::{Client, ConnectError, ConnectOptions, Fingerprint, Trust};
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const ASK: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 pub(super) struct ConnectArgs {
     /// The hub, as host:port
-    #[arg(long, env = "HEADWATER_HUB", default_value = "127.0.0.1:7171", value_name = "HOST:PORT")]
+    #[arg(long, env = "HEADWATER_HUB", default_value = "127.0.0.1:7171", value_name = "HOST:PORT", value_parser = address)]
     hub: String,
     /// SHA-256 of the certificate of a development hub, as `headwater serve` prints it; a hub on this machine is
     /// asked for it
@@ -39,7 +39,24 @@ impl ConnectArgs {
 
     /// Connects; within a runtime.
     pub(super) async fn connect(&self) -> Result<Client, CliError> {
-        Ok(Client::connect(self.options()?).await?)
+        let options = self.options()?;
+        self.unless_refused(async { Ok(Client::connect(options).await?) }).await
+    }
+
+    /// The result of `work`, which connects; or an error as soon as it is certain that nothing listens. QUIC alone
+    /// would go on asking until its time is up.
+    pub(super) async fn unless_refused<T>(
+        &self,
+        work: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = refused(&self.hub) => {
+                let message = format!("nothing listens at {} (UDP)", self.hub);
+                Err(CliError::Connect(ConnectError::Unreachable(message)))
+            }
+        }
     }
 
     fn trust(&self) -> Result<Trust, CliError> {
@@ -55,6 +72,45 @@ impl ConnectArgs {
         let local = self.hub.to_socket_addrs().ok().and_then(|mut all| all.find(|a| is_local(a.ip())));
         Ok(local.and_then(ask).map_or(Trust::PlatformRoots, Trust::Fingerprint))
     }
+}
+
+/// Text that can be an address; a host's name is looked up later.
+fn address(text: &str) -> Result<String, String> {
+    let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    match text.rsplit_once(':') {
+        Some((host, digits)) if port(digits) && is_host(host) => Ok(text.into()),
+        _ if is_host(text) => Err(format!("write HOST:PORT, for example {text}:7171")),
+        _ => Err("write HOST:PORT, for example 127.0.0.1:7171 or [::1]:7171".into()),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    let is_bracketed = text.starts_with('[') && text.ends_with(']');
+    !text.is_empty() && (is_bracketed || !text.contains([':', '/', '@', ' ']))
+}
+
+/// Returns once every address of the hub has said that nobody listens there; never when one did not.
+async fn refused(hub: &str) {
+    let Ok(addresses) = tokio::net::lookup_host(hub).await else { return std::future::pending().await };
+    for address in addresses {
+        if !is_refused(address).await {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Asks with a datagram that no hub answers; where nobody listens the system says so.
+async fn is_refused(address: SocketAddr) -> bool {
+    let local: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let Ok(socket) = tokio::net::UdpSocket::bind(local).await else { return false };
+    if socket.connect(address).await.is_err() || socket.send(&[0]).await.is_err() {
+        return false;
+    }
+    let answer = tokio::time::timeout(ASK, socket.recv(&mut [0; 1])).await;
+    matches!(answer, Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 fn is_local(ip: IpAddr) -> bool {
@@ -77,4 +133,22 @@ fn ask(address: SocketAddr) -> Option<Fingerprint> {
         return None;
     }
     about["fingerprint"].as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:7171", "[::1]:7171", "hub.example:1", "localhost:65535"] {
+            assert_eq!(address(good), Ok(good.into()));
+        }
+        for bad in
+            ["", "127.0.0.1", "localhost:", ":7171", "::1:7171", "http://hub:7171", "hub:0", "hub:99999"]
+        {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+        assert!(address("127.0.0.1").expect_err("no port").contains("127.0.0.1:7171"));
+    }
 }

@@ -42,6 +42,9 @@ pub enum CliError {
     /// The hub's storage does not take rows.
     #[error("the hub takes no rows: {0}")]
     HubStorage(String),
+    /// Nobody reads what is printed.
+    #[error("the output was closed")]
+    OutputClosed,
     /// Wrong use of the command.
     #[error("{0}")]
     Usage(String),
@@ -65,6 +68,8 @@ impl CliError {
             Self::Store(error) | Self::Hub(HubError::Store(error)) => storage(error),
             Self::HubStorage(message) if message.starts_with(&StoreError::NoSpace.to_string()) => 16,
             Self::HubStorage(_) => 17,
+            // As a shell tells that SIGPIPE ended a program.
+            Self::OutputClosed => 141,
             _ => 1,
         }
     }
@@ -87,7 +92,7 @@ impl CliError {
                 "a development hub prints its fingerprint when it starts: pass it as --fingerprint".into(),
             ),
             Self::Connect(ConnectError::Unreachable(_) | ConnectError::TimedOut) => {
-                Some("is a hub running there? start one with: headwater serve".into())
+                Some("start a hub with: headwater serve; or name another with --hub HOST:PORT".into())
             }
             Self::Store(StoreError::InUse(_)) | Self::Hub(HubError::Store(StoreError::InUse(_))) => {
                 Some("stop the other hub, or choose another directory with --data-dir".into())

@@ -6,6 +6,7 @@
 mod connect;
 mod error;
 mod load;
+mod out;
 mod serve;
 mod sql;
 mod status;
@@ -25,7 +26,8 @@ const EXIT_CODES: &str = "Exit codes:
   10 data directory in use       11 data directory is read-only
   12 not a data directory        13 data is corrupted
   14 data has a newer format     15 data has an older format
-  16 no space left               17 other storage failure (load: the hub's)";
+  16 no space left               17 other storage failure (load: the hub's)
+  141 nobody read the output to its end (as with SIGPIPE)";
 
 /// Counts at the source: continuous views over events that producers aggregate themselves.
 #[derive(Debug, Parser)]
@@ -55,9 +57,11 @@ pub fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("headwater: {error}");
+            if !matches!(error, CliError::OutputClosed) {
+                out::note(&format!("headwater: {error}"));
+            }
             if let Some(hint) = error.hint() {
-                eprintln!("hint: {hint}");
+                out::note(&format!("hint: {hint}"));
             }
             ExitCode::from(error.exit_code())
         }
@@ -70,10 +74,7 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Sql(args) => sql::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Status(args) => status::run(&args),
-        Command::Config => {
-            print!("{}", crate::options::template());
-            Ok(())
-        }
+        Command::Config => out::print(&crate::options::template()),
     }
 }
 

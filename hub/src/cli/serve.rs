@@ -111,6 +111,8 @@ fn log(options: &LogOptions) -> Result<(), CliError> {
         .map_err(|error| CliError::Usage(format!("log level {:?}: {error}", options.level)))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // Otherwise a log that nobody reads would end the hub.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let result = match options.format {

@@ -2,7 +2,7 @@
 
 use super::connect::ConnectArgs;
 use super::table::{Format, render};
-use super::{CliError, runtime};
+use super::{CliError, out, runtime};
 
 /// Flags of `status`.
 #[derive(Debug, clap::Args)]
@@ -28,10 +28,9 @@ pub(super) fn run(args: &StatusArgs) -> Result<(), CliError> {
         for (title, sql) in PARTS {
             let rows = client.query(sql).await?;
             if args.format == Format::Aligned {
-                println!("{title}");
+                out::print(&format!("{title}\n"))?;
             }
-            print!("{}", render(&rows, args.format, false));
-            println!();
+            out::print(&format!("{}\n", render(&rows, args.format, false)))?;
         }
         client.close().await;
         Ok(())

@@ -152,6 +152,55 @@ fn errors_point_at_the_place_and_set_the_exit_code() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// It took 10 s to say that there is no hub.
+#[test]
+fn a_hub_that_is_not_there_is_told_at_once() {
+    for command in
+        [vec!["sql", "-c", "SELECT 1"], vec!["status"], vec!["load", "Cargo.toml.csv", "--stream", "s"]]
+    {
+        let dir = tempfile::tempdir().expect("dir");
+        std::fs::write(dir.path().join("Cargo.toml.csv"), "a\n1\n").expect("write");
+        let begun = Instant::now();
+        let mut run = Command::new(HEADWATER);
+        let output =
+            run.args(&command).args(["--hub", "127.0.0.1:1"]).current_dir(dir.path()).output().expect("run");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert!(
+            stderr.contains("nothing listens at 127.0.0.1:1") && stderr.contains("headwater serve"),
+            "{stderr}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(5), "{command:?} took {:?}", begun.elapsed());
+    }
+    let output = Command::new(HEADWATER).args(["status", "--hub", "127.0.0.1"]).output().expect("run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && stderr.contains("127.0.0.1:7171"), "{stderr}");
+}
+
+/// `headwater status | head` panicked.
+#[cfg(unix)]
+#[test]
+fn a_reader_who_has_seen_enough_ends_a_command_without_a_word() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    for args in [
+        vec!["status"],
+        vec!["config"],
+        vec!["sql", "-c", "SELECT 1; SELECT 2"],
+        vec!["sql", "-c", "\\?\n\\timing\nSELECT 1"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        drop(reader);
+        let output = server.command(&args).stdout(writer).output().expect("run");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.as_ref()), (Some(141), ""), "{args:?}");
+    }
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    drop(reader);
+    let refused = server.command(&["sql", "-c", "SELECT nope"]).stderr(writer).output().expect("run");
+    assert_eq!(refused.status.code(), Some(4), "an error that nobody reads is no panic");
+}
+
 #[test]
 fn a_data_directory_that_cannot_be_used_is_told_by_its_exit_code() {
     let house = House::new();

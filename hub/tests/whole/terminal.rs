@@ -187,3 +187,48 @@ fn mistakes_are_shown_and_taken_back() {
     terminal.press("\r");
     assert!(terminal.expect("(1 row)").contains("   6\n"), "history of the session before");
 }
+
+/// Lines that came together without bracketed paste were dropped but for the first.
+#[test]
+fn lines_that_arrive_together_are_all_read() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    let mut terminal = Terminal::open(&server, &house);
+    terminal.expect(PROMPT);
+    let lines: String = (1..=40).map(|n| format!("SELECT {n}\r+ 1000 AS sum;\r")).collect();
+    terminal.press(&lines);
+    for n in 1..=40 {
+        terminal.expect(&format!(" {}\n(1 row)", n + 1000));
+    }
+}
+
+/// In the middle of a statement commands were swallowed, `\\q` among them.
+#[test]
+fn commands_work_in_the_middle_of_a_statement() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql("CREATE STREAM s (a TEXT)");
+    let mut terminal = Terminal::open(&server, &house);
+    terminal.expect(PROMPT);
+    assert!(terminal.run("help").contains("streams and views"));
+    for (command, expected) in
+        [("SELECT 7", ""), ("\\?", "this help"), ("\\d", " s    | stream"), ("quit", "ctrl-C")]
+    {
+        terminal.press(&format!("{command}\r"));
+        terminal.expect(expected);
+        terminal.expect("headwater-> ");
+    }
+    assert!(
+        terminal.run("AS seven; SELECT 8 AS eight;").contains("   8\n"),
+        "the line is part of the statement"
+    );
+    terminal.press("SELECT '\r");
+    terminal.expect("headwater-> ");
+    terminal.press("\\q\r");
+    terminal.expect("headwater-> ");
+    assert!(terminal.run("' AS text;").contains("\\n\\q\\n"), "a text may hold one");
+    terminal.press("SELECT\r");
+    terminal.expect("headwater-> ");
+    terminal.press("\\q\r");
+    assert!(terminal.process.wait().expect("wait").success());
+}

@@ -20,7 +20,7 @@ mod rows;
 mod text;
 
 use super::connect::ConnectArgs;
-use super::{CliError, runtime};
+use super::{CliError, out, runtime};
 use file::{Kind, Rows};
 use headwater::client::ConnectOptions;
 use headwater::ids::{Micros, Pid, Seq};
@@ -78,7 +78,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
     let (names, total) = kind.columns(&args.file)?;
     let options = args.connect.options()?;
     runtime()?.block_on(async {
-        let mut link = Link::open(&options, &args.stream).await?;
+        let mut link = args.connect.unless_refused(Link::open(&options, &args.stream)).await?;
         let plans = link.plans.borrow().clone();
         let targets = mapping::resolve(&plans.schema, &names, &args.maps)?;
         let columns = mapping::describe(&targets, &names);
@@ -98,12 +98,11 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
         } else if let Some(rows) = journal.done
             && is_held(&mut link, &mut journal).await?
         {
-            println!(
-                "{} is in stream {} already ({rows} rows); load it once more with --again",
+            return out::print(&format!(
+                "{} is in stream {} already ({rows} rows); load it once more with --again\n",
                 args.file.display(),
                 args.stream
-            );
-            return Ok(());
+            ));
         }
         let started = journal.head.started;
         let builder = |targets: Vec<Target>| {
@@ -142,9 +141,10 @@ async fn is_held(link: &mut Link, journal: &mut Journal) -> Result<bool, CliErro
     if resumed.expired || missing == 0 {
         return Ok(true);
     }
-    eprintln!(
+    let warning = format!(
         "warning: the hub lost {missing} rows that it had acknowledged (an older copy of its data?); sending them again"
     );
+    out::note(&warning);
     journal.done = None;
     Ok(false)
 }
@@ -172,26 +172,30 @@ async fn load(
 fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
     let seconds = took.as_secs_f64();
     let continued = if was > 0 { format!(", continued after row {was}") } else { String::new() };
-    println!(
-        "{}: {} rows in stream {}{continued} ({} batches, {} bytes sent, {seconds:.1} s, {:.0} rows/s)",
+    // The rows count, whoever reads this.
+    let _ = out::print(&format!(
+        "{}: {} rows in stream {}{continued} ({} batches, {} bytes sent, {seconds:.1} s, {:.0} rows/s)\n",
         args.file.display(),
         report.rows,
         args.stream,
         report.batches,
         report.bytes,
         report.sent_rows as f64 / seconds.max(0.001),
-    );
+    ));
     if report.odd.nans > 0 {
-        eprintln!("warning: {} NaN values were read as NULL", report.odd.nans);
+        out::note(&format!("warning: {} NaN values were read as NULL", report.odd.nans));
     }
     if report.odd.future > 0 {
-        eprintln!(
+        out::note(&format!(
             "warning: {} rows lie in the future; views that group by time left them out",
             report.odd.future
-        );
+        ));
     }
     if report.oversized > 0 {
-        eprintln!("warning: {} groups are too large for a batch and were left out", report.oversized);
+        out::note(&format!(
+            "warning: {} groups are too large for a batch and were left out",
+            report.oversized
+        ));
     }
 }
 

@@ -4,11 +4,11 @@
 //! fate; a batch is counted as done only when the hub says that it is durable. A dot conflict in a continued
 //! load means that the hub holds those rows already, built in an earlier run: also done.
 
-use super::CliError;
 use super::block::Odd;
 use super::journal::{Journal, Range};
 use super::link::{Fate, Link};
 use super::rows::{Builder, Built};
+use super::{CliError, out};
 use headwater::client::ConnectOptions;
 use headwater::ids::{Pid, Seq};
 use headwater::wire::{RefusedCode, Resumed};
@@ -267,7 +267,9 @@ impl Pump {
         if self.stalled.is_none() {
             let seconds = self.patience.as_secs();
             self.bar.suspend(|| {
-                eprintln!("warning: the hub takes no rows: {message}; trying again for {seconds} s");
+                out::note(&format!(
+                    "warning: the hub takes no rows: {message}; trying again for {seconds} s"
+                ));
             });
         }
     }

@@ -28,11 +28,15 @@ pub(super) enum Meta {
     Unknown(String),
 }
 
-/// The command of a line; `None` for SQL. `exit` and `quit` leave too.
+/// The command of a line; `None` for SQL. `exit`, `quit` and `help` are commands too.
 pub(super) fn parse(line: &str) -> Option<Meta> {
     let line = line.trim_end_matches(';').trim_end();
     let Some(command) = line.strip_prefix('\\') else {
-        return matches!(line, "exit" | "quit").then_some(Meta::Quit);
+        return match line {
+            "exit" | "quit" => Some(Meta::Quit),
+            "help" => Some(Meta::Help),
+            _ => None,
+        };
     };
     let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let argument = argument.trim();
@@ -65,6 +69,7 @@ mod tests {
         assert_eq!(parse("SELECT 1"), None);
         assert_eq!(parse("\\q"), Some(Meta::Quit));
         assert_eq!(parse("quit;"), Some(Meta::Quit));
+        assert_eq!(parse("help"), Some(Meta::Help));
         assert_eq!(parse("\\x"), Some(Meta::Expanded));
         assert_eq!(parse("\\d by_url;"), Some(query("DESCRIBE by_url")));
         assert_eq!(parse("\\foo bar"), Some(Meta::Unknown("foo".into())));

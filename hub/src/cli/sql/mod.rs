@@ -8,13 +8,13 @@ mod split;
 
 use super::connect::ConnectArgs;
 use super::table::{Format, render};
-use super::{CliError, runtime};
+use super::{CliError, out, runtime};
 use headwater::client::{Client, QueryError};
 use meta::{Meta, parse};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
-use split::{is_blank, split};
-use std::io::{IsTerminal, Read, Write};
+use split::{is_blank, is_open, split};
+use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::time::Instant;
 use tokio::runtime::Runtime;
@@ -70,9 +70,8 @@ impl Shell {
     fn script(&mut self, text: &str) -> Result<(), CliError> {
         let mut pending = String::new();
         for line in text.lines() {
-            if is_blank(&pending)
-                && line.trim_start().starts_with('\\')
-                && let Some(meta) = parse(line.trim())
+            if line.trim_start().starts_with('\\')
+                && let Some(meta) = command(&pending, line)
             {
                 if meta == Meta::Quit {
                     return Ok(());
@@ -101,25 +100,23 @@ impl Shell {
                 return Err(error.into());
             }
         };
-        let mut out = std::io::stdout().lock();
-        // A closed pipe (`| head`) is the reader's choice.
-        let _ = out.write_all(render(&rows, self.format, self.is_expanded).as_bytes());
+        out::print(&render(&rows, self.format, self.is_expanded))?;
         if self.is_timed {
-            let _ = writeln!(out, "Time: {:.3} ms", begun.elapsed().as_secs_f64() * 1000.0);
+            out::print(&format!("Time: {:.3} ms\n", begun.elapsed().as_secs_f64() * 1000.0))?;
         }
         Ok(())
     }
 
     fn meta(&mut self, meta: &Meta) -> Result<(), CliError> {
         match meta {
-            Meta::Help => println!("{}", meta::HELP),
+            Meta::Help => return out::print(&format!("{}\n", meta::HELP)),
             Meta::Timing => {
                 self.is_timed = !self.is_timed;
-                println!("Timing is {}.", on(self.is_timed));
+                return out::print(&format!("Timing is {}.\n", on(self.is_timed)));
             }
             Meta::Expanded => {
                 self.is_expanded = !self.is_expanded;
-                println!("Expanded display is {}.", on(self.is_expanded));
+                return out::print(&format!("Expanded display is {}.\n", on(self.is_expanded)));
             }
             Meta::Query(statements) => return statements.iter().try_for_each(|sql| self.statement(sql)),
             Meta::Unknown(name) => return Err(CliError::Usage(format!("unknown command \\{name}; try \\?"))),
@@ -134,7 +131,7 @@ impl Shell {
         if let Some(path) = &history {
             let _ = editor.load_history(path);
         }
-        println!("headwater {} - \\? for help, \\q to leave", env!("CARGO_PKG_VERSION"));
+        out::print(&format!("headwater {} - \\? for help, \\q to leave\n", env!("CARGO_PKG_VERSION")))?;
         let mut typed = String::new();
         loop {
             let prompt = if is_blank(&typed) { "headwater=> " } else { "headwater-> " };
@@ -150,6 +147,7 @@ impl Shell {
                 // Ctrl-C gives up what was typed; Ctrl-D leaves.
                 Err(ReadlineError::Interrupted) => typed.clear(),
                 Err(ReadlineError::Eof) => break,
+                Err(ReadlineError::Io(error)) => return Err(out::failed(&error)),
                 Err(error) => return Err(CliError::Other(error.to_string())),
             }
         }
@@ -161,36 +159,43 @@ impl Shell {
 
     /// One line of a person; true when they want to leave. Failures are told and the session goes on.
     fn line(&mut self, typed: &mut String, line: &str) -> bool {
-        if is_blank(typed)
-            && let Some(meta) = parse(line.trim())
-        {
-            if meta == Meta::Quit {
-                return true;
-            }
-            tell(self.meta(&meta));
-            return false;
+        if let Some(meta) = command(typed, line) {
+            return meta == Meta::Quit || tell(self.meta(&meta));
+        }
+        if !is_blank(typed) && !is_open(typed) && matches!(line.trim(), "help" | "quit" | "exit") {
+            out::note("Use \\? for help, \\q to leave, or ctrl-C to give up what was typed.");
         }
         typed.push_str(line);
         typed.push('\n');
         let whole = std::mem::take(typed);
         let (statements, rest) = split(&whole);
-        for statement in statements {
-            tell(self.statement(statement));
-        }
         *typed = rest.into();
-        false
+        statements.into_iter().any(|statement| tell(self.statement(statement)))
     }
+}
+
+/// The command of a line behind what was `typed`. As in psql a backslash begins one also in the middle of a
+/// statement, but not of a text or comment.
+fn command(typed: &str, line: &str) -> Option<Meta> {
+    let line = line.trim();
+    if is_blank(typed) || (line.starts_with('\\') && !is_open(typed)) { parse(line) } else { None }
 }
 
 fn on(is_on: bool) -> &'static str {
     if is_on { "on" } else { "off" }
 }
 
-fn tell(result: Result<(), CliError>) {
-    if let Err(error) = result {
-        eprintln!("ERROR: {error}");
-        if let Some(hint) = error.hint() {
-            eprintln!("HINT: {hint}");
+/// True when nobody reads any more.
+fn tell(result: Result<(), CliError>) -> bool {
+    match result {
+        Ok(()) => false,
+        Err(CliError::OutputClosed) => true,
+        Err(error) => {
+            out::note(&format!("ERROR: {error}"));
+            if let Some(hint) = error.hint() {
+                out::note(&format!("HINT: {hint}"));
+            }
+            false
         }
     }
 }
@@ -206,7 +211,7 @@ fn point_at(sql: &str, error: &QueryError) {
     let column = before.iter().rev().take_while(|c| **c != '\n').count();
     if let Some(text) = sql.lines().nth(line) {
         let label = format!("LINE {}: ", line + 1);
-        eprintln!("{label}{text}\n{}^", " ".repeat(label.len() + column));
+        out::note(&format!("{label}{text}\n{}^", " ".repeat(label.len() + column)));
     }
 }
 

@@ -26,6 +26,18 @@ pub(super) fn is_blank(text: &str) -> bool {
     rest.is_empty()
 }
 
+/// True when `text` ends inside of quotes or a comment, so that the next line belongs to them.
+pub(super) fn is_open(text: &str) -> bool {
+    let mut at = 0;
+    while let Some(c) = text[at..].chars().next() {
+        match token(&text[at..], c) {
+            Some(length) => at += length,
+            None => return true,
+        }
+    }
+    false
+}
+
 /// The position of the first semicolon that ends a statement.
 fn statement_end(text: &str) -> Option<usize> {
     let mut at = 0;
@@ -101,6 +113,16 @@ fn is_closed(comment: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quotes_and_comments_go_on_in_the_next_line() {
+        for text in ["SELECT 'a\n", "SELECT \"a\n", "SELECT $$ ;\n", "/* \n", "x; SELECT 'a;\n"] {
+            assert!(is_open(text), "{text:?}");
+        }
+        for text in ["", "SELECT\n", "SELECT 'a' -- 'b\n", "SELECT $1\n", "/* 'a */\n"] {
+            assert!(!is_open(text), "{text:?}");
+        }
+    }
 
     #[test]
     fn semicolons_end_statements_only_outside_of_quotes_and_comments() {
