@@ -1,6 +1,6 @@
 //! Answers: batches with limits, and their rows as values.
 
-use super::failure;
+use super::{failure, names};
 use crate::convert::{array_from_values, arrow_field, arrow_type, type_of_field, value_at};
 use crate::error::SqlError;
 use crate::text::Text;
@@ -8,6 +8,7 @@ use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::sql::sqlparser::ast::Query;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use headwater::schema::Field;
@@ -60,11 +61,14 @@ impl Answer {
     pub(super) fn rows(
         tag: &str,
         input: SendableRecordBatchStream,
-        names: &[Option<String>],
+        query: Option<&Query>,
         (text, rows_max): (Text, u64),
     ) -> Self {
         let fields: Vec<Field> = input.schema().fields().iter().map(|f| field_of(f)).collect();
-        let fields = rename(fields, names);
+        let fields = match query {
+            Some(query) => names::finish(fields, query),
+            None => fields,
+        };
         let schema = schema_of(&fields);
         let batches = Limited { input, schema: Arc::clone(&schema), text, rows_max, rows: 0, ended: false };
         Self { tag: tag.to_owned(), fields, schema, batches: batches.boxed() }
@@ -142,21 +146,6 @@ fn make_batch(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<
 
 pub(super) fn schema_of(fields: &[Field]) -> SchemaRef {
     Arc::new(Schema::new(fields.iter().map(|f| arrow_field(&f.name, &f.data_type)).collect::<Vec<_>>()))
-}
-
-/// Names columns as PostgreSQL does where the query gave no name, as long as names stay unique.
-fn rename(mut fields: Vec<Field>, names: &[Option<String>]) -> Vec<Field> {
-    if names.len() != fields.len() {
-        return fields;
-    }
-    for (at, name) in names.iter().enumerate() {
-        let Some(name) = name else { continue };
-        let unique = names.iter().filter(|n| n.as_ref() == Some(name)).count() == 1;
-        if unique && fields.iter().all(|f| f.name != *name) {
-            fields[at].name.clone_from(name);
-        }
-    }
-    fields
 }
 
 /// A column of an answer. A bare NULL reads as text, as in PostgreSQL.

@@ -15,6 +15,7 @@ mod growth;
 mod guard;
 mod limited;
 mod merge;
+mod names;
 mod plans;
 mod range;
 mod running;
@@ -216,19 +217,19 @@ impl Core {
     ) -> Result<Answer, SqlError> {
         let text = &statement.text;
         let fail = |error| failure::from_datafusion(error, text).with_catalog_hint(tables.catalog());
-        let names = if explain.is_none() { session::column_names(query) } else { Vec::new() };
         let nodes_max = self.options.plan_nodes_max;
         expansion::check_query(query, text, nodes_max)?;
-        let query = df_statement(session::prepare(query, text)?, explain);
+        let prepared = df_statement(session::prepare(query, text)?, explain);
         let planned = tables.plans().get_or_plan(statement.sql(), options, || {
             let state = self.state(tables, options);
-            statement.with_stack(|| plan(&state, query, nodes_max))
+            statement.with_stack(|| plan(&state, prepared, nodes_max))
         });
         let planned = planned.map_err(fail)?;
         let batch_rows = watched::batch_rows(&planned, &self.options).map_err(fail)?;
         let stream = execute_stream(planned, self.task(guard, batch_rows)).map_err(fail)?;
         let tag = if explain.is_none() { "SELECT" } else { "EXPLAIN" };
-        Ok(Answer::rows(tag, stream, &names, (text.clone(), self.options.rows_max)))
+        let named = explain.is_none().then_some(query);
+        Ok(Answer::rows(tag, stream, named, (text.clone(), self.options.rows_max)))
     }
 
     /// A session for one query: its clock starts now.

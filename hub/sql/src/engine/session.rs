@@ -2,8 +2,7 @@
 
 use super::checked::CheckArithmetic;
 use super::limited::{self, LimitFunctions};
-use super::{collected, combine, guard, sketch, sums};
-use crate::compile::item_name;
+use super::{collected, combine, guard, names, sketch, sums};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
 use crate::types::parse_type;
@@ -113,19 +112,7 @@ fn register(state: &mut SessionState) {
     }
 }
 
-/// The names of a query's columns: `None` where the query names them itself. Empty where `*` hides their number.
-pub(super) fn column_names(query: &ast::Query) -> Vec<Option<String>> {
-    let ast::SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
-    let name = |item: &ast::SelectItem| match item {
-        ast::SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => Some(None),
-        ast::SelectItem::UnnamedExpr(expr) => Some(Some(item_name(expr))),
-        ast::SelectItem::ExprWithAlias { .. } => Some(None),
-        _ => None,
-    };
-    select.projection.iter().map(name).collect::<Option<Vec<_>>>().unwrap_or_default()
-}
-
-/// The query with schema names of functions (`pipelinedb.`, `pg_catalog.`) stripped, interval literals spelled as
+/// The query with its columns named, schema names of functions (`pipelinedb.`, `pg_catalog.`) stripped, interval literals spelled as
 /// Arrow reads them, parameters refused.
 pub(super) fn prepare(query: &ast::Query, text: &Text) -> std::result::Result<ast::Query, SqlError> {
     let mut query = query.clone();
@@ -142,8 +129,9 @@ struct Prepare<'a> {
 impl VisitorMut for Prepare<'_> {
     type Break = SqlError;
 
-    /// FETCH FIRST n ROWS ONLY is LIMIT n.
+    /// Columns get their names; FETCH FIRST n ROWS ONLY is LIMIT n.
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<SqlError> {
+        names::name_columns(query);
         let Some(ast::Fetch { with_ties: false, percent: false, quantity }) = &query.fetch else {
             return ControlFlow::Continue(());
         };
