@@ -12,7 +12,14 @@ use headwater::wire::batch::DropReason;
 
 /// Joins fields by NUL.
 pub fn fields(fields: &[&str]) -> String {
-    fields.join("\0")
+    let mut out = String::new();
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push('\0');
+        }
+        out.push_str(field);
+    }
+    out
 }
 
 /// An event without its plans; `None` for those that only counters show.
@@ -41,7 +48,7 @@ pub fn session_error(error: &SessionError) -> String {
 }
 
 fn clean(text: &str) -> String {
-    text.replace('\0', " ")
+    text.chars().map(|c| if c == '\0' { ' ' } else { c }).collect()
 }
 
 /// Batches on their way.

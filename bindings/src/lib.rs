@@ -122,7 +122,7 @@ impl Engine {
         let batches = self.feed.freeze(delta, &self.session.batch_limits());
         self.session.count_oversized(batches.oversized_groups);
         for payload in batches.payloads {
-            self.session.freeze(micros(now), payload.bytes, payload.events);
+            self.session.freeze_encoded(micros(now), payload);
         }
         self.session.last_id().0 as f64
     }

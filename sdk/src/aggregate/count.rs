@@ -4,10 +4,11 @@
 //! 2^63 - 1, above which the answer is an error. Bytes: varint.
 
 use super::States;
-use super::column::{mixed_specs, valid_rows};
+use super::column::{ONLY_WRITES, mixed_specs, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher};
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::flavor::FOREIGN_STATES;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::Column;
@@ -44,12 +45,18 @@ impl States for CountStates {
     }
 
     fn merge(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<(), DecodeError> {
+        if !FOREIGN_STATES {
+            return Err(ONLY_WRITES);
+        }
         let count = bytes.varint()?;
         self.add(group, count);
         Ok(())
     }
 
     fn admit(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<u64, DecodeError> {
+        if !FOREIGN_STATES {
+            return Err(ONLY_WRITES);
+        }
         let count = bytes.varint()?;
         self.add(group, count);
         Ok(count)

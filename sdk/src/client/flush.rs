@@ -183,7 +183,7 @@ pub(super) fn collect(driver: &mut Driver) -> bool {
     driver.session.count_oversized(batches.oversized_groups);
     let found = report.events > 0 || !sections.is_empty();
     for payload in batches.payloads {
-        driver.session.freeze(now, payload.bytes, payload.events);
+        driver.session.freeze_encoded(now, payload);
     }
     found
 }

@@ -225,11 +225,13 @@ fn truncate(literal: Option<&Value>, time: Arg<'_>, rows: usize, out: &mut Colum
     let (ColumnData::Int(times), ColumnData::Int(result)) = (&time.column.data, &mut out.data) else {
         return false;
     };
-    let (Some(step), 1) = (Step::of(literal), time.step) else { return false };
+    let Some(step) = Step::of(literal) else { return false };
+    let mut spread = Vec::new();
+    let times = slice(times, time.step, rows, &mut spread);
     // The answer `start` holds for times in `from..until`.
     let (mut start, mut from, mut until) = (0, 0, 0);
     let mut failed = Vec::new();
-    result.extend(times[..rows].iter().enumerate().map(|(row, &t)| {
+    result.extend(times.iter().enumerate().map(|(row, &t)| {
         if t < from || t >= until {
             match step.truncate(t) {
                 Some(found) => (start, from, until) = found,
@@ -241,7 +243,7 @@ fn truncate(literal: Option<&Value>, time: Arg<'_>, rows: usize, out: &mut Colum
         }
         start
     }));
-    out.slots.clone_from(&time.column.slots);
+    out.slots = slots(&[time], rows);
     for row in failed {
         let slots = out.slots.get_or_insert_with(|| alloc::vec![Slot::Valid; rows]);
         slots[row] = combine(slots[row], Slot::Overflow);

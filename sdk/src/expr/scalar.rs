@@ -220,16 +220,16 @@ impl Site<'_> {
                 true => Err(Slot::Null),
                 false => a.put(out),
             },
+            // A page's kernel has done these two.
+            _ if !FUNCTIONS => Err(Slot::Domain),
             (F::DateTrunc, [_, t]) => {
                 let unit = self.text_literal().and_then(DateUnit::parse).ok_or(Slot::Domain)?;
                 Cell::Int(unit.truncate(t.int()?).ok_or(Slot::Overflow)?).put(out)
             }
-            _ if !FUNCTIONS && function != F::TimeBucket => Err(Slot::Domain),
             (F::DatePart, [_, t]) => Cell::Float(self.date_part(*t)?).put(out),
             (F::TimeBucket, [width, t]) => {
                 Cell::Int(bucket(width.interval()?, t.int()?).ok_or(Slot::Overflow)?).put(out)
             }
-            _ if !FUNCTIONS => Err(Slot::Domain),
             _ if math::is_math(function) => {
                 math::call(function, cells, self.args[0].data_type, &self.node.data_type)?.put(out)
             }

@@ -8,7 +8,7 @@
 //! exists, so that nobody can prepare colliding keys.
 
 use super::Keys;
-use crate::flavor::FETCH_TOGETHER;
+use crate::flavor::{FETCH_TOGETHER, SMALL};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::hint::black_box;
@@ -109,8 +109,8 @@ fn plain_hash(key: &[u8]) -> u32 {
 /// Equality without a call for short keys: eight bytes at a time, the last eight overlapping.
 #[inline]
 fn equal(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
+    if SMALL || a.len() != b.len() {
+        return a == b;
     }
     let (Some(a_last), Some(b_last)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else { return a == b };
     a_last == b_last && a.chunks_exact(8).zip(b.chunks_exact(8)).all(|(x, y)| x == y)
@@ -164,8 +164,11 @@ impl Index {
     /// hash, then where the key of the slot's group is, then the comparison. What that does not decide
     /// (two keys of one hash, a key twice among the new ones) is probed one by one.
     pub(super) fn find_or_insert_all(&mut self, lookup: &Keys, keys: &mut Keys, groups: &mut Vec<u32>) {
-        self.reserve(keys.len() + 1);
         groups.clear();
+        if SMALL {
+            return groups.extend((0..lookup.len()).map(|at| self.find_or_insert(lookup.get(at), keys)));
+        }
+        self.reserve(keys.len() + 1);
         let mut passes = core::mem::take(&mut self.passes);
         passes.run(self, lookup, keys);
         let slots = self.slots.len();
@@ -214,7 +217,7 @@ impl Index {
     fn rehash(&mut self, slots: usize) {
         let old = core::mem::replace(&mut self.slots, vec![EMPTY; slots]);
         let mask = slots - 1;
-        for slot in old.into_iter().filter(|s| *s != EMPTY) {
+        for slot in old.iter().copied().filter(|s| *s != EMPTY) {
             let mut at = (slot >> 32) as usize & mask;
             while self.slots[at] != EMPTY {
                 at = (at + 1) & mask;

@@ -235,14 +235,18 @@ impl Outbox {
 
     /// Freezes a payload: it gets the next number, for good unless it is never transmitted (C2).
     pub fn freeze(&mut self, payload: Vec<u8>, events: u64) -> BatchId {
+        // A payload that makes no sense is refused by the hub; it has nothing to report.
+        let report = LedgerDelta::peek(&payload).unwrap_or_default();
+        self.freeze_reporting(payload, events, LedgerDelta { events: 0, ..report })
+    }
+
+    /// Like [`freeze`](Self::freeze), when it is known what the payload reports besides its events.
+    pub fn freeze_reporting(&mut self, payload: Vec<u8>, events: u64, report: LedgerDelta) -> BatchId {
         let room = self.bytes_max().saturating_sub(payload.len() as u64);
         if self.options.limits.overflow == Overflow::DropOldest {
             self.drop_oldest(room);
         }
         let (id, seq) = (self.next_id, self.next_seq);
-        // A payload that makes no sense is refused by the hub; it has nothing to report.
-        let report = LedgerDelta::peek(&payload).unwrap_or_default();
-        let report = LedgerDelta { events: 0, ..report };
         let payload: Arc<[u8]> = payload.into();
         self.next_id = BatchId(id.0 + 1);
         self.next_seq = seq.next();

@@ -3,6 +3,7 @@
 //! Short copies dominate, so bytes are moved 8 or 16 at a time into memory that is known to be long
 //! enough, and what was written beyond a value is overwritten by the next one.
 
+use crate::flavor::SMALL;
 use crate::group::Keys;
 use crate::value::column::{BytesColumn, Column, ColumnData};
 use crate::value::{DataType, key};
@@ -47,6 +48,15 @@ fn is_plain(data: &[u8]) -> bool {
 /// Replaces `keys` by the keys of `rows`.
 pub(super) fn encode_keys(columns: &[(&Column, &DataType)], rows: &[u32], keys: &mut Keys) {
     keys.clear();
+    if SMALL {
+        for row in rows {
+            for (column, data_type) in columns {
+                key::encode_row(column, *row as usize, data_type, &mut keys.data);
+            }
+            keys.ends.push(keys.data.len());
+        }
+        return;
+    }
     let sources: Vec<Source<'_>> = columns.iter().copied().map(Source::of).collect();
     if sources.iter().any(|s| matches!(s, Source::Any(..))) {
         return encode_slowly(&sources, rows, keys);

@@ -30,7 +30,7 @@ use crate::codec::DecodeError;
 use crate::ids::{CatalogVersion, Micros, Pid, RouteVersion};
 use crate::limits::{BatchLimits, OutboxLimits, TimeLimits};
 use crate::outbox::{BatchId, Outbox, OutboxLedger, OutboxOptions, RefusedOutcome, Saved};
-use crate::wire::batch::{DropReason, LedgerDelta};
+use crate::wire::batch::{DropReason, EncodedPayload, LedgerDelta};
 use crate::wire::{
     Ack, AckLevel, Body, ClockReply, ClockRequest, Failure, Frame, FrameKind, Goodbye, Hello, Plans, Refused,
     RefusedCode, Resume, Resumed, SessionLimits, Welcome, encode_frame,
@@ -250,8 +250,18 @@ impl ClientSession {
 
     /// Freezes one payload (C2).
     pub fn freeze(&mut self, now: Micros, payload: Vec<u8>, events: u64) -> BatchId {
+        self.freeze_by(now, |outbox| outbox.freeze(payload, events))
+    }
+
+    /// Freezes one payload of a flush (C2).
+    pub fn freeze_encoded(&mut self, now: Micros, payload: EncodedPayload) -> BatchId {
+        let EncodedPayload { bytes, events, report, .. } = payload;
+        self.freeze_by(now, |outbox| outbox.freeze_reporting(bytes, events, report))
+    }
+
+    fn freeze_by(&mut self, now: Micros, freeze: impl FnOnce(&mut Outbox) -> BatchId) -> BatchId {
         let dropped = self.outbox.ledger().dropped_batches;
-        let id = self.outbox.freeze(payload, events);
+        let id = freeze(&mut self.outbox);
         self.tell_dropped(self.outbox.ledger().dropped_batches - dropped);
         self.pump(now);
         id

@@ -14,6 +14,7 @@
 
 use super::math;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::flavor::SMALL;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -304,6 +305,9 @@ impl Buckets {
     }
 
     fn merge(&mut self, other: &Self) {
+        if SMALL {
+            return other.iter().for_each(|(index, count)| self.add(index, count));
+        }
         if self.indices.is_empty() {
             self.clone_from(other);
             return;

@@ -11,6 +11,7 @@
 //! and large superaccumulators" (arXiv:1505.05571).
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::flavor::SMALL;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -74,6 +75,9 @@ impl ExactSum {
     /// Adds a double.
     #[inline]
     pub fn add(&mut self, x: f64) {
+        if SMALL {
+            return self.add_outside(x);
+        }
         let (mantissa, exponent) = split(x);
         let shift = exponent.wrapping_sub(self.base) as u32;
         // 54 signed bits shifted by less than 64 fit an i128; the sum may still leave it.
@@ -113,6 +117,10 @@ impl ExactSum {
     pub fn add_scaled(&mut self, mantissa: i128, exponent: i32) {
         if mantissa == 0 {
             return;
+        }
+        if SMALL {
+            // All in the big number, none in the window.
+            return self.big.get_or_insert_default().add(mantissa, exponent);
         }
         let zeros = mantissa.trailing_zeros() as i32;
         let (mantissa, exponent) = (mantissa >> zeros, exponent + zeros);
@@ -168,7 +176,9 @@ impl ExactSum {
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
         self.special |= other.special;
-        self.add_scaled(other.window, other.base);
+        if !SMALL {
+            self.add_scaled(other.window, other.base);
+        }
         if let Some(big) = &other.big {
             self.big.get_or_insert_default().merge(big);
         }
@@ -187,10 +197,11 @@ impl ExactSum {
     /// The finite part in lowest terms.
     pub fn dyadic(&self) -> Dyadic {
         match &self.big {
+            None if SMALL => Dyadic::new(false, &[], 0),
             None => Dyadic::new(self.window < 0, &split_limbs(self.window.unsigned_abs()), self.base),
             Some(big) => {
                 let mut big = (**big).clone();
-                if self.window != 0 {
+                if !SMALL && self.window != 0 {
                     big.add(self.window, self.base);
                 }
                 big.dyadic()

@@ -11,6 +11,7 @@
 //! Bytes (`FORMAT.md`, "States"): n <= 3/32 * 2^p and n ascending hashes; or that limit + 1 and 6-bit registers.
 
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::flavor::SMALL;
 use crate::sort::sort_by;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -89,6 +90,10 @@ impl Hll {
         if hashes.len() <= hashes_max(self.precision) {
             return Repr::Hashes { sorted: hashes.len(), hashes };
         }
+        self.registers(&hashes)
+    }
+
+    fn registers(&self, hashes: &[u64]) -> Repr {
         let mut registers = vec![0; 1 << self.precision].into_boxed_slice();
         hashes.iter().for_each(|&hash| raise(&mut registers, self.precision, hash));
         Repr::Registers(registers)
@@ -107,6 +112,9 @@ impl Hll {
 
     /// Merges another set of the same precision.
     pub fn merge(&mut self, other: &Self) {
+        if SMALL {
+            return self.merge_one_by_one(other);
+        }
         self.settle();
         let other = other.settled();
         match (&mut self.repr, &other.repr) {
@@ -124,6 +132,19 @@ impl Hll {
                 let mut registers = theirs.clone();
                 hashes.iter().for_each(|&hash| raise(&mut registers, self.precision, hash));
                 self.repr = Repr::Registers(registers);
+            }
+        }
+    }
+
+    fn merge_one_by_one(&mut self, other: &Self) {
+        match &other.repr {
+            Repr::Hashes { hashes, .. } => hashes.iter().for_each(|&hash| self.insert(hash)),
+            Repr::Registers(theirs) => {
+                if let Repr::Hashes { hashes, .. } = &self.repr {
+                    self.repr = self.registers(hashes);
+                }
+                let Repr::Registers(mine) = &mut self.repr else { return };
+                mine.iter_mut().zip(theirs).for_each(|(m, t)| *m = (*m).max(*t));
             }
         }
     }

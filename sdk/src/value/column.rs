@@ -4,6 +4,7 @@
 //! failed slots hold a harmless default, so kernels may compute over them.
 
 use super::{DataType, Interval, Physical, Value};
+use crate::flavor::SMALL;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -114,7 +115,7 @@ fn append(out: &mut Vec<u8>, value: &[u8]) {
         out.extend_from_slice(last);
         true
     }
-    if !(halves::<16>(out, value) || halves::<8>(out, value) || halves::<4>(out, value)) {
+    if SMALL || !(halves::<16>(out, value) || halves::<8>(out, value) || halves::<4>(out, value)) {
         out.extend_from_slice(value);
     }
 }

@@ -80,6 +80,8 @@ pub struct EncodedPayload {
     pub bytes: Vec<u8>,
     /// Its share of the flush's events.
     pub events: u64,
+    /// What else it reports.
+    pub report: LedgerDelta,
     /// Its groups.
     pub groups: usize,
 }
@@ -271,7 +273,9 @@ fn write_all<P>(
         report.events = all.take(groups);
         let events = report.events;
         let mut bytes = alloc::vec![PAYLOAD_VERSION];
-        mem::take(&mut report).encode(&mut bytes);
+        let mut report = mem::take(&mut report);
+        report.encode(&mut bytes);
+        report.events = 0;
         bytes.put_varint(parts.len() as u64);
         for part in parts {
             let input = &sections[part.section];
@@ -284,7 +288,7 @@ fn write_all<P>(
             bytes.extend_from_slice(&part.keys);
             bytes.extend_from_slice(&part.states);
         }
-        payloads.push(EncodedPayload { bytes, events, groups });
+        payloads.push(EncodedPayload { bytes, events, report, groups });
     }
     payloads
 }
