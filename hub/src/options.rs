@@ -220,6 +220,10 @@ options! {
         fold_bytes: u64 = "67108864", "fold-bytes", "HEADWATER_FOLD_BYTES";
         /// Groups kept per view and shard group, where the view's group_cap does not ask for less; the lightest of more go into one exact (other) group.
         view_groups_max: u64 = "10000000", "view-groups-max", "HEADWATER_VIEW_GROUPS_MAX";
+        /// Damaged states kept for inspection, rows of each shard group; what is beyond is counted only.
+        quarantine_rows_max: u64 = "10000", "quarantine-rows-max", "HEADWATER_QUARANTINE_ROWS_MAX";
+        /// The same in bytes on disk, for each shard group.
+        quarantine_bytes_max: u64 = "67108864", "quarantine-bytes-max", "HEADWATER_QUARANTINE_BYTES_MAX";
         /// Bytes of batches waiting to be written before clients have to wait; decoded states come on top, two to four times as much.
         inbox_bytes: u64 = "33554432", "inbox-bytes", "HEADWATER_INBOX_BYTES";
         /// Bytes of the store's page cache.
@@ -271,6 +275,8 @@ options! {
         connections_max: u32 = "1024", "connections-max", "HEADWATER_CONNECTIONS_MAX";
         /// HTTP connections at a time. Above it the one that is idle longest makes room; when none is idle, new ones are told the hub's health only. Each may hold http_session_bytes_max.
         http_connections_max: u32 = "1024", "http-connections-max", "HEADWATER_HTTP_CONNECTIONS_MAX";
+        /// QUIC connections, and again HTTP connections, at a time from one remote address (of IPv6: one /64); more are refused before their handshake. Clients behind one NAT or proxy share it.
+        address_connections_max: u32 = "256", "address-connections-max", "HEADWATER_ADDRESS_CONNECTIONS_MAX";
         /// Streams (batches and queries in flight) of one connection.
         streams_max: u32 = "64", "streams-max", "HEADWATER_STREAMS_MAX";
         /// Bytes of frames that one connection may have in the hub at a time; at least one frame.
@@ -368,6 +374,7 @@ impl Options {
                 "stream_plans_bytes_max must fit one frame",
             ),
             (limits.http_connections_max == 0, "http_connections_max must not be 0"),
+            (limits.address_connections_max == 0, "address_connections_max must not be 0"),
             (limits.streams_max == 0, "streams_max must not be 0"),
             (limits.frame_ms == 0, "frame_ms must not be 0"),
             (self.sql.concurrent_max == 0, "concurrent_max must not be 0"),

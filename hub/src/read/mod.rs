@@ -46,6 +46,9 @@ impl Source for HubSource {
     }
 
     fn system_table(&self, name: &str) -> Option<SystemTable> {
+        if name == "quarantine" {
+            return Some(system::quarantine(&self.catalog.snapshot(), &self.shards.quarantine()));
+        }
         system::table(name, || (self.status)())
     }
 }

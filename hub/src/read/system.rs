@@ -1,13 +1,15 @@
 //! Tables of the hub about itself: `headwater.status`, `headwater.ledger`, `headwater.view_sizes`,
-//! `headwater.shard_groups`.
+//! `headwater.shard_groups`, `headwater.quarantine`.
 
 use crate::api::status::Status;
+use crate::shard::Quarantined;
+use crate::store::StoreError;
 use headwater::schema::Field;
 use headwater::value::{DataType, Value};
-use headwater_sql::source::SystemTable;
+use headwater_sql::source::{CatalogSnapshot, SystemTable};
 
 /// The names of all tables of this file.
-pub const TABLES: [&str; 4] = ["status", "ledger", "view_sizes", "shard_groups"];
+pub const TABLES: [&str; 5] = ["status", "ledger", "view_sizes", "shard_groups", "quarantine"];
 
 /// The table of this name; the status is read only when there is one.
 pub fn table(name: &str, status: impl FnOnce() -> Status) -> Option<SystemTable> {
@@ -18,6 +20,41 @@ pub fn table(name: &str, status: impl FnOnce() -> Status) -> Option<SystemTable>
         "shard_groups" => Some(shard_groups(&status())),
         _ => None,
     }
+}
+
+/// What was set aside as damaged; when even that cannot be read, the error in its place.
+pub fn quarantine(catalog: &CatalogSnapshot, rows: &Result<Vec<Quarantined>, StoreError>) -> SystemTable {
+    let bytea = |name: &str| Field { name: name.into(), data_type: DataType::Bytea };
+    let columns = vec![
+        text("view"),
+        bigint("shard_group"),
+        bigint("lsn"),
+        text("kind"),
+        bytea("key"),
+        bigint("bytes"),
+        bytea("head"),
+    ];
+    let row = |found: &Quarantined| {
+        let view = catalog.views.iter().find(|view| view.id == found.view);
+        vec![
+            view.map_or(Value::Null, |view| Value::Text(view.name.clone())),
+            Value::Int(found.group.0.into()),
+            int(found.lsn),
+            Value::Text(found.kind.into()),
+            Value::Bytes(found.key.clone()),
+            int(found.bytes),
+            Value::Bytes(found.head.clone()),
+        ]
+    };
+    let rows = match rows {
+        Ok(rows) => rows.iter().map(row).collect(),
+        Err(error) => {
+            let mut row = vec![Value::Null; columns.len()];
+            row[3] = Value::Text(error.to_string());
+            vec![row]
+        }
+    };
+    SystemTable { columns, rows }
 }
 
 fn text(name: &str) -> Field {

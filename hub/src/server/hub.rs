@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, CatalogOptions};
 use crate::ingress::certificate::Fingerprint;
 use crate::options::Options;
 use crate::read::HubSource;
-use crate::shard::{ShardOptions, Shards};
+use crate::shard::{QuarantineOptions, ShardOptions, Shards};
 use crate::store::StoreError;
 use headwater::limits::BatchLimits;
 use headwater::wire::BATCH_HEADER_BYTES_MAX;
@@ -128,6 +128,10 @@ fn shard_options(options: &Options) -> ShardOptions {
         fold_bytes: size(storage.fold_bytes),
         view_groups_max: storage.view_groups_max,
         cache_bytes: size(storage.cache_bytes),
+        quarantine: QuarantineOptions {
+            rows_max: storage.quarantine_rows_max,
+            bytes_max: storage.quarantine_bytes_max,
+        },
         limits: BatchLimits {
             payload_bytes_max: (limits.frame_bytes_max as usize).saturating_sub(BATCH_HEADER_BYTES_MAX),
             groups_max: limits.batch_groups_max as usize,

@@ -9,7 +9,7 @@
 //!
 //! A full view is swept like a clock: each fold looks at a bounded number of rows from where the last one stopped,
 //! lets go of the lightest, and counts the others by weight, from which the next revolution knows which are light. Up
-//! to [`EXACT_ROWS`] rows one fold sees all of them and decides exactly, ties by key. Everything it goes by is in
+//! to `exact_rows` rows one fold sees all of them and decides exactly, ties by key. Everything it goes by is in
 //! the view's row, and changes with the fold: the same log folded at the same boundaries keeps the same groups.
 
 use super::fold::{ViewFold, try_merge_row};
@@ -23,14 +23,6 @@ use headwater::group::{GroupTable, OTHER_KEY};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Rows that one fold may look at, and as many more for every row it made.
-const ROWS_MIN: u64 = if cfg!(test) { 256 } else { 16_384 };
-const ROWS_PER_NEW: u64 = 8;
-/// Rows read at a time.
-const PAGE_ROWS: u64 = if cfg!(test) { 64 } else { 1_024 };
-/// Up to this many rows one sweep sees all of them: their weights are compared as they are, 8 bytes each.
-const EXACT_ROWS: u64 = if cfg!(test) { 64 } else { 8_192 };
 
 /// The credit of a row.
 pub(super) fn credit(txn: &dyn Transaction, base_key: &[u8]) -> Result<u64, StoreError> {
@@ -63,7 +55,7 @@ impl ViewFold<'_> {
             self.stats.sweep = Some(Sweep { base: self.stats.floor, ..Sweep::default() });
         }
         let Some(mut sweep) = self.stats.sweep.take() else { return Ok(()) };
-        let mut left = ROWS_MIN + ROWS_PER_NEW * self.new_rows;
+        let mut left = self.of.sweep.rows + self.of.sweep.rows_per_new * self.new_rows;
         // All weights of a revolution that began in this fold, while they are few.
         let mut exact = sweep.hand.is_empty().then(Vec::new);
         while self.stats.groups > self.target() {
@@ -71,7 +63,7 @@ impl ViewFold<'_> {
                 self.stats.sweep = Some(sweep);
                 return Ok(());
             }
-            let page = self.page(&sweep.hand, left.min(PAGE_ROWS))?;
+            let page = self.page(&sweep.hand, left.min(self.of.sweep.page_rows))?;
             left -= page.rows.max(1).min(left);
             self.contained_page(&page, &mut sweep, &mut exact)?;
             match page.next {
@@ -89,14 +81,14 @@ impl ViewFold<'_> {
 
     /// Large views are swept down to an eighth below their cap, so that a sweep pays for many new rows.
     fn target(&self) -> u64 {
-        let slack = if self.groups_max <= EXACT_ROWS { 0 } else { self.groups_max / 8 };
+        let slack = if self.groups_max <= self.of.sweep.exact_rows { 0 } else { self.groups_max / 8 };
         self.groups_max - slack
     }
 
     fn page(&mut self, hand: &[u8], rows_max: u64) -> Result<Page, StoreError> {
-        let prefix = base_prefix(self.group, self.shape.id);
+        let prefix = base_prefix(self.of.group, self.shape.id);
         let from = [&prefix, hand].concat();
-        let to = base_end(self.group, self.shape.id);
+        let to = base_end(self.of.group, self.shape.id);
         let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         let mut next = None;
         self.txn.scan(Table::Base, &from, to.as_deref(), &mut |key, states| {
@@ -171,13 +163,13 @@ impl ViewFold<'_> {
             *sweep.rows.entry(bucket(weight.saturating_sub(sweep.base))).or_default() += 1;
             if let Some(weights) = exact {
                 weights.push(*weight);
-                if weights.len() as u64 > EXACT_ROWS {
+                if weights.len() as u64 > self.of.sweep.exact_rows {
                     *exact = None;
                 }
             }
         }
         self.put_other()?;
-        let prefix = base_prefix(self.group, self.shape.id);
+        let prefix = base_prefix(self.of.group, self.shape.id);
         for key in gone.iter().map(|group| page.table.key(*group)) {
             self.forget(&[&prefix, key].concat())?;
         }

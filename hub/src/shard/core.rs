@@ -303,6 +303,14 @@ impl ShardCore {
         Some(self.append(now, Body::Expire { min_birth }, Kind::Expire { min_birth }))
     }
 
+    /// A record that changes nothing, for what only folds do: the expiry of what has expired.
+    pub fn idle(&mut self, now: Micros) -> Option<Appended> {
+        let min_birth = self.min_birth();
+        let append =
+            |core: &mut Self| core.append(now, Body::Expire { min_birth }, Kind::Expire { min_birth });
+        self.is_primary().then(|| append(self))
+    }
+
     fn append(&mut self, now: Micros, body: Body<'_>, kind: Kind) -> Appended {
         let lsn = self.last().next();
         let epoch = self.placement.epoch;

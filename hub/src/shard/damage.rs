@@ -3,13 +3,13 @@
 //! Prevents: one damaged group that stops the hub, a damaged row lost without a word, an acknowledged group
 //! dropped because options changed between the append and the replay.
 
-use super::ShardOptions;
 use super::record::{self, Body, Chain, Record, Window};
 use super::testing::{
     Fixture, POISON, START, batch, catalog, eager, key, lazy, payload, payload_of_table, payload_with_keys,
     pid, totals,
 };
 use super::tests::{at_times, memory, minutes_view, rows, stop};
+use super::{QuarantineOptions, ShardOptions};
 use crate::catalog::testing::view_def;
 use crate::store::tables::{HUB_TABLES, base_prefix, log_key};
 use crate::store::{MemoryStore, RedbOptions, RedbStore, Store, StoreError, Table};
@@ -81,6 +81,35 @@ async fn a_read_that_meets_a_damaged_row_fails_once_and_has_it_set_aside() {
     assert_eq!(fixture.try_read("v1").await, Ok(totals(&[("b", 3, 3)])));
     assert_eq!(quarantined(&fixture), (1, 1));
     assert_eq!(rows(&memory, Table::Quarantine), 1);
+}
+
+/// Damage of a whole device would have been copied into quarantine without end.
+#[tokio::test]
+async fn quarantine_keeps_as_much_as_it_may_and_counts_the_rest() {
+    // By rows, and by bytes: a key of 3 bytes ("a", escaped) and 11 of damage.
+    for (rows_max, bytes_max, kept) in [(2, 1_000, 2), (100, 40, 3), (0, 1_000, 0), (100, 1_000, 5)] {
+        let (memory, store) = memory();
+        let catalog = catalog(1, 1).await;
+        let names = ["a", "b", "c", "d", "e"];
+        let fixture = Fixture::open(store.clone(), &catalog, eager());
+        send(&fixture, 1, &names).await;
+        stop(fixture).await;
+        names.iter().for_each(|name| damage(&memory, name));
+        let options = ShardOptions { quarantine: QuarantineOptions { rows_max, bytes_max }, ..lazy() };
+        // Two folds and a start between them: the bound holds over all of them.
+        for (seq, some) in [(2, &names[..2]), (3, &names[2..])] {
+            let fixture = Fixture::open(store.clone(), &catalog, options.clone());
+            send(&fixture, seq, some).await;
+            stop(fixture).await;
+        }
+        let fixture = Fixture::open(store, &catalog, options);
+        assert_eq!(quarantined(&fixture), (5, 5), "all are counted");
+        assert_eq!(rows(&memory, Table::Quarantine), kept);
+        let listed = fixture.shards.quarantine().expect("reads");
+        let expected = names[..kept].iter().map(|name| (ViewId(1), "row", key(name), 11, vec![0xff; 11]));
+        let listed = listed.into_iter().map(|q| (q.view, q.kind, q.key, q.bytes, q.head));
+        assert_eq!(listed.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Owns: how layers meet base rows. Must not know: sessions, when to fold.
 //! Groups are visited in key order, so that a B-tree page is changed once. What a full view does is in `cap`.
 
+use super::options::{QuarantineOptions, SweepOptions};
 use super::overlay::{Layer, empty};
 use super::quarantine::{Kind, Quarantine};
 use super::stats::{StatsByView, ViewStats};
@@ -29,6 +30,10 @@ pub struct FoldOf<'a> {
     pub views: &'a Views,
     /// Groups per view, where the view does not ask for less.
     pub groups_max: u64,
+    /// How much of a sweep one fold does.
+    pub sweep: SweepOptions,
+    /// What quarantine may hold.
+    pub quarantine: QuarantineOptions,
 }
 
 /// Merges `layers` into the base and updates `stats`. What cannot be read or merged is set aside in
@@ -42,15 +47,16 @@ pub fn fold_layers(
     layers: &[Arc<Layer>],
     stats: &mut StatsByView,
 ) -> Result<(), StoreError> {
-    let mut quarantine = Quarantine::new(of.group, of.upto);
+    let mut quarantine = Quarantine::new(of.group, of.upto, of.quarantine, stats);
     let damaged = layers.iter().flat_map(|l| &l.damaged);
     for damaged in damaged.filter(|d| of.views.exists(d.view) || d.view == ViewId(0)) {
-        quarantine.put_payload(txn, damaged)?;
         let entry = stats.entry(damaged.view).or_default();
-        entry.quarantined += 1;
+        quarantine.put(txn, damaged.view, Kind::Payload, (&[], &damaged.payload), entry)?;
         txn.put(Table::View, &view_key(of.group, damaged.view), &entry.encode())?;
     }
     let mut ids: Vec<ViewId> = layers.iter().flat_map(|l| l.views.keys().copied()).collect();
+    // What a sweep left undone goes on with every fold, whatever that fold brings.
+    ids.extend(above_cap(of.views, of.groups_max, stats));
     ids.sort_unstable();
     ids.dedup();
     for id in ids {
@@ -66,11 +72,19 @@ pub fn fold_layers(
     Ok(())
 }
 
+/// Views that have more groups than they may, or whose sweep is not done.
+pub(super) fn above_cap(views: &Views, groups_max: u64, stats: &StatsByView) -> impl Iterator<Item = ViewId> {
+    let is_above = move |(id, row): &(&ViewId, &ViewStats)| {
+        views.get(**id).is_some_and(|shape| row.sweep.is_some() || row.groups > shape.group_cap(groups_max))
+    };
+    stats.iter().filter(is_above).map(|(id, _)| *id)
+}
+
 /// The fold of one view.
 pub(super) struct ViewFold<'a> {
     pub(super) txn: &'a mut dyn Transaction,
     pub(super) shape: &'a ViewShape,
-    pub(super) group: ShardGroupId,
+    pub(super) of: FoldOf<'a>,
     pub(super) groups_max: u64,
     pub(super) stats: ViewStats,
     /// Rows that this fold made.
@@ -99,7 +113,7 @@ type SameKey<'s> = &'s [Source];
 impl<'a> ViewFold<'a> {
     fn new(
         txn: &'a mut dyn Transaction,
-        of: FoldOf<'_>,
+        of: FoldOf<'a>,
         shape: &'a ViewShape,
         stats: ViewStats,
         quarantine: &'a mut Quarantine,
@@ -108,8 +122,8 @@ impl<'a> ViewFold<'a> {
         Self {
             txn,
             shape,
-            group: of.group,
-            groups_max: shape.groups_max.map_or(of.groups_max, |max| max.min(of.groups_max)),
+            of,
+            groups_max: shape.group_cap(of.groups_max),
             stats,
             new_rows: 0,
             quarantine,
@@ -168,8 +182,7 @@ impl<'a> ViewFold<'a> {
     }
 
     pub(super) fn quarantine(&mut self, kind: Kind, key: &[u8], bytes: &[u8]) -> Result<(), StoreError> {
-        self.stats.quarantined += 1;
-        self.quarantine.put(self.txn, self.shape.id, kind, key, bytes)
+        self.quarantine.put(self.txn, self.shape.id, kind, (key, bytes), &mut self.stats)
     }
 
     fn fold_keys(&mut self, tables: &[&GroupTable], keys: &[SameKey<'_>]) -> Result<(), StoreError> {

@@ -40,7 +40,8 @@ mod testing;
 mod tests;
 
 pub use ledger::Ledger;
-pub use options::ShardOptions;
+pub use options::{QuarantineOptions, ShardOptions, SweepOptions};
+pub use quarantine::Quarantined;
 pub use status::{Latency, ShardGroupStatus, ShardStatus, ViewStatus};
 
 use crate::catalog::Catalog;
@@ -135,6 +136,14 @@ impl Shards {
     /// Counters and positions; cheap.
     pub fn status(&self) -> ShardStatus {
         self.shared.status()
+    }
+
+    /// What was set aside because it could not be read or merged.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub fn quarantine(&self) -> Result<Vec<Quarantined>, StoreError> {
+        quarantine::list(&*self.shared.store.snapshot()?)
     }
 
     /// Makes everything accepted durable, folds it, and stops. Batches that come later are refused as

@@ -4,6 +4,40 @@ use super::record::Window;
 use headwater::limits::BatchLimits;
 use std::time::Duration;
 
+/// The sweep of views above their cap (`cap`): how much of it one fold does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SweepOptions {
+    /// Rows that one fold may look at. Default 16,384: some ten milliseconds.
+    pub rows: u64,
+    /// As many more for every row the fold made. Default 8: a view of a cap above `exact_rows` stays below about 5/4 of it.
+    pub rows_per_new: u64,
+    /// Rows read at a time. Default 1,024: what is decoded of them is held in memory.
+    pub page_rows: u64,
+    /// Up to this many rows one fold sees all of them: their weights are compared as they are, 8 bytes each. Default 8,192.
+    pub exact_rows: u64,
+}
+
+impl Default for SweepOptions {
+    fn default() -> Self {
+        Self { rows: 16_384, rows_per_new: 8, page_rows: 1_024, exact_rows: 8_192 }
+    }
+}
+
+/// Bounds of one shard group's quarantine. What does not fit is counted and not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuarantineOptions {
+    /// Rows. Default 10,000.
+    pub rows_max: u64,
+    /// Bytes of keys and states on disk. Default 64 MiB: the worst case is this times the shard groups.
+    pub bytes_max: u64,
+}
+
+impl Default for QuarantineOptions {
+    fn default() -> Self {
+        Self { rows_max: 10_000, bytes_max: 64 << 20 }
+    }
+}
+
 /// Options of all shard groups of a hub.
 #[derive(Clone, Debug)]
 pub struct ShardOptions {
@@ -23,6 +57,12 @@ pub struct ShardOptions {
     /// Groups kept per view and shard group, where the view's `group_cap` does not ask for less; the lightest of more
     /// are merged into `(other)`. Default 10,000,000. A view at its cap costs folds up to eight more rows per new one.
     pub view_groups_max: u64,
+    /// How a view that is above its cap is swept. All copies of a shard group need the same.
+    pub sweep: SweepOptions,
+    /// Bytes of keys and states that one chunk of a scan takes from the base, and again from the overlay. Default 1 MiB.
+    pub scan_chunk_bytes: usize,
+    /// What a shard group keeps of states that could not be read or merged.
+    pub quarantine: QuarantineOptions,
     /// Page cache of the data file, bytes. Default 256 MiB.
     pub cache_bytes: usize,
     /// What a batch may hold. Default: the native limits.
@@ -60,6 +100,9 @@ impl Default for ShardOptions {
             fold_log_bytes: 4 << 20,
             fold_bytes: 64 << 20,
             view_groups_max: 10_000_000,
+            sweep: SweepOptions::default(),
+            scan_chunk_bytes: 1 << 20,
+            quarantine: QuarantineOptions::default(),
             cache_bytes: 256 << 20,
             limits: BatchLimits::NATIVE,
             pid_lifetime: Duration::from_secs(7 * 24 * 3600),

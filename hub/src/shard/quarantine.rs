@@ -1,19 +1,22 @@
 //! Quarantine: where states go that cannot be read or merged, so that one group's damage stays one group's.
 //!
 //! Owns: the bytes of `quarantine-1` and the loud words. Must not know: why states are damaged, when to fold.
-//! A row here is out of every answer. It is kept byte for byte, for whoever can read it one day.
+//! A row here is out of every answer. It is kept byte for byte, for whoever can read it one day: as many of them as
+//! [`QuarantineOptions`] has room for, the first ones of a shard group. All are counted.
 
 use super::fold::try_merge_row;
 use super::ledger::Ledger;
 use super::open::Group;
-use super::overlay::{Damaged, empty};
+use super::options::QuarantineOptions;
+use super::overlay::empty;
 use super::shared::Shared;
-use super::stats::StatsByView;
-use crate::store::tables::{base_prefix, group_key, quarantine_key, view_key};
-use crate::store::{StoreError, Table, Transaction};
-use headwater::codec::Writer;
+use super::stats::{StatsByView, ViewStats};
+use crate::store::tables::{base_prefix, group_key, parse_view_key, quarantine_key, view_key};
+use crate::store::{Snapshot, StoreError, Table, Transaction};
+use headwater::codec::{Reader, Writer};
 use headwater::group::OTHER_KEY;
 use headwater::ids::{Lsn, ShardGroupId, ViewId};
+use std::ops::ControlFlow;
 
 /// What was set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,15 +36,22 @@ pub struct Quarantine {
     group: ShardGroupId,
     upto: Lsn,
     next: u32,
+    /// What there is room for.
+    left: QuarantineOptions,
 }
 
 impl Quarantine {
-    /// For the fold of `group` that ends at `upto`.
-    pub fn new(group: ShardGroupId, upto: Lsn) -> Self {
-        Self { group, upto, next: 0 }
+    /// For the fold of `group` that ends at `upto`, beside what `stats` says is kept already.
+    pub fn new(group: ShardGroupId, upto: Lsn, options: QuarantineOptions, stats: &StatsByView) -> Self {
+        let left = |max: u64, kept: fn(&ViewStats) -> u64| max.saturating_sub(stats.values().map(kept).sum());
+        let left = QuarantineOptions {
+            rows_max: left(options.rows_max, |row| row.kept),
+            bytes_max: left(options.bytes_max, |row| row.kept_bytes),
+        };
+        Self { group, upto, next: 0, left }
     }
 
-    /// Sets `bytes` aside: version u8 = 1, kind u8, group key blob, the bytes.
+    /// Counts states and sets them aside, if there is room: version u8 = 1, kind u8, group key blob, the bytes.
     ///
     /// # Errors
     /// Storage failed.
@@ -50,13 +60,23 @@ impl Quarantine {
         txn: &mut dyn Transaction,
         view: ViewId,
         kind: Kind,
-        key: &[u8],
-        bytes: &[u8],
+        (key, bytes): (&[u8], &[u8]),
+        stats: &mut ViewStats,
     ) -> Result<(), StoreError> {
+        stats.quarantined += 1;
+        let size = (key.len() + bytes.len()) as u64;
+        let is_kept = self.left.rows_max > 0 && self.left.bytes_max >= size;
         tracing::error!(
-            %view, group = self.group.0, ?kind, key = %hex(key), bytes = bytes.len(),
+            %view, group = self.group.0, ?kind, key = %hex(key), bytes = bytes.len(), is_kept,
             "states cannot be read or merged: they are set aside and missing in answers"
         );
+        if !is_kept {
+            return Ok(());
+        }
+        self.left.rows_max -= 1;
+        self.left.bytes_max -= size;
+        stats.kept += 1;
+        stats.kept_bytes += size;
         let mut value = vec![1, kind as u8];
         value.put_blob(key);
         value.extend_from_slice(bytes);
@@ -67,14 +87,65 @@ impl Quarantine {
         }
         txn.put(Table::Quarantine, &at, &value)
     }
+}
 
-    /// Sets a section of a log record aside.
-    ///
-    /// # Errors
-    /// Storage failed.
-    pub fn put_payload(&mut self, txn: &mut dyn Transaction, damaged: &Damaged) -> Result<(), StoreError> {
-        self.put(txn, damaged.view, Kind::Payload, &[], &damaged.payload)
-    }
+/// One thing in quarantine, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// The shard group.
+    pub group: ShardGroupId,
+    /// The view; 0 for a log record of which not even the view could be told.
+    pub view: ViewId,
+    /// The fold that met it ended here.
+    pub lsn: u64,
+    /// What it is.
+    pub kind: &'static str,
+    /// The group key; empty for a payload.
+    pub key: Vec<u8>,
+    /// How long the states or the payload are.
+    pub bytes: u64,
+    /// Their first [`SHOWN_BYTES`].
+    pub head: Vec<u8>,
+}
+
+/// Bytes of damaged states that are shown.
+pub const SHOWN_BYTES: usize = 256;
+
+/// Everything in quarantine, in order. Rows that cannot be read even here are left out.
+///
+/// # Errors
+/// Storage failed.
+pub(super) fn list(snapshot: &dyn Snapshot) -> Result<Vec<Quarantined>, StoreError> {
+    let mut all = Vec::new();
+    snapshot.scan(Table::Quarantine, &[], None, &mut |key, value| {
+        all.extend(quarantined(key, value));
+        ControlFlow::Continue(())
+    })?;
+    Ok(all)
+}
+
+fn quarantined(key: &[u8], value: &[u8]) -> Option<Quarantined> {
+    let (place, lsn) = key.split_at_checked(6)?;
+    let (group, view) = parse_view_key(place)?;
+    let mut reader = Reader::new(value);
+    reader.u8().ok().filter(|version| *version == 1)?;
+    let kind = match reader.u8().ok()? {
+        1 => "row",
+        2 => "group",
+        3 => "payload",
+        _ => return None,
+    };
+    let key = reader.blob(usize::MAX).ok()?.to_vec();
+    let bytes = reader.peek_rest();
+    Some(Quarantined {
+        group,
+        view,
+        lsn: u64::from_be_bytes(*lsn.first_chunk()?),
+        kind,
+        key,
+        bytes: bytes.len() as u64,
+        head: bytes[..bytes.len().min(SHOWN_BYTES)].to_vec(),
+    })
 }
 
 /// Sets the rows aside that reads have found, in one transaction, and counts them; `false` when there are none.
@@ -103,11 +174,11 @@ pub(super) fn set_rows_aside(shared: &Shared, groups: &mut [Group]) -> Result<bo
                 continue;
             }
             let upto = groups[at].core.image().folded;
-            Quarantine::new(*id, upto).put(txn, *view, Kind::Row, key, &bytes)?;
+            let mut quarantine = Quarantine::new(*id, upto, shared.options.quarantine, stats);
+            let row = stats.entry(*view).or_default();
+            quarantine.put(txn, *view, Kind::Row, (key, &bytes), row)?;
             txn.remove(Table::Base, &base_key)?;
             txn.remove(Table::Weight, &base_key)?;
-            let row = stats.entry(*view).or_default();
-            row.quarantined += 1;
             row.groups = row.groups.saturating_sub(u64::from(key != OTHER_KEY));
             ledger.quarantined += 1;
             txn.put(Table::View, &view_key(*id, *view), &row.encode())?;

@@ -3,7 +3,7 @@
 //! A scan reads one snapshot of the base and the overlay behind it. When its consumer is slow it loses the
 //! snapshot after [`SNAPSHOT_AGE_MAX`] (an old one would make the file grow for good) and goes on by key from
 //! a newer one: later chunks may then show newer batches, never older ones.
-//! A chunk takes about [`CHUNK_BYTES`] from the base and as many from the overlay, however large the view is: that is
+//! A chunk takes about `scan_chunk_bytes` from the base and as many from the overlay, however large the view is: that is
 //! what a scan allocates before its consumer can charge for it. One row is always taken, whatever its size.
 
 use super::fold::try_merge_row;
@@ -24,8 +24,6 @@ use std::time::Instant;
 
 /// Base rows per chunk, over all shard groups.
 const CHUNK_ROWS: usize = 8_192;
-/// Bytes of keys and states per chunk, from the base and again from the overlay.
-const CHUNK_BYTES: usize = if cfg!(test) { 4 << 10 } else { 1 << 20 };
 /// How often a scan that lost the race against a fold tries again before it gives up.
 const RACES_MAX: usize = 100;
 
@@ -123,6 +121,8 @@ struct View {
     shard_groups: u16,
     /// The layers of all shard groups.
     layers: Vec<Layer>,
+    /// What a chunk takes from the base, and again from the layers.
+    chunk_bytes: usize,
 }
 
 /// One layer's groups in the wanted range.
@@ -179,7 +179,8 @@ fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease
         }
         if read == shard_groups {
             layers.retain(|layer| !layer.order.is_empty());
-            return Ok(shared.leases.lease(View { base, shard_groups, layers }));
+            let chunk_bytes = shared.options.scan_chunk_bytes;
+            return Ok(shared.leases.lease(View { base, shard_groups, layers, chunk_bytes }));
         }
     }
     Err(StoreError::Io {
@@ -195,15 +196,13 @@ struct Chunk {
     bytes: usize,
 }
 
-const WHOLE: Chunk = Chunk { rows: CHUNK_ROWS, bytes: CHUNK_BYTES };
-
 /// Shard group, key, states.
 type Row = (ShardGroupId, Vec<u8>, Vec<u8>);
 /// Rows that cannot be read.
 type DamagedKeys = Vec<(ShardGroupId, Vec<u8>)>;
 
 impl View {
-    /// The groups of `range` up to about [`CHUNK_ROWS`] base rows or [`CHUNK_BYTES`], and the key to go on from.
+    /// The groups of `range` up to about [`CHUNK_ROWS`] base rows or `scan_chunk_bytes`, and the key to go on from.
     fn chunk(
         &mut self,
         shape: &ViewShape,
@@ -211,7 +210,7 @@ impl View {
         damaged: &mut DamagedKeys,
     ) -> Result<(GroupTable, Option<Vec<u8>>), StoreError> {
         let mut table = GroupTable::new(&shape.specs);
-        let each = CHUNK_BYTES / self.layers.len().max(1);
+        let each = self.chunk_bytes / self.layers.len().max(1);
         let stop = self.layers.iter().filter_map(|layer| layer.stop(each)).min().map(<[u8]>::to_vec);
         let part = KeyRange { min: range.min, max: stop.as_deref().or(range.max) };
         let next = match self.shard_groups {
@@ -232,11 +231,17 @@ impl View {
         damaged: &mut DamagedKeys,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let group = ShardGroupId(0);
-        self.visit(group, shape, range, WHOLE, &mut |key, states| {
-            if !try_merge_row(table, key, states) {
-                damaged.push((group, key.to_vec()));
-            }
-        })
+        self.visit(
+            group,
+            shape,
+            range,
+            Chunk { rows: CHUNK_ROWS, bytes: self.chunk_bytes },
+            &mut |key, states| {
+                if !try_merge_row(table, key, states) {
+                    damaged.push((group, key.to_vec()));
+                }
+            },
+        )
     }
 
     /// Several shard groups may hold the same key: each is read up to the lowest key where one of them
@@ -249,7 +254,7 @@ impl View {
         damaged: &mut DamagedKeys,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let share = usize::from(self.shard_groups).max(1);
-        let max = Chunk { rows: (CHUNK_ROWS / share).max(64), bytes: CHUNK_BYTES / share };
+        let max = Chunk { rows: (CHUNK_ROWS / share).max(64), bytes: self.chunk_bytes / share };
         let mut stop: Option<Vec<u8>> = None;
         let mut rows: Vec<Row> = Vec::new();
         for group in 0..self.shard_groups {

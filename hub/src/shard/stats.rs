@@ -1,7 +1,8 @@
 //! What a shard group keeps about a view beside its rows (`view-1`).
 //!
 //! Bytes: version u8 = 2, count varint, then per counter, ascending by tag and without zeros: tag u8, value
-//! varint. Tags 0..=3: groups, groups merged into `(other)`, rows and sections in quarantine, floor. Then nothing, or
+//! varint. Tags 0..=5: groups, groups merged into `(other)`, what could not be read or merged, floor, how much of that is
+//! kept in quarantine, and its bytes. Then nothing, or
 //! a sweep: lo, hi, ties, base (varints), count varint, then per bucket, ascending: bucket u8, rows varint; the hand (the
 //! rest). Version 1 was two varints, groups and other; it is still read.
 
@@ -18,6 +19,10 @@ pub struct ViewStats {
     pub other: u64,
     /// Rows of the base and sections of log records that could not be read or merged.
     pub quarantined: u64,
+    /// How many of those are kept.
+    pub kept: u64,
+    /// Bytes of those.
+    pub kept_bytes: u64,
     /// The largest weight a group had when it was merged into `(other)`: what any absent key weighs at most.
     pub floor: u64,
     /// While the view has more groups than it may have: how far its sweep is.
@@ -67,12 +72,13 @@ pub fn bucket_min(bucket: u8) -> u64 {
 pub type StatsByView = BTreeMap<ViewId, ViewStats>;
 
 const VERSION: u8 = 2;
-const COUNTERS: usize = 4;
+const COUNTERS: usize = 6;
 
 impl ViewStats {
     /// The plain counters; their positions are their tags.
     fn counters(&mut self) -> [&mut u64; COUNTERS] {
-        [&mut self.groups, &mut self.other, &mut self.quarantined, &mut self.floor]
+        let Self { groups, other, quarantined, floor, kept, kept_bytes, .. } = self;
+        [groups, other, quarantined, floor, kept, kept_bytes]
     }
 
     /// The row's bytes.

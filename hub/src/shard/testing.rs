@@ -1,5 +1,6 @@
 //! Fixtures: shard groups over memory or a file, a clock that stands still, batches made by hand.
 
+use super::options::SweepOptions;
 use super::{Clock, Outcome, ShardOptions, Shards};
 use crate::catalog::testing::{create_stream, create_view};
 use crate::catalog::{Catalog, testing};
@@ -55,6 +56,9 @@ pub(crate) fn eager() -> ShardOptions {
         commit_delay: std::time::Duration::ZERO,
         fold_interval: std::time::Duration::ZERO,
         retry_interval: std::time::Duration::ZERO,
+        // So small that a few hundred groups show what millions do.
+        sweep: SweepOptions { rows: 256, rows_per_new: 8, page_rows: 64, exact_rows: 64 },
+        scan_chunk_bytes: 4 << 10,
         ..ShardOptions::default()
     }
 }

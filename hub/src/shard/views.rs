@@ -58,6 +58,11 @@ pub struct Ttl {
 }
 
 impl ViewShape {
+    /// Most groups per shard group at a hub whose views may have `hub_max`.
+    pub fn group_cap(&self, hub_max: u64) -> u64 {
+        self.groups_max.map_or(hub_max, |max| max.min(hub_max))
+    }
+
     /// The shape of `def`, or `None` when this build cannot hold its states.
     pub fn new(def: &ViewDef, arrival_column: Option<u16>) -> Option<Self> {
         let specs = def.specs();

@@ -7,8 +7,8 @@
 #[cfg(test)]
 pub(super) mod stepper;
 
-use super::core::{CoreOptions, Fold, HubId, Incoming, Verdict};
-use super::fold::{FoldOf, fold_layers};
+use super::core::{Appended, CoreOptions, Fold, HubId, Incoming, Verdict};
+use super::fold::{FoldOf, above_cap, fold_layers};
 use super::janitor::Janitor;
 use super::ledger::{Ledger, Total};
 use super::open::{Group, OpenOptions, load, next_boot, stored_session};
@@ -306,13 +306,13 @@ impl Writer {
     fn transact(&mut self, shared: &Shared, fold: bool) -> bool {
         let views = shared.views();
         let mut folds = if fold { self.plan_folds(shared) } else { Vec::new() };
-        let (pending, groups, limit) = (&self.pending, &self.groups, shared.options.view_groups_max);
+        let (pending, groups, options) = (&self.pending, &self.groups, &shared.options);
         let (is_log, started) = (!pending.is_empty(), Instant::now());
         let result = shared.store.write(&mut |txn| {
             for record in pending {
                 txn.put(Table::Log, &log_key(groups[record.group].id, record.lsn), &record.bytes)?;
             }
-            folds.iter_mut().try_for_each(|f| f.write(txn, &groups[f.group], &views, limit))
+            folds.iter_mut().try_for_each(|f| f.write(txn, &groups[f.group], &views, options))
         });
         if let Err(error) = result {
             self.fail(shared, error);
@@ -383,6 +383,7 @@ impl Writer {
         if Instant::now() >= self.next_expiry {
             self.expire(shared);
         }
+        self.go_on_sweeping(shared);
         if self.pending.is_empty() && self.failed.is_none() {
             match self.tidy(shared) {
                 Ok(true) => self.publish(shared),
@@ -407,8 +408,7 @@ impl Writer {
         if log_bytes == 0 && self.groups.iter().all(|g| g.core.commit() == g.core.image().folded) {
             return false;
         }
-        let rest = options.fold_interval.max(2 * self.fold_cost);
-        if self.last_fold.elapsed() >= rest || log_bytes >= options.fold_log_bytes {
+        if self.last_fold.elapsed() >= self.fold_rest(shared) || log_bytes >= options.fold_log_bytes {
             return true;
         }
         if self.unmeasured_bytes < MEASURE_BYTES {
@@ -416,6 +416,11 @@ impl Writer {
         }
         self.unmeasured_bytes = 0;
         shared.overlays.iter().map(|o| o.size().1).sum::<usize>() >= options.fold_bytes
+    }
+
+    /// How long the writer does other things between folds.
+    fn fold_rest(&self, shared: &Shared) -> Duration {
+        shared.options.fold_interval.max(2 * self.fold_cost)
     }
 
     /// A fold in a transaction of its own (or with what happens to be pending).
@@ -466,12 +471,36 @@ impl Writer {
     fn expire(&mut self, shared: &Shared) {
         self.next_expiry = Instant::now() + EXPIRY_INTERVAL;
         let now = shared.now();
-        for (at, group) in self.groups.iter_mut().enumerate() {
-            if let Some(appended) = group.core.expire(now) {
-                let (lsn, bytes) = (appended.lsn, appended.bytes);
-                let log_bytes = bytes.len() as u64;
-                self.pending.push(Pending { group: at, lsn, bytes, batch: None, log_bytes });
-                self.pending_since.get_or_insert_with(Instant::now);
+        for at in 0..self.groups.len() {
+            if let Some(appended) = self.groups[at].core.expire(now) {
+                self.append(at, appended);
+            }
+        }
+    }
+
+    /// A record that nobody waits for.
+    fn append(&mut self, group: usize, Appended { lsn, bytes }: Appended) {
+        let log_bytes = bytes.len() as u64;
+        self.pending.push(Pending { group, lsn, bytes, batch: None, log_bytes });
+        self.pending_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Sweeps go on with folds. When nothing comes that could be folded, a record that says nothing new does: so what
+    /// a sweep does still depends on the log alone.
+    fn go_on_sweeping(&mut self, shared: &Shared) {
+        if !self.pending.is_empty()
+            || self.fold_is_left()
+            || self.last_fold.elapsed() < self.fold_rest(shared)
+        {
+            return;
+        }
+        let (now, views, groups_max) = (shared.now(), shared.views(), shared.options.view_groups_max);
+        for at in 0..self.groups.len() {
+            let group = &mut self.groups[at];
+            if above_cap(&views, groups_max, &group.stats).next().is_some()
+                && let Some(appended) = group.core.idle(now)
+            {
+                self.append(at, appended);
             }
         }
     }
@@ -639,10 +668,17 @@ impl PlannedFold {
         txn: &mut dyn Transaction,
         group: &Group,
         views: &Views,
-        groups_max: u64,
+        options: &ShardOptions,
     ) -> Result<(), StoreError> {
         let id = group.id;
-        let of = FoldOf { group: id, upto: self.fold.image.folded, views, groups_max };
+        let of = FoldOf {
+            group: id,
+            upto: self.fold.image.folded,
+            views,
+            groups_max: options.view_groups_max,
+            sweep: options.sweep,
+            quarantine: options.quarantine,
+        };
         fold_layers(txn, of, &self.layers, &mut self.stats)?;
         self.ledger.merge(&folded_counts(&group.stats, &self.stats));
         if let Some(birth) = self.fold.forget_below {

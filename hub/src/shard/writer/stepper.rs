@@ -105,7 +105,8 @@ impl Stepper {
 mod tests {
     use super::Stepper;
     use crate::shard::ShardOptions;
-    use crate::shard::testing::{START, batch, catalog, lazy, pid};
+    use crate::shard::SweepOptions;
+    use crate::shard::testing::{START, batch, catalog, eager, lazy, pid};
     use crate::store::MemoryStore;
     use headwater::ids::Micros;
     use std::collections::BTreeSet;
@@ -139,5 +140,36 @@ mod tests {
             hub.commit(false);
         }
         assert_eq!(hub.log_bytes(), hub.unfolded_bytes(), "the books hold");
+    }
+
+    /// A view that had exploded kept more groups than it may for as long as nothing new came.
+    #[test]
+    fn a_view_above_its_cap_is_swept_when_nothing_new_comes() {
+        let sweep = SweepOptions { rows: 50, rows_per_new: 0, page_rows: 10, exact_rows: 64 };
+        let options = ShardOptions { view_groups_max: 100, sweep, ..eager() };
+        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(|| Micros(START)));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let catalog = runtime.block_on(catalog(1, 1));
+        let mut hub = Stepper::open(store, options, catalog, clock, BTreeSet::new()).expect("opens");
+        let keys: Vec<String> = (0..1_000).map(|i| format!("{i:04}")).collect();
+        let events: Vec<(&str, i64)> = keys.iter().map(|key| (key.as_str(), 1)).collect();
+        drop(hub.submit(batch(pid(1), 1, 1, &events)).expect("taken"));
+        let groups = |hub: &Stepper| hub.shared.status().views.iter().map(|view| view.groups).sum::<u64>();
+        hub.commit(true);
+        hub.commit(true);
+        assert!(groups(&hub) > 900, "one fold does a piece of it");
+        let mut rounds = 0;
+        while groups(&hub) > 100 || !hub.is_settled() {
+            rounds += 1;
+            assert!(rounds <= 1_000, "{} groups are left", groups(&hub));
+            hub.background();
+            hub.commit(false);
+        }
+        let last = hub.shared.status().shards[0].last;
+        for _ in 0..10 {
+            hub.background();
+            hub.commit(false);
+        }
+        assert_eq!(hub.shared.status().shards[0].last, last, "then the log rests");
     }
 }
