@@ -34,6 +34,8 @@ pub struct Metrics {
     pub http_connections: Gauge,
     /// QUIC connections turned away for lack of a place, and HTTP connections that were told the health only.
     pub connections_refused: Counter,
+    /// Connections refused because their address has too many.
+    pub connections_address_refused: Counter,
     /// Idle HTTP connections closed to make room for others.
     pub connections_shed: Counter,
     /// Open sessions (QUIC control streams).
@@ -73,6 +75,11 @@ impl Metrics {
                 &mut r,
                 "connections_refused",
                 "Connections turned away for lack of a place",
+            ),
+            connections_address_refused: add(
+                &mut r,
+                "connections_address_refused",
+                "Connections refused because their address has as many as it may",
             ),
             connections_shed: add(
                 &mut r,

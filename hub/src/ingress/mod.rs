@@ -4,6 +4,7 @@
 //! what is inside a batch, how it is kept, what SQL means: that is behind [`Backend`].
 //! Invariants: a peer's bytes are bounded before they are buffered; a bad peer loses its own session only.
 
+mod addresses;
 pub mod answer;
 pub mod budget;
 pub mod certificate;

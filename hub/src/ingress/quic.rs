@@ -8,6 +8,7 @@ mod connection;
 mod stream;
 
 use super::Backend;
+use super::addresses::{Addresses, FromAddress};
 use super::budget::Budget;
 use super::certificate::{CertificateError, Identity};
 use super::frames::FrameLimits;
@@ -103,6 +104,7 @@ impl QuicDoor {
     /// Serves until shutdown, then until what is in flight is answered or `drain_ms` are over.
     pub async fn run(self) {
         let places = Arc::new(Semaphore::new(self.shared.limits.connections_max as usize));
+        let addresses = Addresses::new(self.shared.limits.address_connections_max);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -110,7 +112,7 @@ impl QuicDoor {
                 () = self.shared.shutdown.cancelled() => break,
                 Some(ended) = connections.join_next() => report(ended),
                 incoming = self.endpoint.accept() => match incoming {
-                    Some(incoming) => self.admit(incoming, &places, &mut connections),
+                    Some(incoming) => self.admit(incoming, (&places, &addresses), &mut connections),
                     None => break,
                 },
             }
@@ -128,23 +130,38 @@ impl QuicDoor {
         let _ = tokio::time::timeout(drain, self.endpoint.wait_idle()).await;
     }
 
-    fn admit(&self, incoming: Incoming, places: &Arc<Semaphore>, connections: &mut JoinSet<()>) {
+    fn admit(
+        &self,
+        incoming: Incoming,
+        (places, addresses): (&Arc<Semaphore>, &Arc<Addresses>),
+        connections: &mut JoinSet<()>,
+    ) {
         let Ok(place) = Arc::clone(places).try_acquire_owned() else {
             self.shared.metrics.connections_refused.inc();
             incoming.refuse();
             return;
         };
-        // Above half of the places, an address has to prove itself before it costs a handshake.
+        // Above half of the places, or of its own share, an address has to prove itself before it costs a handshake
+        // or, forged, its owner's share.
+        let address = incoming.remote_address().ip();
         let is_busy = places.available_permits() < self.shared.limits.connections_max as usize / 2;
-        if is_busy && !incoming.remote_address_validated() && incoming.may_retry() {
+        if (is_busy || addresses.is_crowded(address))
+            && !incoming.remote_address_validated()
+            && incoming.may_retry()
+        {
             let _ = incoming.retry();
             return;
         }
-        connections.spawn(serve(incoming, Arc::clone(&self.shared), place));
+        let Some(address) = addresses.take(address) else {
+            self.shared.metrics.connections_address_refused.inc();
+            incoming.refuse();
+            return;
+        };
+        connections.spawn(serve(incoming, Arc::clone(&self.shared), (place, address)));
     }
 }
 
-async fn serve(incoming: Incoming, shared: Arc<Shared>, place: OwnedSemaphorePermit) {
+async fn serve(incoming: Incoming, shared: Arc<Shared>, place: (OwnedSemaphorePermit, FromAddress)) {
     let peer = incoming.remote_address();
     let metrics = Arc::clone(&shared.metrics);
     match incoming.await {

@@ -1,7 +1,7 @@
 //! Many peers at once: what they announce, hold and leave idle costs themselves, and the hub is always heard.
 
 use super::http::request;
-use super::quic::{Lane, session};
+use super::quic::{Lane, connect, session};
 use super::{House, batch, hello};
 use headwater::wire::{Ack, encode_frame};
 use std::net::SocketAddr;
@@ -179,4 +179,52 @@ async fn a_connection_that_never_asks_is_closed() {
     let mut byte = [0];
     let ended = soon("the end", stream.read(&mut byte)).await;
     assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+/// One host could take every place of both doors.
+#[tokio::test]
+async fn one_address_gets_its_share_of_the_places() {
+    let house = House::open(|options| {
+        options.limits.address_connections_max = 3;
+        options.limits.frame_ms = 60_000;
+    });
+    let mut quic = Vec::new();
+    for _ in 0..3 {
+        quic.push(soon("a session", session(&house, &[])).await);
+    }
+    let refused = soon("a refusal", connect(house.doors.quic_address(), b"headwater/1")).await;
+    assert!(matches!(&refused, Err(quinn::ConnectionError::ConnectionClosed(_))), "{refused:?}");
+    // The other door counts for itself.
+    let mut http = Vec::new();
+    for _ in 0..3 {
+        http.push(TcpStream::connect(house.doors.http_address()).await.expect("connect"));
+    }
+    let mut more = TcpStream::connect(house.doors.http_address()).await.expect("connect");
+    let mut byte = [0];
+    let ended = soon("the end", more.read(&mut byte)).await;
+    assert!(matches!(ended, Ok(0) | Err(_)), "refused without a word");
+    // Who goes gives the place back.
+    drop(http);
+    let metrics = soon("a place", async {
+        loop {
+            let mut stream = TcpStream::connect(house.doors.http_address()).await.expect("connect");
+            let asked =
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await;
+            let mut answer = String::new();
+            if asked.is_ok() && stream.read_to_string(&mut answer).await.is_ok() && !answer.is_empty() {
+                break answer;
+            }
+        }
+    })
+    .await;
+    let counted =
+        metrics.lines().find_map(|l| l.strip_prefix("headwater_connections_address_refused_total "));
+    assert!(counted.is_some_and(|count| count.parse::<u64>().is_ok_and(|count| count >= 2)), "{counted:?}");
+    drop(quic.pop());
+    soon("a session", async {
+        while connect(house.doors.quic_address(), b"headwater/1").await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }

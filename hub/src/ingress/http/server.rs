@@ -3,6 +3,7 @@
 use super::places::{Activity, Patience, Place, Places, is_health};
 use super::routes::WATCH;
 use crate::api::metrics::{Metrics, Present};
+use crate::ingress::addresses::{Addresses, FromAddress};
 use crate::ingress::budget::Budget;
 use crate::ingress::session::{Close, CloseCode};
 use crate::options::LimitOptions;
@@ -52,6 +53,7 @@ impl HttpDoor {
     /// Serves until shutdown, then until what is in flight is answered or `drain_ms` are over.
     pub async fn run(self) {
         let places = Places::new(self.limits.http_connections_max);
+        let addresses = Addresses::new(self.limits.address_connections_max);
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -59,7 +61,10 @@ impl HttpDoor {
                 () = self.shutdown.cancelled() => break,
                 Some(ended) = connections.join_next() => report(ended),
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.admit(stream, &places, &mut connections),
+                    Ok((stream, peer)) => match addresses.take(peer.ip()) {
+                        Some(address) => self.admit((stream, address), &places, &mut connections),
+                        None => drop(self.metrics.connections_address_refused.inc()),
+                    },
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -76,7 +81,12 @@ impl HttpDoor {
         let _ = tokio::time::timeout(Duration::from_millis(self.limits.drain_ms), all).await;
     }
 
-    fn admit(&self, stream: TcpStream, places: &Arc<Places>, connections: &mut JoinSet<()>) {
+    fn admit(
+        &self,
+        (stream, address): (TcpStream, FromAddress),
+        places: &Arc<Places>,
+        connections: &mut JoinSet<()>,
+    ) {
         let (place, was_shed) = places.take();
         if was_shed {
             self.metrics.connections_shed.inc();
@@ -95,6 +105,7 @@ impl HttpDoor {
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),
             place,
+            _address: address,
         };
         connections.spawn(connection.serve(stream, self.tls.clone()));
     }
@@ -116,6 +127,7 @@ struct Connection {
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     place: Place,
+    _address: FromAddress,
 }
 
 impl Connection {
