@@ -63,9 +63,15 @@ fn an_approximate_answer_outside_its_error_is_a_fault() {
 #[test]
 fn heavy_hitters_that_are_too_high_or_unknown_are_a_fault() {
     let exact = [("t", Cell::Text("a:60 b:30 c:10".into()))];
-    let top = |ours: &str| faults(vec![("t", Allowed::Top(0.05))], &[Cell::Text(ours.into())], &exact).len();
+    let of = |k, bound, ours: &str| {
+        faults(vec![("t", Allowed::Top { k, bound })], &[Cell::Text(ours.into())], &exact).len()
+    };
+    let top = |ours: &str| of(2, 0.05, ours);
     assert_eq!(["a:60 b:30", "a:57 b:28"].map(top), [0; 2]);
     assert_eq!(["a:61 b:30", "a:50 b:30", "a:60 x:30"].map(top), [1; 3]);
+    // A list that ends early is no answer, however wide the bound: there are min(k, distinct) rows.
+    assert_eq!(["a:60", ""].map(|ours| of(2, 1.0, ours)), [1; 2]);
+    assert_eq!([of(5, 0.05, "a:60 b:30 c:10"), of(5, 1.0, "a:60 b:30")], [0, 1]);
 }
 
 #[test]

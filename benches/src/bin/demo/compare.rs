@@ -73,7 +73,7 @@ fn judge(answer: &Answer, exact: &Answer, name: &str, allowed: Allowed) -> Resul
         Allowed::Rounding(bound) => ("rounding", bound),
         Allowed::Distinct(bound) => ("distinct", bound),
         Allowed::Quantile(bound) => ("quantile", bound),
-        Allowed::Top(bound) => ("top", bound),
+        Allowed::Top { bound, .. } => ("top", bound),
     };
     let mut verdict = Verdict { worst: 0.0, allowed: bound, kind, row: 0 };
     for (i, (a, e)) in answer.rows.iter().zip(&exact.rows).enumerate() {
@@ -93,8 +93,8 @@ fn error(ours: &Cell, lo: &Cell, hi: &Cell, allowed: Allowed) -> f64 {
     if ours == lo || ours == hi {
         return 0.0;
     }
-    if let (Allowed::Top(_), Cell::Text(ours), Cell::Text(all)) = (allowed, ours, lo) {
-        return top_error(&counts(ours), &counts(all));
+    if let (Allowed::Top { k, .. }, Cell::Text(ours), Cell::Text(all)) = (allowed, ours, lo) {
+        return top_error(&counts(ours), &counts(all), k);
     }
     let (Some(ours), Some(lo), Some(hi)) = (ours.number(), lo.number(), hi.number()) else { return f64::NAN };
     if lo <= ours && ours <= hi {
@@ -114,8 +114,12 @@ fn counts(text: &str) -> HashMap<&str, f64> {
     pairs.map(|(item, count)| (item, count.parse().unwrap_or(f64::NAN))).collect()
 }
 
-/// The largest error of a list of heavy hitters, as a part of all events; infinite when a count is too high.
-fn top_error(listed: &HashMap<&str, f64>, all: &HashMap<&str, f64>) -> f64 {
+/// The largest error of a list of `k` heavy hitters, as a part of all events; infinite when a count is too high, or the
+/// list too short.
+fn top_error(listed: &HashMap<&str, f64>, all: &HashMap<&str, f64>, k: u32) -> f64 {
+    if listed.len() < all.len().min(k as usize) {
+        return f64::INFINITY;
+    }
     let total: f64 = all.values().sum();
     let last = listed.values().copied().fold(f64::INFINITY, f64::min);
     let errors = all.iter().map(|(item, count)| match listed.get(item) {

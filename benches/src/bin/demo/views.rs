@@ -14,14 +14,19 @@ pub enum Allowed {
     /// 2019). The exact query names them `<column>_lo` and `<column>_hi`.
     Quantile(f64),
     /// The heaviest values: each count is at most this part of all events too low, and a value that is not
-    /// listed is at most that part heavier than the last one that is (Misra and Gries, 1982). The exact query
-    /// lists the counts of all values.
-    Top(f64),
+    /// listed is at most that part heavier than the last one that is (Misra and Gries, 1982). `k` are listed, or
+    /// all there are. The exact query lists the counts of all values.
+    Top {
+        /// How many values are asked for.
+        k: u32,
+        /// The part.
+        bound: f64,
+    },
 }
 
 /// `topk_agg` keeps 8 counters per value that it reports, 64 at least.
 fn top(k: u32) -> Allowed {
-    Allowed::Top(1.0 / f64::from((8 * k).clamp(64, 8_000) + 1))
+    Allowed::Top { k, bound: 1.0 / f64::from((8 * k).clamp(64, 8_000) + 1) }
 }
 
 const DISTINCT: Allowed = Allowed::Distinct(3.0 * 1.04 / 128.0);
