@@ -21,6 +21,8 @@ pub mod ids;
 pub mod limits;
 pub mod outbox;
 pub mod plan;
+#[cfg(test)]
+mod random;
 pub mod rollup;
 pub mod schema;
 pub mod session;

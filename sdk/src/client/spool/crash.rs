@@ -9,21 +9,9 @@ use super::*;
 use crate::ids::Micros;
 use crate::limits::{InDoubt, OutboxLimits, Overflow};
 use crate::outbox::{Outbox, OutboxLedger, OutboxOptions};
+use crate::random::Random;
 use crate::wire::{AckLevel, BatchFrame, RefusedCode};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A small deterministic generator (splitmix64): histories are named by their seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % n
-    }
-}
 
 /// Knows dots, and believes low water: what is below it was given up.
 #[derive(Default)]

@@ -5,6 +5,7 @@ use crate::codec::Writer;
 use crate::ids::{Micros, Pid, Seq};
 use crate::limits::{OutboxLimits, TimeLimits};
 use crate::outbox::{BatchId, MemorySpool, OutboxLedger, Spool, SpoolOp};
+use crate::random::Random;
 use crate::session::{Channel, ClientSession, Event, SessionOptions, SpoolRequest};
 use crate::wire::{Ack, AckLevel, BatchFrame, Frame, FrameKind};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -66,30 +67,11 @@ impl Totals {
     }
 }
 
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self) -> u64 {
-        // splitmix64 (Steele, Lea, Flood 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-    fn chance(&mut self, percent: u64) -> bool {
-        self.next() % 100 < percent
-    }
-}
-
 /// Frames to the hub, frames back.
 type ControlStream = (VecDeque<Vec<u8>>, VecDeque<Vec<u8>>);
 
 struct World {
-    rng: Rng,
+    rng: Random,
     now: Micros,
     faults: Faults,
     bug: Option<Bug>,
@@ -126,7 +108,7 @@ pub fn run(seed: u64, faults: Faults, bug: Option<Bug>) -> Result<Totals, String
 }
 
 fn session(seed: u64, now: Micros, spool: &mut MemorySpool) -> ClientSession {
-    let mut rng = Rng(seed);
+    let mut rng = Random(seed);
     let random = move |bytes: &mut [u8]| bytes.iter_mut().for_each(|b| *b = rng.next() as u8);
     let options = SessionOptions {
         persistent: true,
@@ -153,7 +135,7 @@ impl World {
         hub.acks_before_sync = bug == Some(Bug::AckBeforeSync);
         let session = session(seed, Micros(0), &mut spool);
         Self {
-            rng: Rng(seed ^ 0x5eed),
+            rng: Random(seed ^ 0x5eed),
             now: Micros(0),
             faults,
             bug,
@@ -189,7 +171,8 @@ impl World {
             90 if self.faults.spool => self.lose_spool(),
             93 => self.now.0 += 1_000_000 * self.rng.below(30) as i64,
             94 if self.faults.expiry => {
-                let old = self.hub_ms().saturating_sub(LIFETIME_MS / if self.rng.chance(30) { 8 } else { 1 });
+                let old =
+                    self.hub_ms().saturating_sub(LIFETIME_MS / if self.rng.percent(30) { 8 } else { 1 });
                 self.hub.expire(old);
             }
             _ => self.commit(true),
@@ -217,7 +200,7 @@ impl World {
         }
         while let Some(event) = self.session.poll_event() {
             match event {
-                Event::Connect if self.rng.chance(70) => {
+                Event::Connect if self.rng.percent(70) => {
                     self.control = Some((VecDeque::new(), VecDeque::new()));
                     self.session.handle_connected(self.now);
                 }
@@ -244,13 +227,13 @@ impl World {
             Frame::read_only(&bytes, 1 << 20).and_then(|f| f.decode()).expect("own batch");
         let first = self.sent.entry((batch.pid, batch.seq)).or_insert_with(|| batch.payload.clone());
         assert!(*first == batch.payload || self.bug.is_some(), "a dot was used for two payloads");
-        if self.faults.loss && self.rng.chance(15) {
-            if self.rng.chance(50) {
+        if self.faults.loss && self.rng.percent(15) {
+            if self.rng.percent(50) {
                 self.session.handle_send_failed(self.now, id);
             }
             return;
         }
-        if self.faults.loss && self.rng.chance(10) {
+        if self.faults.loss && self.rng.percent(10) {
             self.to_hub.push(bytes.clone());
         }
         self.to_hub.push(bytes);
@@ -282,7 +265,7 @@ impl World {
     /// The write under way fails, and may have reached the disk all the same; all later ones fail too.
     fn lose_spool(&mut self) {
         let Some(ops) = self.pending.take() else { return };
-        if self.rng.chance(50) {
+        if self.rng.percent(50) {
             self.apply(&ops);
         }
         self.broken = true;
@@ -303,7 +286,7 @@ impl World {
 
     fn deliver_batch(&mut self) {
         if !self.to_hub.is_empty() {
-            let at = self.rng.below(self.to_hub.len());
+            let at = self.rng.below(self.to_hub.len() as u64) as usize;
             let bytes = self.to_hub.swap_remove(at);
             let wall = Micros(WALL + self.now.0);
             self.answers.extend(self.hub.handle(wall, &bytes));
@@ -314,12 +297,12 @@ impl World {
         if self.answers.is_empty() {
             return;
         }
-        let at = self.rng.below(self.answers.len());
+        let at = self.rng.below(self.answers.len() as u64) as usize;
         let bytes = self.answers.swap_remove(at);
-        if self.faults.loss && self.rng.chance(15) {
+        if self.faults.loss && self.rng.percent(15) {
             return;
         }
-        if self.faults.loss && self.rng.chance(10) {
+        if self.faults.loss && self.rng.percent(10) {
             self.answers.push(bytes.clone());
         }
         self.answer_client(&bytes);
@@ -359,7 +342,7 @@ impl World {
     fn crash_client(&mut self) {
         self.totals.client_crashes += 1;
         if let Some(ops) = self.pending.take()
-            && self.rng.chance(50)
+            && self.rng.percent(50)
         {
             self.apply(&ops);
         }

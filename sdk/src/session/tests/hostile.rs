@@ -4,21 +4,12 @@ use super::*;
 use crate::ids::{CatalogVersion, Epoch, Pid, RouteVersion, Seq};
 use crate::limits::{InDoubt, OutboxLimits, Overflow};
 use crate::outbox::{MemorySpool, Spool};
+use crate::random::Random;
 use crate::wire::{Ack, Resumed, StreamPlans};
 use std::vec::Vec;
 
-struct Random(u64);
-
+/// Chosen by a liar.
 impl Random {
-    fn next(&mut self) -> u64 {
-        // splitmix64 (Steele, Lea, Flood 2014).
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
     fn one_in(&mut self, n: u64) -> bool {
         self.next().is_multiple_of(n)
     }
