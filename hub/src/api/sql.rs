@@ -1,9 +1,11 @@
 //! `POST /v1/sql`: one statement in, rows out.
 //!
-//! The body is the statement as text, or JSON `{"sql": ..., "read_level": "replicated" | "durable"}`. Answers
-//! stream; an error after the first row ends a JSON answer with an `error` member, an NDJSON answer with an
-//! `{"error":...}` line and cuts a CSV answer short (the connection is reset), so that no answer is mistaken
-//! for a whole one.
+//! The body is the statement as text, or JSON `{"sql": ..., "read_level": "replicated" | "durable"}`. Nothing is
+//! sent before the answer is complete or [`HELD_BYTES`] of it are there: an error until then has its status. Then
+//! answers stream; a later error ends a JSON answer with an `error` member and an NDJSON answer with an
+//! `{"error":...}` line. CSV and Arrow have no place for one: the transfer is broken off, so that no client takes
+//! the part for the whole, CSV after a last line that tells the reason, and the hub logs it. A trailer would not
+//! do: it ends the transfer well.
 
 use super::Api;
 use super::format::{self, Format};
@@ -12,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use headwater::schema::Field;
 use headwater::value::Value;
@@ -25,6 +27,10 @@ use serde::Deserialize;
 use serde_json::json;
 use std::io;
 use std::sync::Arc;
+
+/// Bytes of an answer that are held back until it is clear that it goes on. Each statement may hold them on top of
+/// its memory.
+const HELD_BYTES: usize = 256 * 1024;
 
 /// The JSON form of a request.
 #[derive(Debug, Deserialize)]
@@ -78,7 +84,11 @@ fn statement(bytes: &[u8], is_json: bool) -> Result<Query, String> {
 }
 
 async fn answer(api: &Api, query: Query, format: Format) -> Response {
-    let answer = match api.door.backend.query(query).await {
+    let begun = match api.door.backend.query(query).await {
+        Ok(answer) => begin(answer).await,
+        Err(error) => Err(error),
+    };
+    let answer = match begun {
         Ok(answer) => answer,
         Err(error) => return failed(&error),
     };
@@ -90,7 +100,7 @@ async fn answer(api: &Api, query: Query, format: Format) -> Response {
             if answer.has_rows() {
                 format::csv_header(&answer.fields, &mut head);
             }
-            Body::from_stream(chunks(answer, head.into_bytes(), csv_chunk))
+            Body::from_stream(chunks(answer, head.into_bytes(), csv_chunk).flat_map(told_before_cut))
         }
         Format::Arrow => match arrow_body(answer) {
             Ok(body) => body,
@@ -100,7 +110,19 @@ async fn answer(api: &Api, query: Query, format: Format) -> Response {
     ([(header::CONTENT_TYPE, format.media_type()), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
-/// A statement that failed before its first row.
+/// The answer, once it is complete or much of it is there.
+async fn begin(mut answer: Answer) -> Result<Answer, SqlError> {
+    let (mut held, mut bytes) = (Vec::new(), 0);
+    while bytes < HELD_BYTES {
+        let Some(batch) = answer.batches.next().await.transpose()? else { break };
+        bytes += batch.get_array_memory_size();
+        held.push(Ok(batch));
+    }
+    answer.batches = stream::iter(held).chain(answer.batches).boxed();
+    Ok(answer)
+}
+
+/// A statement that failed before its answer began.
 fn failed(error: &SqlError) -> Response {
     (status(error.code), axum::Json(json!({ "error": error_object(error) }))).into_response()
 }
@@ -150,10 +172,34 @@ fn ndjson_chunk(rows: Result<&[Vec<Value>], &SqlError>, fields: &[Field]) -> io:
 }
 
 fn csv_chunk(rows: Result<&[Vec<Value>], &SqlError>, fields: &[Field]) -> io::Result<Vec<u8>> {
-    let rows = rows.map_err(|error| io::Error::other(error.clone()))?;
+    let rows = rows.map_err(cut)?;
     let mut out = String::new();
     rows.iter().for_each(|row| format::csv_row(row, fields, &mut out));
     Ok(out.into_bytes())
+}
+
+/// Why a transfer is broken off; the client may not see it, so the log has it.
+fn cut(error: &SqlError) -> io::Error {
+    tracing::warn!(code = error.code, %error, "an answer was cut short");
+    io::Error::other(error.clone())
+}
+
+/// Before a CSV answer breaks off, one last line tells why.
+fn told_before_cut(chunk: io::Result<Bytes>) -> BoxStream<'static, io::Result<Bytes>> {
+    let error = match chunk {
+        Ok(bytes) => return stream::once(std::future::ready(Ok(bytes))).boxed(),
+        Err(error) => error,
+    };
+    let line = error.get_ref().and_then(|inner| inner.downcast_ref::<SqlError>()).map(|error| {
+        let text = format!("ERROR {}: {error}", error.code).replace(['\r', '\n'], " ");
+        Ok(Bytes::from(format!("{text}\r\n")))
+    });
+    let broken = async {
+        // The connection sends what it has when there is nothing more for a moment, and drops it on an error.
+        tokio::task::yield_now().await;
+        Err(error)
+    };
+    stream::iter(line).chain(stream::once(broken)).boxed()
 }
 
 /// An Arrow IPC stream; an error cuts it short before its end marker.
@@ -180,7 +226,7 @@ fn arrow_chunk(
     writer: &mut StreamWriter<Vec<u8>>,
     batch: Result<RecordBatch, SqlError>,
 ) -> io::Result<Vec<u8>> {
-    writer.write(&batch.map_err(io::Error::other)?).map_err(io::Error::other)?;
+    writer.write(&batch.map_err(|error| cut(&error))?).map_err(io::Error::other)?;
     Ok(std::mem::take(writer.get_mut()))
 }
 

@@ -92,6 +92,8 @@ impl Backend for Fake {
     fn query(&self, query: Query) -> BoxFuture<'static, Result<Answer, SqlError>> {
         let answer = match query.sql.as_str() {
             "rows" => Ok(answer(stream::iter([(1, Some("a,b")), (i64::MAX, None)]))),
+            "fails at once" => Ok(failing(answer(stream::iter([(1, Some("x"))])))),
+            "fails late" => Ok(failing(answer(stream::iter(vec![(1, Some("x")); 20_000])))),
             "endless" => Ok(answer(stream::repeat((1, Some("x"))))),
             _ => Err(SqlError {
                 position: Some(3),
@@ -101,6 +103,12 @@ impl Backend for Fake {
         };
         async move { answer }.boxed()
     }
+}
+
+/// The same rows, and then an error.
+fn failing(answer: Answer) -> Answer {
+    let error = SqlError::new("57014", "the statement took too long");
+    Answer { batches: answer.batches.chain(stream::iter([Err(error)])).boxed(), ..answer }
 }
 
 /// An answer with columns `n bigint, name text`, one batch per row.

@@ -32,6 +32,11 @@ impl Reply {
 
 /// One request on a connection of its own; chunked bodies are put together.
 pub async fn request(to: SocketAddr, head: &str, body: &[u8]) -> Reply {
+    parse(&exchange(to, head, body).await)
+}
+
+/// All bytes of the answer, as they came.
+async fn exchange(to: SocketAddr, head: &str, body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(to).await.expect("connect");
     let head =
         format!("{head} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -43,7 +48,7 @@ pub async fn request(to: SocketAddr, head: &str, body: &[u8]) -> Reply {
     let _ = stream.write_all(body).await;
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
-    parse(&bytes)
+    bytes
 }
 
 fn parse(bytes: &[u8]) -> Reply {
@@ -140,20 +145,48 @@ async fn requests_that_are_wrong_are_refused_with_a_failure() {
     assert_eq!(get(&house, "/nowhere").await.status, 404);
 }
 
+/// Sessions and watches took the token of their frame only, the other routes only those of the request.
 #[tokio::test]
-async fn tokens_guard_everything_but_health() {
-    let house = House::open(|options| options.auth.tokens = Secrets(vec!["secret".into()]));
-    let frame = encode_frame(&batch(1));
-    assert_eq!(post(&house, "/v1/batch", &frame).await.status, 401);
-    assert_eq!(post(&house, "/v1/batch?token=wrong", &frame).await.status, 401);
-    assert_eq!(post(&house, "/v1/batch?token=secret", &frame).await.status, 200);
-    assert_eq!(post(&house, "/v1/batch\r\nauthorization: Bearer secret", &frame).await.status, 200);
-    assert_eq!(post(&house, "/v1/session", &encode_frame(&hello(&[]))).await.status, 401);
-    assert_eq!(post(&house, "/v1/sql", b"rows").await.status, 401);
-    assert_eq!(get(&house, "/metrics").await.status, 401);
-    assert_eq!(get(&house, "/v1/status?token=secret").await.status, 200);
-    assert_eq!(get(&house, "/healthz").await.status, 200);
-    assert_eq!(get(&house, "/readyz").await.status, 200);
+async fn tokens_guard_everything_but_health_by_one_rule() {
+    let house = House::open(|options| options.auth.tokens = Secrets(vec!["secret+%".into()]));
+    house.fake.create_stream("s");
+    let news = encode_frame(&hello(&[]));
+    let guarded: [(&str, &[u8]); 6] = [
+        ("POST /v1/batch?x", &encode_frame(&batch(1))),
+        ("POST /v1/resume?x", &encode_frame(&Resume { pid: Pid::new(1, [7; 10]), low_water: Seq(1) })),
+        ("POST /v1/session?x", &news),
+        ("POST /v1/watch?catalog=0", &news),
+        ("POST /v1/sql?x", b"rows"),
+        ("GET /metrics?x", b""),
+    ];
+    let status = async |head: &str, body: &[u8]| request(house.doors.http_address(), head, body).await.status;
+    for (head, body) in guarded {
+        for (given, expected) in [
+            ("", 401),
+            ("&token=wrong", 401),
+            ("&token=secret%2b%25", 200),
+            ("\r\nauthorization: Bearer secret+%", 200),
+            ("\r\nauthorization: bearer secret+%", 200),
+            ("\r\nauthorization: Bearer wrong", 401),
+            ("&token=secret%2B%25\r\nauthorization: Bearer wrong", 401),
+        ] {
+            assert_eq!(status(&format!("{head}{given}"), body).await, expected, "{head}{given}");
+        }
+    }
+    let own = |token: &str| encode_frame(&headwater::wire::Hello { token: Some(token.into()), ..hello(&[]) });
+    for path in ["POST /v1/session?x", "POST /v1/watch?catalog=0"] {
+        assert_eq!(status(path, &own("secret+%")).await, 200, "the frame's own token");
+        assert_eq!(status(path, &own("wrong")).await, 401);
+        assert_eq!(
+            status(&format!("{path}&token=wrong"), &own("secret+%")).await,
+            401,
+            "the request's decides"
+        );
+    }
+    for open in ["GET /healthz", "GET /readyz", "GET /v1/hub"] {
+        assert_eq!(status(open, b"").await, 200, "{open}");
+    }
+    assert_eq!(status("POST /v1/clock", &encode_frame(&ClockRequest { sent: Micros(4) })).await, 200);
 }
 
 #[tokio::test]
@@ -180,6 +213,31 @@ async fn sql_answers_in_every_format() {
     let reply = post(&house, "/v1/sql", b"wrong").await;
     let error = json!({"error": {"code": "42601", "message": "no", "position": 3, "hint": "try rows"}});
     assert_eq!((reply.status, reply.json()), (400, error));
+}
+
+/// A CSV or Arrow answer that failed at run time ended without a reason.
+#[tokio::test]
+async fn an_answer_that_fails_says_why_or_breaks_off() {
+    let house = House::open(|_| {});
+    for format in ["json", "ndjson", "csv", "arrow"] {
+        let path = format!("/v1/sql?format={format}");
+        let reply = post(&house, &path, b"fails at once").await;
+        assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (408, Some("57014")), "{format}");
+        let raw = exchange(house.doors.http_address(), &format!("POST {path}"), b"fails late").await;
+        let is_whole = raw.ends_with(b"0\r\n\r\n");
+        let reply = parse(&raw);
+        let text = String::from_utf8_lossy(&reply.body).into_owned();
+        assert_eq!(reply.status, 200, "{format}");
+        match format {
+            "arrow" => assert!(!is_whole, "no client may take it for whole"),
+            "csv" => {
+                assert!(!is_whole, "no client may take it for whole");
+                assert!(text.ends_with("1,x\r\nERROR 57014: the statement took too long\r\n"), "{text}");
+                assert_eq!(text.matches("1,x").count(), 20_000);
+            }
+            _ => assert!(is_whole && text.contains("\"code\":\"57014\""), "{format}"),
+        }
+    }
 }
 
 #[tokio::test]

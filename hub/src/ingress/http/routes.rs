@@ -74,8 +74,9 @@ impl IntoResponse for Close {
 }
 
 async fn session(State(door): State<Arc<Door>>, request: Request) -> Result<impl IntoResponse, Close> {
+    let token = presented(&door, &request)?;
     let (bytes, _held) = body(&door, request).await?;
-    let hello: Hello = door.frame(&bytes)?.decode()?;
+    let hello = with_token(door.frame(&bytes)?.decode()?, token);
     let catalog = Arc::clone(&door.backend.catalog().borrow());
     let welcome = Session::new(Arc::clone(&door.policy)).handle_hello(hello, now(), &catalog)?;
     Ok(Reply(welcome))
@@ -132,8 +133,10 @@ async fn clock(State(door): State<Arc<Door>>, request: Request) -> Result<impl I
 /// away).
 async fn watch(State(door): State<Arc<Door>>, request: Request) -> Result<Response, Close> {
     let known = known_catalog(request.uri())?;
+    let token = presented(&door, &request)?;
     let (bytes, held) = body(&door, request).await?;
     let (hello, known) = door.watch_request(&bytes, known)?;
+    let hello = with_token(hello, token);
     drop((bytes, held));
     let mut catalog = door.backend.catalog();
     let mut session = Session::new(Arc::clone(&door.policy));
@@ -219,12 +222,48 @@ pub(crate) async fn read(
     Ok((bytes, taken))
 }
 
+/// The request's token, where it brings one: then it decides, before the body is read. Without one a Hello frame
+/// may still bring its own.
+fn presented(door: &Door, request: &Request) -> Result<Option<String>, Close> {
+    let token = token(request.headers(), request.uri());
+    if token.is_some() {
+        door.policy.check(token.as_deref())?;
+    }
+    Ok(token)
+}
+
+fn with_token(hello: Hello, token: Option<String>) -> Hello {
+    Hello { token: token.or(hello.token), ..hello }
+}
+
 /// `Authorization: Bearer ...`, or `?token=...` for beacons, which cannot set headers.
 pub(crate) fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if let Some(token) = bearer.and_then(|value| value.strip_prefix("Bearer ")) {
+    let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some((scheme, token)) = header.and_then(|value| value.split_once(' '))
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
         return Some(token.trim().into());
     }
     let query = uri.query()?;
-    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(String::from)
+    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(decoded)
+}
+
+/// A part of a query without its `%xx`.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
