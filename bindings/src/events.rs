@@ -7,8 +7,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use headwater::outbox::OutboxLedger;
 use headwater::session::{Event, SessionError, Transmit};
-use headwater::wire::FrameKind;
 use headwater::wire::batch::DropReason;
+use headwater::wire::FrameKind;
 
 /// Joins fields by NUL.
 pub fn fields(fields: &[&str]) -> String {
@@ -29,10 +29,8 @@ pub fn text(event: &Event) -> Option<String> {
         Event::Connected { .. } => String::from("open"),
         Event::Disconnected | Event::Unresponsive => String::from("offline"),
         Event::Refused { code, message, .. } => fields(&["error", code.code(), &clean(message)]),
-        Event::Dropped { reason, .. } => {
-            fields(&["error", reason.code(), "batches were dropped to make room"])
-        }
-        Event::InDoubt { .. } => fields(&["error", "in_doubt", "the hub has forgotten this producer"]),
+        Event::Dropped { reason, .. } => fields(&["error", reason.code()]),
+        Event::InDoubt { .. } => String::from("error\0in_doubt"),
         _ => return None,
     })
 }

@@ -89,6 +89,7 @@ macro_rules! plain {
 plain! {
     engine_rows: rows() -> u32;
     engine_forget_passing: forget_passing();
+    engine_count_dropped: count_dropped(reason: u8, events: f64);
     engine_push: push(table: u32, rows: u32);
     engine_flush: flush(now: f64) -> f64;
     engine_require: require(batch: f64, level: u8);

@@ -28,6 +28,7 @@ use headwater::ids::Micros;
 use headwater::limits::{BatchLimits, FrameLimits, OutboxLimits, TimeLimits};
 use headwater::outbox::BatchId;
 use headwater::session::{ClientSession, SessionOptions};
+use headwater::wire::batch::DropReason;
 use headwater::wire::{AckLevel, Frame, Plans, encode_frame};
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -96,7 +97,18 @@ impl Engine {
         self.texts.forget();
     }
 
-    /// Asks for the plans of one more stream.
+    /// Counts events that reached no rollup, by the tag of a [`DropReason`] that JavaScript has; the
+    /// next flush tells the hub.
+    pub fn count_dropped(&mut self, reason: u8, events: f64) {
+        let reason = match reason {
+            2 => DropReason::WaitingFull,
+            7 => DropReason::Closed,
+            _ => DropReason::Invalid,
+        };
+        self.session.count_dropped(reason, events as u64);
+    }
+
+    /// Asks for the plans of a stream, or again for those of one that the hub did not have.
     pub fn add_stream(&mut self, name: &[u8], now: f64) {
         self.session.add_stream(micros(now), core::str::from_utf8(name).unwrap_or_default());
     }
@@ -180,8 +192,9 @@ impl Engine {
         transmit.map(|transmit| self.traffic.count(transmit)).unwrap_or_default()
     }
 
-    /// What happened, fields joined by NUL: `connect`, `open`, `offline`, `plans`, `needs_full`, or `error` with
-    /// a code and a message. Empty when nothing did.
+    /// What happened, fields joined by NUL: `connect`, `open`, `offline`, `unknown` with the name of a stream
+    /// that the hub does not have, `plans` after all of those, `needs_full`, or `error` with a code and perhaps a message.
+    /// Empty when nothing did.
     pub fn poll_event(&mut self) -> Vec<u8> {
         while let Some(event) = self.session.poll_event() {
             let text = events::text(&event);
@@ -198,7 +211,7 @@ impl Engine {
     pub fn apply_plans(&mut self) {
         let Some(plans) = self.next_plans.take() else { return };
         if self.feed.set_plans(plans) > 0 {
-            self.events.push(events::fields(&["error", "unsupported_plan", "a view needs a newer package"]));
+            self.events.push(String::from("error\0unsupported_plan"));
         }
     }
 
@@ -232,8 +245,11 @@ impl Engine {
             self.events.push(String::from("needs_full"));
             return;
         }
-        self.next_plans = Some(plans);
+        for name in &plans.unknown_streams {
+            self.events.push(events::fields(&["unknown", name]));
+        }
         self.events.push(String::from("plans"));
+        self.next_plans = Some(plans);
     }
 }
 

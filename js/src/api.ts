@@ -3,6 +3,7 @@ export type { ColumnValues } from './column.ts';
 export { Interned } from './dictionary.ts';
 export { type ErrorCode, HeadwaterError, type ValueFault } from './errors.ts';
 export type { Client, ConnectOptions } from './headwater.ts';
+export type { QueryOptions } from './query.ts';
 export type { WasmInput, WasmSource } from './module.ts';
 export type { Stream, Writer } from './stream.ts';
 export type { SendOptions, Transport, TransportError } from './transport.ts';

@@ -12,9 +12,11 @@ export type ValueFault = 'wrong_type' | 'nan' | 'out_of_range' | 'too_long';
  * SQL: the SQLSTATE), so this list is open.
  */
 export type ErrorCode =
+  /** The event is not an object of columns. */
+  | 'not_a_row'
   /** The stream has no such column. */
   | 'unknown_column'
-  /** The hub knows no such stream (yet); events wait for it while the buffer has room. */
+  /** The hub has no such stream (yet); events wait for it while the buffer has room. */
   | 'unknown_stream'
   | ValueFault
   /** The buffer for events before the first plans was full. */
@@ -27,8 +29,10 @@ export type ErrorCode =
   | 'wasm_unavailable'
   /** The WASM module trapped. What it held is counted as dropped; later events are, too. */
   | 'wasm_trapped'
-  /** The hub was not reached, or answered with something else than Headwater. Retried. */
+  /** The hub was not reached, or answered with something else than Headwater. Events are sent again, queries are not. */
   | 'unreachable'
+  /** The `signal` of a query was aborted; its reason is the `cause`. */
+  | 'aborted'
   /** The time for a `flush`, `query` or `close` ran out. Nothing is lost by that. */
   | 'timeout'
   /** Bytes from the hub could not be read. */

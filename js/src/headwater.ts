@@ -10,11 +10,11 @@ import type { ColumnValues } from './column.ts';
 import { type Interned, Pinned } from './dictionary.ts';
 import type { Engine, Instance } from './engine.ts';
 import { type ErrorCode, HeadwaterError } from './errors.ts';
-import { COUNTERS, TRANSMITTED, frozen } from './ledger.ts';
+import { COUNTERS, REASONS, TRANSMITTED, frozen } from './ledger.ts';
 import type { WasmSource } from './module.ts';
 import { Pending, type Waiting } from './pending.ts';
 import type { Producer } from './producer.ts';
-import { query } from './query.ts';
+import { type QueryOptions, query } from './query.ts';
 import { Stream } from './stream.ts';
 import type { Fault, Table } from './table.ts';
 import { FetchTransport, type Transport } from './transport.ts';
@@ -24,6 +24,8 @@ import type { AckLevel, EventValues, Rows, Stats } from './types.ts';
 const LEVELS: AckLevel[] = ['received', 'durable', 'replicated'];
 /** First and longest wait before the module is fetched again, milliseconds. */
 const RELOAD_MS = [1_000, 60_000];
+/** The longest that a timer can wait, milliseconds; a longer one would end at once. */
+const TIMER_MAX = 2 ** 31 - 1;
 
 /** Options of `Headwater.connect`. */
 export interface ConnectOptions {
@@ -67,6 +69,12 @@ export class Client {
   readonly #pending: Pending;
   readonly #clock = new TurnClock();
   readonly #dropped: Record<string, number> = {};
+  /** Dropped events that the hub does not know of yet, by the tag of its reason. */
+  readonly #untold = new Map<number, number>();
+  /** Streams that the hub has said it does not have. */
+  readonly #unknown = new Set<string>();
+  /** Those of them for which a flush has asked again. */
+  readonly #doubted = new Set<string>();
   readonly #draining = new Set<Producer>();
   readonly #past = new Float64Array(COUNTERS.length);
   #producer: Producer | undefined;
@@ -75,7 +83,8 @@ export class Client {
   #state: 'idle' | 'started' | 'closed' = 'idle';
   #refusing: ErrorCode | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #resubscribing = false;
+  /** Streams to ask for at the end of this turn. */
+  #wanted: string[] = [];
   #emitted = 0;
   #taken = 0;
   #offset = 0;
@@ -94,15 +103,16 @@ export class Client {
   /**
    * Takes one event: values by column name. Never blocks and never throws.
    *
-   * @returns undefined when the event was taken, else why it was refused: `unknown_column`, `wrong_type`, `nan`,
-   * `out_of_range`, `too_long`, `waiting_full`, `closed`, `wasm_unavailable`, `wasm_trapped`. Refused events are
-   * counted in {@link stats}, and `onError` hears of them. Before the plans of its stream are here an event is
-   * only buffered: what is wrong with it then, `onError` and the counters say later.
+   * @returns undefined when the event was taken, else why it was refused: `not_a_row`, `unknown_column`,
+   * `wrong_type`, `nan`, `out_of_range`, `too_long`, `waiting_full`, `closed`, `wasm_unavailable`, `wasm_trapped`.
+   * Refused events are counted in {@link stats} and at the hub, and `onError` hears of them. Before the plans of its
+   * stream are here an event is only buffered: what is wrong with it then, `onError` and the counters say later.
    */
   emit(stream: string, event: EventValues): HeadwaterError | undefined {
     this.#emitted++;
     const table = this.table(stream);
     try {
+      if (!isRow(event)) return this.#refuse('not_a_row', stream, 1);
       if (table) return this.#booked(stream, table.emit(event, this.eventMicros()));
       return this.#wait(stream, { happenedAt: localMicros(), rows: 1, event: { ...event } });
     } catch (cause) {
@@ -122,10 +132,14 @@ export class Client {
 
   /** @internal See `Stream.columns`. */
   emitColumns(stream: string, columns: Record<string, ColumnValues>): HeadwaterError | undefined {
-    const lengths = Object.values(columns).map((values) => values.length);
+    const lengths = isRow(columns) ? Object.values(columns).map(lengthOf) : [NONE];
     const rows = Math.max(0, ...lengths);
+    if (lengths.some((length) => length !== rows)) {
+      // Whatever it was, it was meant to be an event at least.
+      this.#emitted += rows || 1;
+      return this.#refuse(isRow(columns) ? 'wrong_type' : 'not_a_row', stream, rows || 1);
+    }
     this.#emitted += rows;
-    if (lengths.some((length) => length !== rows)) return this.#refuse('wrong_type', stream, rows);
     const table = this.table(stream);
     if (table) return this.#fill(stream, table, { happenedAt: this.eventMicros(), rows, columns });
     const copies = Object.entries(columns).map(([name, values]) => [name, copy(values)] as const);
@@ -152,8 +166,9 @@ export class Client {
    * A barrier: sends everything emitted before it and resolves once that is as safe as `level` says (default: the
    * client's `ackLevel`); a query then sees it.
    *
-   * Rejects with `timeout` after `timeoutMs` (default 30,000), `closed`, `wasm_trapped`, `wasm_unavailable`.
-   * Nothing is lost by a timeout: sending goes on. Batches that the hub refuses for good are reported to `onError`.
+   * Rejects with `timeout` after `timeoutMs` (default 30,000), `unknown_stream` when all but the events of streams
+   * that the hub does not have is safe, `closed`, `wasm_trapped`, `wasm_unavailable`. Nothing is lost by the first two:
+   * sending goes on, and events wait for their stream. Batches that the hub refuses for good are reported to `onError`.
    */
   async flush(level?: AckLevel, options: { timeoutMs?: number } = {}): Promise<void> {
     if (this.#state === 'idle' && !this.#pending.rows) return;
@@ -161,7 +176,7 @@ export class Client {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
       const error = () => new HeadwaterError('timeout', 'the hub did not confirm in time; sending goes on');
-      timer = setTimeout(() => reject(error()), options.timeoutMs ?? 30_000);
+      timer = setTimeout(() => reject(error()), Math.min(options.timeoutMs ?? 30_000, TIMER_MAX));
     });
     try {
       await Promise.race([late, this.#settled(number)]);
@@ -172,26 +187,31 @@ export class Client {
 
   /**
    * Runs SQL at the hub; rows are objects by column name. `bigint` is a number while it is safe, else a `bigint`;
-   * `numeric` is a string; `timestamptz` a `Date`. Rejects with the hub's code (an SQLSTATE), `position` and `hint`.
+   * `numeric` is a string; `timestamptz` a `Date`. Rejects with the hub's code (an SQLSTATE), `position` and `hint`, or
+   * with `unreachable`, `timeout` (default 30,000 ms) or `aborted`: the statement may then have been executed.
    *
    * @typeParam T - the row type, for type checking only.
    */
-  query<T = Record<string, unknown>>(sql: string, options: { signal?: AbortSignal } = {}): Promise<Rows<T>> {
-    return query<T>(this.#http, sql, options.signal);
+  query<T = Record<string, unknown>>(sql: string, options: QueryOptions = {}): Promise<Rows<T>> {
+    return query<T>(this.#http, sql, options);
   }
 
   /**
-   * Flushes for at most `timeoutMs` (default 5,000), then ends the connection. Never rejects; what could not be
-   * delivered is counted in the answer: as in doubt when it was sent and not acknowledged, else as dropped (`closed`).
+   * Flushes for at most `timeoutMs` (default 5,000), then ends the connection. What could not be delivered is counted
+   * in the answer: as in doubt when it was sent and not acknowledged, else as dropped (`closed`, `unknown_stream`).
+   *
+   * Rejects, closed all the same, only with `unknown_stream`: events were given up because the hub has no such stream.
+   * {@link stats} then has the counts.
    */
   async close(options: { timeoutMs?: number } = {}): Promise<Stats> {
-    if (this.#state === 'started') await this.flush(undefined, { timeoutMs: options.timeoutMs ?? 5_000 }).catch(() => {});
+    const unknown = this.#state === 'started' ? await this.#finish(options.timeoutMs ?? 5_000) : undefined;
     clearTimeout(this.#timer);
     this.#refusing ??= 'closed';
     this.#state = 'closed';
     for (const producer of [...this.#draining, this.#producer]) if (producer) this.#retire(producer);
     this.#producer = undefined;
     this.#forfeit('closed');
+    if (unknown) throw unknown;
     return this.stats();
   }
 
@@ -226,7 +246,7 @@ export class Client {
     void this.#open();
     const page = globalThis.document;
     page?.addEventListener('visibilitychange', () => {
-      if (page.visibilityState === 'hidden') this.#producer?.flush();
+      if (page.visibilityState === 'hidden') this.#flush();
     });
   }
 
@@ -260,7 +280,7 @@ export class Client {
     const engine = new room.Engine(instance, this.#pinned, token, level, localMicros(), onTrap);
     if (instance.trapped) return;
     const producer = new room.Producer(engine, this.#options.transport ?? this.#http, {
-      onPlans: () => this.#planned(producer),
+      onPlans: (unknown) => this.#planned(producer, unknown),
       onNeedsFull: () => this.#upgrade(producer),
       onError: (error) => this.#report(error),
     });
@@ -269,19 +289,17 @@ export class Client {
     this.#producer = producer;
     this.#module = flavor;
     if (old) this.#drain(old);
-    this.#ask(engine);
+    this.#ask(engine, this.#names);
     producer.start();
   }
 
-  /** Tells the session which streams are wanted. */
-  #ask(engine: Engine): void {
-    for (const name of this.#names) {
-      engine.invoke((x, at) => x.engine_add_stream(at, ...engine.lend(name), localMicros()));
-    }
+  /** Tells the session which streams are wanted, or wanted still. */
+  #ask(engine: Engine, names: Iterable<string>): void {
+    for (const name of names) engine.invoke((x, at) => x.engine_add_stream(at, ...engine.lend(name), localMicros()));
   }
 
   /** New plans: rows so far belong to the old ones. */
-  #planned(producer: Producer): void {
+  #planned(producer: Producer, unknown: string[]): void {
     const { engine } = producer;
     engine.pushAll();
     engine.invoke((x, at) => x.engine_apply_plans(at));
@@ -295,7 +313,25 @@ export class Client {
         this.#fill(stream, table, { ...waiting, happenedAt: waiting.happenedAt + this.#offset });
       }
     }
-    if (!this.#pending.rows) for (const resolve of this.#drained.splice(0)) resolve();
+    this.#miss(engine, unknown);
+    if (this.#untold.size) this.#arm();
+    if (this.#isAnswered) for (const resolve of this.#drained.splice(0)) resolve();
+  }
+
+  /** Remembers, and says once, which streams the hub does not have. */
+  #miss(engine: Engine, unknown: string[]): void {
+    for (const stream of engine.tables.keys()) this.#unknown.delete(stream);
+    for (const stream of unknown) {
+      this.#doubted.delete(stream);
+      if (this.#unknown.has(stream)) continue;
+      this.#unknown.add(stream);
+      this.#report(missing([stream], 'its events wait'));
+    }
+  }
+
+  /** True when the hub has said of every stream with waiting events that it does not have it. */
+  get #isAnswered(): boolean {
+    return this.#pending.streams().every((stream) => this.#unknown.has(stream) && !this.#doubted.has(stream));
   }
 
   /** A plan needs the other module. Until it is there, the core goes on with the plans it has. */
@@ -360,10 +396,54 @@ export class Client {
 
   async #settled(level: number): Promise<void> {
     if (this.#refusing) throw new HeadwaterError(this.#refusing, 'nothing can be sent');
-    if (this.#pending.rows || !this.#producer) await new Promise<void>((resolve) => this.#drained.push(resolve));
+    this.#doubt();
+    if (!this.#isAnswered || !this.#producer) await new Promise<void>((resolve) => this.#drained.push(resolve));
     if (this.#refusing || !this.#producer) throw new HeadwaterError(this.#refusing ?? 'closed', 'nothing can be sent');
+    const unknown = this.#pending.streams();
+    this.#tell();
     const old = [...this.#draining].map((producer) => producer.barrier(level));
     await Promise.all([...old, this.#producer.barrier(level)]);
+    if (unknown.length) throw missing(unknown, 'everything else is safe, their events wait');
+  }
+
+  /** Whoever flushes may have made the stream a moment ago: the hub is asked again. */
+  #doubt(): void {
+    const streams = this.#pending.streams().filter((stream) => this.#unknown.has(stream) && !this.#doubted.has(stream));
+    const producer = this.#producer;
+    if (!producer || !streams.length) return;
+    for (const stream of streams) this.#doubted.add(stream);
+    this.#ask(producer.engine, streams);
+    producer.pump();
+  }
+
+  /** Flushes, gives up what no stream wants, and says why. */
+  async #finish(timeoutMs: number): Promise<HeadwaterError | undefined> {
+    const end = performance.now() + timeoutMs;
+    try {
+      await this.flush(undefined, { timeoutMs });
+    } catch (error) {
+      if ((error as HeadwaterError).code !== 'unknown_stream') return undefined;
+      for (const stream of this.#unknown) {
+        for (const { rows } of this.#pending.take(stream)) this.#count('unknown_stream', rows);
+      }
+      // The hub is to hear of it.
+      await this.flush(undefined, { timeoutMs: end - performance.now() }).catch(() => {});
+      return error as HeadwaterError;
+    }
+    return undefined;
+  }
+
+  /** Hands over to the module what was dropped: its next flush tells the hub. */
+  #tell(): void {
+    const engine = this.#producer?.engine;
+    if (!engine) return;
+    this.#untold.forEach((events, reason) => engine.invoke((x, at) => x.engine_count_dropped(at, reason, events)));
+    this.#untold.clear();
+  }
+
+  #flush(): void {
+    this.#tell();
+    this.#producer?.flush();
   }
 
   /** Puts waiting events into their table. */
@@ -390,21 +470,22 @@ export class Client {
   /** Keeps an event until its stream has a table. */
   #wait(stream: string, waiting: Waiting): HeadwaterError | undefined {
     if (this.#refusing) return this.#refuse(this.#refusing, stream, waiting.rows);
+    if (typeof stream !== 'string') return this.#refuse('unknown_stream', String(stream), waiting.rows);
     if (!this.#pending.add(stream, waiting)) return this.#refuse('waiting_full', stream, waiting.rows);
     this.#start();
     if (!this.#names.has(stream)) this.#subscribe(stream);
     return undefined;
   }
 
-  /** Asks for a stream that was not known when the session opened; several in one turn share one request. */
+  /** Asks for a stream that was not known when the session opened. */
   #subscribe(stream: string): void {
     this.#names.add(stream);
-    if (this.#resubscribing) return;
-    this.#resubscribing = true;
+    if (this.#wanted.push(stream) > 1) return;
     queueMicrotask(() => {
-      this.#resubscribing = false;
+      const names = this.#wanted.splice(0);
+      // A producer that is made later asks for all names.
       if (!this.#producer) return;
-      this.#ask(this.#producer.engine);
+      this.#ask(this.#producer.engine, names);
       this.#producer.pump();
     });
   }
@@ -415,7 +496,7 @@ export class Client {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       // Without a connection partials go on merging: memory grows with groups, not with events (C1).
-      if (this.#producer?.isHungry) this.#producer.flush();
+      if (this.#producer?.isHungry) this.#flush();
       else if (this.#producer) this.#arm();
     }, this.#options.flushIntervalMs ?? 500);
   }
@@ -427,11 +508,19 @@ export class Client {
     const where = column === undefined ? stream : `${stream}.${column}`;
     const error = new HeadwaterError(code, `event for ${where} was not taken`, { stream, column, cause });
     this.#report(error);
+    if (!this.#refusing) {
+      // The hub's books have what is refused, also when nothing else is emitted.
+      this.#start();
+      this.#arm();
+    }
     return error;
   }
 
   #count(code: ErrorCode, events: number): void {
-    if (events) this.#dropped[code] = (this.#dropped[code] ?? 0) + events;
+    if (!events) return;
+    this.#dropped[code] = (this.#dropped[code] ?? 0) + events;
+    const reason = REASONS[code] ?? REASONS.invalid;
+    this.#untold.set(reason, (this.#untold.get(reason) ?? 0) + events);
   }
 
   #report(error: HeadwaterError): void {
@@ -441,6 +530,28 @@ export class Client {
       // The page's own callback failed: not ours to show.
     }
   }
+}
+
+/** An object of columns: no array, no Date, no promise that nobody waited for. */
+function isRow(event: unknown): boolean {
+  if (typeof event !== 'object' || event === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(event);
+  if (prototype === Object.prototype || prototype === null) return true;
+  return !(Symbol.iterator in event) && Object.keys(event).length > 0;
+}
+
+/** The length of something without one. */
+const NONE = -1;
+
+function lengthOf(values: unknown): number {
+  const length = typeof values === 'object' ? (values as ColumnValues | null)?.length : NONE;
+  return Number.isInteger(length) ? length! : NONE;
+}
+
+function missing(streams: string[], then: string): HeadwaterError {
+  const names = streams.join(', ');
+  const message = `no such stream: ${names}; check the name, or make it at the hub (CREATE STREAM ...): ${then}`;
+  return new HeadwaterError('unknown_stream', message, { stream: streams[0] });
 }
 
 function copy(values: ColumnValues): ColumnValues {

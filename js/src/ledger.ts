@@ -13,6 +13,12 @@ export const COUNTERS = [
   'delivered', 'inOutbox', 'inDoubt', 'sent', 'resent', 'acked', 'bytesSent', 'transmitted', 'outbox_full', 'refused',
   'forfeited',
 ] as const;
+/**
+ * The hub's reasons for events that were given up in JavaScript, by the tags of `DropReason` (`sdk/src/wire/batch.rs`).
+ * What is not listed is the event's own fault.
+ */
+export const REASONS: Record<string, number> = { invalid: 1, waiting_full: 2, closed: 7, unknown_stream: 7 };
+
 /** Where `transmitted` is; dropped events follow it. */
 export const TRANSMITTED = 7;
 

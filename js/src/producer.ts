@@ -14,8 +14,8 @@ import type { Transport, TransportError } from './transport.ts';
 
 /** What a producer tells its client. */
 export interface ProducerHooks {
-  /** The plans changed: tables must be made again. */
-  onPlans(): void;
+  /** The plans changed: tables must be made again. The hub does not have the streams of `unknown`. */
+  onPlans(unknown: string[]): void;
   /** The plans need the module with every aggregate. */
   onNeedsFull(): void;
   /** Something that users should hear of. */
@@ -24,6 +24,13 @@ export interface ProducerHooks {
 
 /** The kind of a batch frame: its second byte. */
 const BATCH = 6;
+
+/** What the module leaves to JavaScript to say. */
+const MESSAGES: Record<string, string> = {
+  outbox_full: 'batches were dropped to make room',
+  in_doubt: 'the hub has forgotten this producer: what was sent may or may not be counted',
+  unsupported_plan: 'a view needs a newer package',
+};
 
 interface Waiter {
   batch: number;
@@ -40,6 +47,8 @@ export class Producer {
   readonly #transport: Transport;
   readonly #hooks: ProducerHooks;
   readonly #abort = new AbortController();
+  /** Streams that the hub does not have, by the answer that is being read. */
+  #unknown: string[] = [];
   #known: Float64Array = new Float64Array(COUNTERS.length);
   #waiters: Waiter[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -170,7 +179,7 @@ export class Producer {
   }
 
   /** Events of the machine: see `Engine::poll_event` in `bindings/src/lib.rs`. */
-  #hear([name, code, message]: string[]): void {
+  #hear([name, text, message = MESSAGES[text]]: string[]): void {
     if (name === 'connect') this.#connect();
     else if (name === 'open') {
       this.state = 'open';
@@ -179,9 +188,10 @@ export class Producer {
     } else if (name === 'offline') {
       if (this.state === 'open') this.#generation++;
       this.state = 'waiting';
-    } else if (name === 'plans') this.#hooks.onPlans();
+    } else if (name === 'unknown') this.#unknown.push(text);
+    else if (name === 'plans') this.#hooks.onPlans(this.#unknown.splice(0));
     else if (name === 'needs_full') this.#hooks.onNeedsFull();
-    else if (name === 'error') this.#hooks.onError(new HeadwaterError(code, message));
+    else if (name === 'error') this.#hooks.onError(new HeadwaterError(text, message));
   }
 
   #settle(): void {

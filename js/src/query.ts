@@ -4,7 +4,7 @@
  * Owns: the JSON form of answers and what each SQL type becomes in JavaScript. Must not know: views.
  */
 import { HeadwaterError } from './errors.ts';
-import type { FetchTransport } from './transport.ts';
+import { type FetchTransport, notAHub, unreachable } from './transport.ts';
 import type { ColumnInfo, Rows } from './types.ts';
 
 interface Answer {
@@ -12,15 +12,42 @@ interface Answer {
   rows?: unknown[][];
 }
 
+/** Options of `Headwater.query`. */
+export interface QueryOptions {
+  /** Gives up when aborted: the query rejects with `aborted`. */
+  signal?: AbortSignal;
+  /** Gives up after this many milliseconds: the query rejects with `timeout`. Default 30,000; the hub has limits of its own. */
+  timeoutMs?: number;
+}
+
 /** Sends `sql`; rejects with the hub's {@link HeadwaterError}, which has `position` and `hint` where known. */
-export async function query<T>(transport: FetchTransport, sql: string, signal?: AbortSignal): Promise<Rows<T>> {
+export async function query<T>(transport: FetchTransport, sql: string, options: QueryOptions): Promise<Rows<T>> {
+  const { signal, timeoutMs = 30_000 } = options;
+  const abort = new AbortController();
+  const cancel = () => abort.abort(new HeadwaterError('aborted', 'the query was given up', { cause: signal!.reason }));
+  const late = () => abort.abort(new HeadwaterError('timeout', `no answer to the query within ${timeoutMs} ms`));
+  const timer = setTimeout(late, Math.min(timeoutMs, 2 ** 31 - 1));
+  signal?.addEventListener('abort', cancel);
+  if (signal?.aborted) cancel();
+  try {
+    return await answer<T>(transport, sql, abort.signal);
+  } catch (error) {
+    throw abort.signal.aborted ? abort.signal.reason : error;
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener('abort', cancel);
+  }
+}
+
+async function answer<T>(transport: FetchTransport, sql: string, signal: AbortSignal): Promise<Rows<T>> {
+  signal.throwIfAborted();
   const response = await transport.post(
     '/v1/sql', JSON.stringify({ sql }), 'application/json', 'application/json', signal,
   );
-  const text = await response.text();
-  const answer = parse(text);
+  const url = response.url || '/v1/sql';
+  const answer = parse(await response.text().catch(unreachable(url)));
   // Answers stream: one that fails half way has status 200 and an error beside its rows.
-  if (!response.ok || !answer || answer.error) throw failure(response.status, answer);
+  if (!response.ok || !answer || answer.error) throw failure(response.status, url, answer);
   const { columns = [], rows = [] } = answer as Answer;
   const out = rows.map((row) => {
     const object: Record<string, unknown> = {};
@@ -39,9 +66,9 @@ function parse(text: string): Record<string, unknown> | undefined {
   }
 }
 
-function failure(status: number, answer?: Record<string, unknown>): HeadwaterError {
+function failure(status: number, url: string, answer?: Record<string, unknown>): HeadwaterError {
   const body = (answer?.error ?? answer ?? {}) as Record<string, never>;
-  if (!body.code) return new HeadwaterError('unreachable', `the hub answered ${status}`);
+  if (!body.code) return notAHub(url, status);
   return new HeadwaterError(body.code, body.message, { position: body.position, hint: body.hint });
 }
 

@@ -48,11 +48,12 @@ export class FetchTransport implements Transport {
   /** See {@link Transport.send}. */
   async send(frame: Uint8Array, options: SendOptions = {}): Promise<Uint8Array | null> {
     const path = options.path ?? `/v1/${ROUTES[frame[1]]}`;
+    const url = this.#base + path;
     const response = await this.post(path, frame as BodyInit, 'application/octet-stream', '*/*', options.signal);
     if (response.status === 204) return null;
-    const body = await response.arrayBuffer().then((b) => new Uint8Array(b), unreachable);
+    const body = await response.arrayBuffer().then((b) => new Uint8Array(b), unreachable(url));
     if (body[0] === 0x48) return body;
-    const error: TransportError = new HeadwaterError('unreachable', `${path} answered ${response.status}`);
+    const error: TransportError = notAHub(url, response.status);
     const after = Number(response.headers.get('retry-after'));
     if (after > 0) error.retryAfterMs = after * 1000;
     throw error;
@@ -73,13 +74,24 @@ export class FetchTransport implements Transport {
         credentials: 'omit',
         headers: { ...this.#headers, 'content-type': type, accept },
       })
-      .catch(unreachable)
+      .catch(unreachable(this.#base + path))
       .finally(() => {
         if (keepalive) keptAlive -= size;
       });
   }
 }
 
-function unreachable(cause: unknown): never {
-  throw new HeadwaterError('unreachable', cause instanceof Error ? cause.message : String(cause), { cause });
+/** Something else than a hub answered. */
+export function notAHub(url: string, status: number): HeadwaterError {
+  return new HeadwaterError('unreachable', `${url} answered ${status}: is this the HTTP port of a Headwater hub?`);
+}
+
+/** Says what to check when a request fails; the runtime says only that it did. */
+export function unreachable(url: string): (cause: unknown) => never {
+  return (cause) => {
+    const { message, cause: why } = cause as { message?: string; cause?: { code?: string } };
+    const reason = [message ?? String(cause), why?.code].filter(Boolean).join(', ');
+    const check = 'is the hub running, are host, port and http or https right, is its certificate trusted?';
+    throw new HeadwaterError('unreachable', `no answer from ${url} (${reason}): ${check}`, { cause });
+  };
 }

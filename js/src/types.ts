@@ -71,7 +71,7 @@ export interface Stats {
   inOutbox: number;
   /** Events in acknowledged batches. */
   delivered: number;
-  /** Events given up, or refused at `emit`, by reason ({@link ErrorCode} and the hub's codes). */
+  /** Events given up, or refused at `emit`, by reason ({@link ErrorCode} and the hub's codes). The hub is told of them. */
   dropped: Record<string, number>;
   /**
    * Events in batches that may or may not have been counted: sent, and then the hub forgot this producer, the

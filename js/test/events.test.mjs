@@ -97,6 +97,28 @@ test('an event object may change after emit, and may be hostile', () =>
     assert.equal(hw.emit('views', hostile)?.code, 'wrong_type');
   }));
 
+test('what is not an object of columns is refused and counted, and nothing else is hurt', () =>
+  withClient({ hub: {} }, async ({ hub, hw, errors }) => {
+    class Visit {
+      url = '/';
+    }
+    const bad = [null, undefined, [], ['/'], '/', 5, true, () => {}, new Date(), new Map(), new Set(['a']), new Uint8Array(2), Promise.resolve({})];
+    for (const known of [false, true]) {
+      for (const event of bad) assert.equal(hw.emit('views', event)?.code, 'not_a_row', String(event));
+      assert.equal(hw.emit(undefined, {})?.code, 'unknown_stream');
+      assert.equal(hw.stream('views').columns(null)?.code, 'not_a_row');
+      assert.equal(hw.stream('views').columns([1, 2])?.code, 'not_a_row');
+      for (const column of [null, undefined, 5, 'text', {}]) assert.equal(hw.stream('views').columns({ ms: [1, 2], url: column })?.code, 'wrong_type');
+      assert.equal(hw.stream('views').columns({}), undefined);
+      for (const event of [{}, new Visit(), Object.create(null)]) assert.equal(hw.emit('views', event), undefined);
+      await hw.flush();
+      assert.equal(hub.events(), known ? 6 : 3);
+    }
+    assert.deepEqual(hw.stats().dropped, { not_a_row: 30, unknown_stream: 2, wrong_type: 20 });
+    assert.deepEqual([hw.stats().emitted, hub.dropped()], [58, { invalid: 50, closed: 2 }]);
+    assert.equal(errors.length, 2 * (bad.length + 3 + 5));
+  }));
+
 test('columns and writers give the same batches as emit', async () => {
   const views = { hub: {} };
   const payloads = [];

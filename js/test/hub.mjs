@@ -1,7 +1,7 @@
 // A hub in memory over node:http, with faults: what it counts is what a real one would.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { KIND, VIEWS, ack, countAndSum, plans, readBatch, readFrame, readHello, readPayload, readResume, refused, resumed, welcome } from './wire.mjs';
+import { DROPS, KIND, VIEWS, ack, countAndSum, plans, readBatch, readFrame, readHello, readPayload, readResume, refused, resumed, welcome } from './wire.mjs';
 
 const ROUTES = { [KIND.hello]: '/v1/session', [KIND.resume]: '/v1/resume', [KIND.batch]: '/v1/batch' };
 
@@ -113,6 +113,14 @@ export async function startHub({ faults = () => undefined, streams = [{ schema: 
   /** Events that reached a view. */
   hub.viewEvents = (view) =>
     [...hub.batches.values()].flatMap(({ report }) => report.sections).filter((s) => s.view === view).reduce((sum, s) => sum + s.events, 0);
+  /** Events that producers reported as dropped, by reason. */
+  hub.dropped = () => {
+    const sums = {};
+    for (const { report } of hub.batches.values()) {
+      for (const [tag, events] of report.dropped) sums[DROPS[tag]] = (sums[DROPS[tag]] ?? 0) + events;
+    }
+    return sums;
+  };
   hub.onSql = () => ({ body: { columns: [], rows: [] } });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   hub.url = `http://127.0.0.1:${server.address().port}`;

@@ -176,13 +176,70 @@ test('a view made later is fed within a second, over the air', () =>
     assert.equal(hub.viewEvents(1), hw.stats().delivered);
   }));
 
-test('a stream that the hub does not know yet waits and then arrives', () =>
-  run({ hub: { streams: [] } }, async ({ hub, hw }) => {
+test('a stream that the hub does not have is named at once, waits and then arrives', () =>
+  run({ hub: { streams: [] } }, async ({ hub, hw, errors }) => {
     hw.emit('views', { url: '/', ms: 1 });
-    await assert.rejects(hw.flush('durable', { timeoutMs: 200 }), { code: 'timeout' });
+    await until('the error', () => errors.length > 0);
+    const start = performance.now();
+    for (let i = 0; i < 3; i++) {
+      await assert.rejects(hw.flush(), { code: 'unknown_stream', stream: 'views', message: /no such stream: views; .*CREATE STREAM/ });
+    }
+    assert.ok(performance.now() - start < 5000, 'without waiting');
+    assert.deepEqual(errors, ['unknown_stream'], 'once');
     hub.change([{ schema: VIEWS, plans: [countAndSum()] }]);
     await hw.flush();
     assert.equal(hub.events(), 1);
+    assert.deepEqual(hw.stats().dropped, {});
+  }));
+
+test('flush asks again for a stream that was made a moment ago', () =>
+  run({ hub: { streams: [] } }, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await assert.rejects(hw.flush(), { code: 'unknown_stream' });
+    // No watcher is told: only the flush itself can find out.
+    hub.streams = [{ schema: VIEWS, plans: [countAndSum()] }];
+    await hw.flush();
+    assert.equal(hub.events(), 1);
+  }));
+
+test('events of an unknown stream do not hold up the others, and close gives them up', async () => {
+  const hub = await startHub();
+  const hw = Headwater.connect({ url: hub.url, wasm: CORE });
+  hw.emit('nope', { url: '/' });
+  hw.emit('views', { url: '/', ms: 1 });
+  await assert.rejects(hw.flush(), { code: 'unknown_stream', stream: 'nope' });
+  assert.equal(hub.events(), 1);
+  hw.emit('views', { url: '/', ms: 2 });
+  const start = performance.now();
+  await assert.rejects(hw.close({ timeoutMs: 60_000 }), { code: 'unknown_stream', stream: 'nope' });
+  assert.ok(performance.now() - start < 30_000);
+  const { delivered, dropped, pending, state } = hw.stats();
+  assert.deepEqual([delivered, dropped, pending, state, hub.events()], [2, { unknown_stream: 1 }, 0, 'closed', 2]);
+  assert.deepEqual(hub.dropped(), { closed: 1 });
+  await hub.close();
+});
+
+test('what emit refused is told to the hub, by reason, each once', async () => {
+  const faults = ({ kind }) => (kind === KIND.batch && Math.random() < 0.5 ? 'lose_answer' : undefined);
+  await run({ hub: { faults }, pendingMax: 2 }, async ({ hub, hw }) => {
+    for (let i = 0; i < 5; i++) hw.emit('views', { url: '/', nope: i });
+    assert.deepEqual(hw.stats().dropped, { waiting_full: 3 });
+    await hw.flush();
+    hw.stream('views').columns({ ms: [1, NaN, 3] });
+    hw.emit('views', { url: 5 });
+    hw.emit('views', null);
+    hw.emit('views', { url: 'x'.repeat(300) });
+    await hw.flush();
+    assert.deepEqual(hw.stats().dropped, { waiting_full: 3, unknown_column: 2, nan: 1, wrong_type: 1, not_a_row: 1, too_long: 1 });
+    assert.deepEqual([hub.dropped(), hub.events()], [{ invalid: 6, waiting_full: 3 }, 2]);
+  });
+});
+
+test('a refused event alone is reported, too', () =>
+  run({}, async ({ hub, hw }) => {
+    assert.equal(hw.emit('views', undefined)?.code, 'not_a_row');
+    await until('the report', () => hub.dropped().invalid === 1);
+    assert.equal(hub.events(), 0);
   }));
 
 test('a view that the core cannot evaluate brings the full module, and nothing is lost', () =>
@@ -196,7 +253,9 @@ test('a view that the core cannot evaluate brings the full module, and nothing i
       keys: [1], states: [{ spec: spec.tdigest(200), args: [2] }],
     };
     hub.change([{ schema: VIEWS, plans: [countAndSum(), digest] }]);
+    const start = performance.now();
     while (hub.viewEvents(2) === 0) {
+      assert.ok(performance.now() - start < 30_000, 'the full module is never there');
       hw.emit('views', { url: '/A', ms: 2 });
       await hw.flush();
     }

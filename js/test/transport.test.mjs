@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Headwater, HeadwaterError } from '../dist/node.js';
-import { startHub } from './hub.mjs';
+import { startHub, until } from './hub.mjs';
 
 test('keepalive bodies in flight stay below 64 KiB together, and everything arrives', async (t) => {
   const hub = await startHub();
@@ -54,6 +54,44 @@ test('tokens travel in headers, credentials never, and only to the hub', async (
     assert.ok(url.startsWith(`${hub.url}/v1/`), url);
     assert.deepEqual([method, credentials, headers.authorization], ['POST', 'omit', 'Bearer secret']);
   }
+});
+
+test('what cannot be reached is named, with what to check, and the cause is kept', async () => {
+  const errors = [];
+  const hw = Headwater.connect({ url: 'http://127.0.0.1:9/', onError: (error) => errors.push(error) });
+  const isClear = (error, path) => {
+    assert.equal(error.code, 'unreachable');
+    assert.match(error.message, new RegExp(`no answer from http://127.0.0.1:9${path} \\(.+\\): is the hub running, .*port.*certificate`));
+    assert.ok(error.cause instanceof Error, 'the cause');
+    return true;
+  };
+  await assert.rejects(hw.query('SELECT 1'), (error) => isClear(error, '/v1/sql'));
+  hw.emit('views', {});
+  await until('the error', () => errors.length > 0);
+  isClear(errors[0], '/v1/session');
+  await hw.close({ timeoutMs: 1 });
+  const { createServer } = await import('node:http');
+  const other = createServer((_, response) => response.writeHead(404).end('nginx')).listen(0, '127.0.0.1');
+  await new Promise((resolve) => other.once('listening', resolve));
+  const url = `http://127.0.0.1:${other.address().port}`;
+  const lost = Headwater.connect({ url, onError: (error) => errors.push(error) });
+  await assert.rejects(lost.query('SELECT 1'), { code: 'unreachable', message: `unreachable: ${url}/v1/sql answered 404: is this the HTTP port of a Headwater hub?` });
+  await lost.close();
+  other.close();
+});
+
+test('a query ends in time, and when its signal says so', async (t) => {
+  const hub = await startHub();
+  t.after(() => hub.close());
+  const silent = (_, { signal }) => new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  const hw = Headwater.connect({ url: hub.url, fetch: silent });
+  await assert.rejects(hw.query('SELECT 1', { timeoutMs: 20 }), { code: 'timeout', message: /within 20 ms/ });
+  const abort = new AbortController();
+  const asked = hw.query('SELECT 1', { signal: abort.signal });
+  abort.abort('no longer');
+  await assert.rejects(asked, { code: 'aborted', cause: 'no longer' });
+  await assert.rejects(hw.query('SELECT 1', { signal: abort.signal }), { code: 'aborted' });
+  await hw.close();
 });
 
 test('attempts to reach a hub wait longer each time, and no two clients wait alike', async () => {

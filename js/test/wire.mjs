@@ -116,6 +116,11 @@ export function readResume(body) {
 }
 
 /** The report and the sections of a payload; states stay bytes. */
+/** Reasons for dropped events, by tag. */
+export const DROPS = {
+  1: 'invalid', 2: 'waiting_full', 3: 'outbox_full', 4: 'refused', 5: 'oversized', 6: 'backpressure', 7: 'closed', 8: 'late', 9: 'stream_gone',
+};
+
 export function readPayload(bytes) {
   const r = new Reader(bytes);
   if (r.u8() !== 1) throw new Error('payload version');

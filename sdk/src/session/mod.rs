@@ -166,12 +166,12 @@ impl ClientSession {
         }
     }
 
-    /// Adds a stream to those whose plans are wanted; an open session says Hello again.
+    /// Adds a stream to those whose plans are wanted; an open session says Hello again. For a stream that was
+    /// added before, this asks whether the hub has it by now.
     pub fn add_stream(&mut self, now: Micros, name: &str) {
-        if self.streams.iter().any(|known| known == name) {
-            return;
+        if !self.streams.iter().any(|known| known == name) {
+            self.streams.push(String::from(name));
         }
-        self.streams.push(String::from(name));
         if matches!(self.state, State::Opening { .. } | State::Resuming { .. } | State::Open) {
             self.send_hello(now);
         }

@@ -113,6 +113,11 @@ fn hello_comes_first_and_batches_wait_for_welcome() {
     assert_eq!((batch.channel, batch.kind), (Channel::Batch(BatchId(1)), FrameKind::Batch));
     session.add_stream(Micros(10), "views");
     assert_eq!(session.poll_transmit(Micros(10)).expect("hello again").kind, FrameKind::Hello);
+    // For a stream that was unknown before: is it there by now?
+    session.add_stream(Micros(10), "views");
+    let hello = session.poll_transmit(Micros(10)).expect("asks again");
+    assert_eq!(hello.kind, FrameKind::Hello);
+    assert_eq!(session.hello().streams, ["clicks", "views"]);
 }
 
 #[test]
