@@ -2,51 +2,48 @@
 //!
 //! Invariant: fields are joined by NUL, and no field holds one, so that JavaScript can split them.
 
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use headwater::outbox::OutboxLedger;
 use headwater::session::{Event, SessionError, Transmit};
-use headwater::wire::batch::DropReason;
 use headwater::wire::FrameKind;
+use headwater::wire::batch::DropReason;
 
-/// Joins fields by NUL.
-pub fn fields(fields: &[&str]) -> String {
-    let mut out = String::new();
+/// Joins fields by NUL; one inside of a field becomes a space.
+pub fn fields(fields: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
     for (at, field) in fields.iter().enumerate() {
         if at > 0 {
-            out.push('\0');
+            out.push(0);
         }
-        out.push_str(field);
+        for byte in field.bytes() {
+            out.push(if byte == 0 { b' ' } else { byte });
+        }
     }
     out
 }
 
 /// An event without its plans; `None` for those that only counters show.
-pub fn text(event: &Event) -> Option<String> {
+pub fn text(event: &Event) -> Option<Vec<u8>> {
     Some(match event {
-        Event::Connect => String::from("connect"),
-        Event::Connected { .. } => String::from("open"),
-        Event::Disconnected | Event::Unresponsive => String::from("offline"),
-        Event::Refused { code, message, .. } => fields(&["error", code.code(), &clean(message)]),
+        Event::Connect => fields(&["connect"]),
+        Event::Connected { .. } => fields(&["open"]),
+        Event::Disconnected | Event::Unresponsive => fields(&["offline"]),
+        Event::Refused { code, message, .. } => fields(&["error", code.code(), message]),
         Event::Dropped { reason, .. } => fields(&["error", reason.code()]),
-        Event::InDoubt { .. } => String::from("error\0in_doubt"),
+        Event::InDoubt { .. } => fields(&["error", "in_doubt"]),
         _ => return None,
     })
 }
 
 /// How the hub broke the protocol, or ended the session: code and message.
-pub fn session_error(error: &SessionError) -> String {
+pub fn session_error(error: &SessionError) -> Vec<u8> {
     let message = match error {
-        SessionError::Rejected { message, .. } => clean(message),
-        SessionError::Malformed(_, cause) => String::from(cause.code()),
-        _ => String::from("the hub broke the protocol"),
+        SessionError::Rejected { message, .. } => message,
+        SessionError::Malformed(_, cause) => cause.code(),
+        _ => "the hub broke the protocol",
     };
-    fields(&[&clean(error.code()), &message])
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c == '\0' { ' ' } else { c }).collect()
+    fields(&[error.code(), message])
 }
 
 /// Batches on their way.

@@ -5,6 +5,7 @@
 
 use crate::dictionary::Dictionary;
 use crate::stage::Stage;
+use alloc::string::String;
 use alloc::vec::Vec;
 use headwater::limits::BatchLimits;
 use headwater::plan::{Op, Plan, PlanError};
@@ -47,9 +48,10 @@ impl Feed {
             let kept = old.iter().position(|stream| stream.rollup.schema().id == schema.id);
             let mut rollup = match kept {
                 Some(at) => old.swap_remove(at).rollup,
-                None => Rollup::new(schema.clone(), RollupOptions::default()),
+                None => Rollup::new(nothing(&schema), RollupOptions::default()),
             };
-            let key_columns = plans.iter().flat_map(key_columns).collect();
+            let mut key_columns = Vec::new();
+            plans.iter().for_each(|plan| add_key_columns(plan, &mut key_columns));
             refused += rollup.set_plans(schema, plans).len();
             let stage = Stage::new(rollup.schema());
             self.streams.push(Stream { key_columns, rollup, stage });
@@ -103,10 +105,16 @@ impl Feed {
     }
 }
 
+/// A stream without columns: its first plans bring them.
+fn nothing(schema: &StreamSchema) -> StreamSchema {
+    StreamSchema { id: schema.id, name: String::new(), fields: Vec::new() }
+}
+
 /// Columns that are group keys as they are.
-fn key_columns(plan: &Plan) -> impl Iterator<Item = u16> + '_ {
-    plan.keys.iter().filter_map(|key| match plan.nodes.get(usize::from(key.0))?.op {
-        Op::Column(column) => Some(column),
-        _ => None,
-    })
+fn add_key_columns(plan: &Plan, columns: &mut Vec<u16>) {
+    for key in &plan.keys {
+        if let Some(Op::Column(column)) = plan.nodes.get(usize::from(key.0)).map(|node| &node.op) {
+            columns.push(*column);
+        }
+    }
 }

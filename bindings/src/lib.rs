@@ -45,7 +45,7 @@ pub struct Engine {
     texts: Dictionary,
     /// Announced by the event `plans`, in force after [`Engine::apply_plans`].
     next_plans: Option<Plans>,
-    events: Vec<String>,
+    events: Vec<Vec<u8>>,
     traffic: events::Traffic,
     answer: Answer,
 }
@@ -171,10 +171,10 @@ impl Engine {
             let (frame, length) = match Frame::read(bytes, FrameLimits::NATIVE.body_bytes_max) {
                 Ok(Some(read)) => read,
                 Ok(None) => return b"malformed\0truncated".to_vec(),
-                Err(error) => return events::fields(&["malformed", error.code()]).into_bytes(),
+                Err(error) => return events::fields(&["malformed", error.code()]),
             };
             if let Err(error) = self.session.handle_frame(micros(now), frame) {
-                return events::session_error(&error).into_bytes();
+                return events::session_error(&error);
             }
             bytes = &bytes[length..];
         }
@@ -204,14 +204,14 @@ impl Engine {
                 self.events.push(text);
             }
         }
-        if self.events.is_empty() { Vec::new() } else { self.events.remove(0).into_bytes() }
+        if self.events.is_empty() { Vec::new() } else { self.events.remove(0) }
     }
 
     /// Puts announced plans into force. Rows written before must have been pushed.
     pub fn apply_plans(&mut self) {
         let Some(plans) = self.next_plans.take() else { return };
         if self.feed.set_plans(plans) > 0 {
-            self.events.push(String::from("error\0unsupported_plan"));
+            self.events.push(b"error\0unsupported_plan".to_vec());
         }
     }
 
@@ -242,13 +242,13 @@ impl Engine {
     /// Plans that this build cannot evaluate are left to the larger module; until then the old ones stay.
     fn announce(&mut self, plans: Plans) {
         if feed::needs_full(&plans) && cfg!(not(feature = "full")) {
-            self.events.push(String::from("needs_full"));
+            self.events.push(b"needs_full".to_vec());
             return;
         }
         for name in &plans.unknown_streams {
             self.events.push(events::fields(&["unknown", name]));
         }
-        self.events.push(String::from("plans"));
+        self.events.push(b"plans".to_vec());
         self.next_plans = Some(plans);
     }
 }

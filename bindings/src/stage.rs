@@ -10,8 +10,10 @@ use crate::dictionary::Dictionary;
 use alloc::vec;
 use alloc::vec::Vec;
 use headwater::schema::StreamSchema;
+#[cfg(feature = "full")]
+use headwater::value::Interval;
 use headwater::value::column::{Column, ColumnBatch, ColumnData, Slot};
-use headwater::value::{DataType, Interval};
+use headwater::value::{DataType, Physical};
 
 /// Rows that JavaScript may write before it pushes them.
 pub const ROWS: usize = 1024;
@@ -37,10 +39,13 @@ struct Side {
 impl Stage {
     /// Room for [`ROWS`] rows of a stream.
     pub fn new(schema: &StreamSchema) -> Self {
-        let types = schema.fields.iter().map(|f| f.data_type.clone()).chain([DataType::Timestamp]);
         let mut batch = schema.empty_batch();
-        let sides: Vec<Side> = types.zip(&batch.columns).map(|(t, column)| Side::new(&t, column)).collect();
-        batch.columns.iter_mut().for_each(|column| resize(column, ROWS));
+        let mut sides = Vec::with_capacity(batch.columns.len());
+        for (index, column) in batch.columns.iter_mut().enumerate() {
+            let data_type = schema.fields.get(index).map_or(&DataType::Timestamp, |field| &field.data_type);
+            sides.push(Side::new(data_type, column));
+            resize(column, ROWS);
+        }
         Self { has_null: vec![0; sides.len()], sides, batch }
     }
 
@@ -84,11 +89,12 @@ impl Stage {
 
 impl Side {
     fn new(data_type: &DataType, column: &Column) -> Self {
-        let words = match column.data {
-            ColumnData::Int(_) | ColumnData::Float(_) => 0,
-            ColumnData::Bool(_) => ROWS / 4,
-            ColumnData::Bytes(_) => ROWS,
-            ColumnData::Decimal(_) | ColumnData::Interval(_) => ROWS * 4,
+        let words = match (data_type.physical(), &column.data) {
+            // Also where this build has no column for them: JavaScript writes them all the same.
+            (Physical::Decimal | Physical::Interval, _) => ROWS * 4,
+            (_, ColumnData::Int(_) | ColumnData::Float(_)) => 0,
+            (_, ColumnData::Bool(_)) => ROWS / 4,
+            _ => ROWS,
         };
         Self { code: type_code(data_type), slots: vec![0; ROWS], words: vec![0; words] }
     }
@@ -99,18 +105,21 @@ impl Side {
             ColumnData::Int(v) => v.truncate(rows),
             ColumnData::Float(v) => v.truncate(rows),
             ColumnData::Bool(v) => {
-                let bytes = self.words.iter().flat_map(|w| w.to_le_bytes());
                 v.clear();
-                v.extend(bytes.take(rows).map(|b| b != 0));
+                for row in 0..rows {
+                    v.push(self.words[row / 4] >> (row % 4 * 8) & 0xff != 0);
+                }
             }
             ColumnData::Bytes(v) => {
                 v.clear();
                 self.words[..rows].iter().for_each(|&handle| v.push(texts.get(handle)));
             }
+            #[cfg(feature = "full")]
             ColumnData::Decimal(v) => {
                 v.clear();
                 v.extend(self.words[..rows * 4].chunks_exact(4).map(decimal));
             }
+            #[cfg(feature = "full")]
             ColumnData::Interval(v) => {
                 v.clear();
                 v.extend(self.words[..rows * 4].chunks_exact(4).map(|w| Interval {
@@ -119,14 +128,20 @@ impl Side {
                     micros: pair(w[2], w[3]),
                 }));
             }
+            // No plan of this build reads them; other packages of the workspace bring the variants.
+            #[cfg(not(feature = "full"))]
+            #[allow(unreachable_patterns, reason = "depends on what else is built")]
+            _ => {}
         }
     }
 }
 
+#[cfg(feature = "full")]
 fn decimal(words: &[u32]) -> i128 {
     i128::from(pair(words[2], words[3])) << 64 | i128::from(pair(words[0], words[1]) as u64)
 }
 
+#[cfg(feature = "full")]
 fn pair(low: u32, high: u32) -> i64 {
     (u64::from(high) << 32 | u64::from(low)) as i64
 }

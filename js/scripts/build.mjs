@@ -43,7 +43,7 @@ function optimise(flavor) {
   const same = existsSync(stamp) && readFileSync(stamp, 'utf8') === args;
   if (!same || !newer(output, input)) {
     const trapping = `${output}.panics`;
-    run(process.execPath, [path('scripts/wasm-panics.mjs'), input, trapping]);
+    run(process.execPath, [path('scripts/wasm-panics.mjs'), input, trapping, flavor]);
     run(process.execPath, [path('node_modules/binaryen/bin/wasm-opt'), ...WASM_OPT[flavor], trapping, '-o', output]);
     rmSync(trapping);
     writeFileSync(stamp, args);

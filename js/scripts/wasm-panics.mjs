@@ -1,4 +1,4 @@
-// Panics become traps: `wasm-panics.mjs INPUT OUTPUT`. INPUT has a name section.
+// Panics become traps: `wasm-panics.mjs INPUT OUTPUT core|full`. INPUT has a name section.
 //
 // The panic handler of `bindings/src/runtime.rs` traps without looking at what happened, but every check still
 // passes a message and a place, and the module still holds them. What rustc's `panic_immediate_abort` does on
@@ -16,6 +16,12 @@ const PANICS = [
   /^wasm_bindgen::(throw_str|__rt::throw_null)/,
   /::rust_begin_unwind$/,
 ];
+
+/**
+ * Formatting, of which the core module does none: panics' arguments name these functions in its table, which no
+ * optimiser may change.
+ */
+const FORMATTING = [/\bcore(\[\w+\])?::(fmt|str::count)::/];
 
 /** Bytes of a varint's value, and where it ends. */
 function varint(bytes, at) {
@@ -97,7 +103,8 @@ function forgetMessages(bytes) {
   }
 }
 
-const [input, output] = process.argv.slice(2);
+const [input, output, flavor] = process.argv.slice(2);
+const unreachable = flavor === 'core' ? [...PANICS, ...FORMATTING] : PANICS;
 const bytes = readFileSync(input);
 const places = forgetPlaces(bytes);
 forgetMessages(bytes);
@@ -107,7 +114,7 @@ const module = binaryen.readBinary(bytes);
 let panics = 0;
 for (let i = 0; i < module.getNumFunctions(); i++) {
   const info = binaryen.getFunctionInfo(module.getFunctionByIndex(i));
-  if (info.module || !PANICS.some((name) => name.test(info.name))) continue;
+  if (info.module || !unreachable.some((name) => name.test(info.name))) continue;
   binaryen.Function(module.getFunctionByIndex(i)).body = module.unreachable();
   panics++;
 }

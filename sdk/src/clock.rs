@@ -87,7 +87,13 @@ impl HubClock {
     }
 
     fn best(&self) -> Option<Sample> {
-        self.samples.iter().flatten().min_by_key(|sample| sample.round_trip).copied()
+        let mut best: Option<Sample> = None;
+        for sample in self.samples.into_iter().flatten() {
+            if best.is_none_or(|best| sample.round_trip < best.round_trip) {
+                best = Some(sample);
+            }
+        }
+        best
     }
 }
 

@@ -107,7 +107,10 @@ impl GroupTable {
 
     /// An empty table, or `None` when a spec is invalid or not supported by this build.
     pub fn try_new(specs: &[AggregateSpec]) -> Option<Self> {
-        let states = specs.iter().map(aggregate::create).collect::<Option<Vec<_>>>()?;
+        let mut states = Vec::with_capacity(specs.len());
+        for spec in specs {
+            states.push(aggregate::create(spec)?);
+        }
         let admitted = vec![0; specs.len()];
         let (keys, index) = (Keys::default(), Index::default());
         Some(Self { specs: specs.to_vec(), states, keys, index, admitted })

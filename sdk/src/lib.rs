@@ -12,6 +12,7 @@ pub mod aggregate;
 pub mod client;
 pub mod clock;
 pub mod codec;
+#[cfg(feature = "functions")]
 pub mod emit;
 pub mod expr;
 pub mod flavor;

@@ -23,7 +23,9 @@ pub(super) enum Scalar<B> {
     Bool(bool),
     Int(i64),
     Float(f64),
+    #[cfg(feature = "functions")]
     Decimal(i128),
+    #[cfg(feature = "functions")]
     Interval(Interval),
     Bytes(B),
 }
@@ -39,7 +41,9 @@ impl<'a> Scalar<&'a [u8]> {
             ColumnData::Bool(v) => Self::Bool(v[row]),
             ColumnData::Int(v) => Self::Int(v[row]),
             ColumnData::Float(v) => Self::Float(canonical(v[row])),
+            #[cfg(feature = "functions")]
             ColumnData::Decimal(v) => Self::Decimal(v[row]),
+            #[cfg(feature = "functions")]
             ColumnData::Interval(v) => Self::Interval(v[row]),
             ColumnData::Bytes(v) => Self::Bytes(v.get(row)),
         }
@@ -51,7 +55,9 @@ impl<'a> Scalar<&'a [u8]> {
             Self::Bool(v) => Scalar::Bool(v),
             Self::Int(v) => Scalar::Int(v),
             Self::Float(v) => Scalar::Float(v),
+            #[cfg(feature = "functions")]
             Self::Decimal(v) => Scalar::Decimal(v),
+            #[cfg(feature = "functions")]
             Self::Interval(v) => Scalar::Interval(v),
             Self::Bytes(v) => Scalar::Bytes(v.into()),
         }
@@ -70,7 +76,9 @@ impl<'a> Scalar<&'a [u8]> {
             DataType::Int64 | DataType::Timestamp => Self::Int(bytes.zigzag()?),
             DataType::Float32 => Self::Float(is_canonical(f64::from(f32::from_bits(bytes.u32()?)))?),
             DataType::Float64 => Self::Float(is_canonical(bytes.f64()?)?),
+            #[cfg(feature = "functions")]
             DataType::Decimal { .. } => Self::Decimal(bytes.zigzag128()?),
+            #[cfg(feature = "functions")]
             DataType::Interval => Self::Interval(Interval {
                 months: in_range(bytes.zigzag()?, i64::from(i32::MAX))? as i32,
                 days: in_range(bytes.zigzag()?, i64::from(i32::MAX))? as i32,
@@ -91,7 +99,9 @@ impl<B: AsRef<[u8]>> Scalar<B> {
             Self::Bool(v) => Scalar::Bool(*v),
             Self::Int(v) => Scalar::Int(*v),
             Self::Float(v) => Scalar::Float(*v),
+            #[cfg(feature = "functions")]
             Self::Decimal(v) => Scalar::Decimal(*v),
+            #[cfg(feature = "functions")]
             Self::Interval(v) => Scalar::Interval(*v),
             Self::Bytes(v) => Scalar::Bytes(v.as_ref()),
         }
@@ -104,7 +114,9 @@ impl<B: AsRef<[u8]>> Scalar<B> {
             (Self::Bool(a), Scalar::Bool(b)) => a.cmp(b),
             (Self::Int(a), Scalar::Int(b)) => a.cmp(b),
             (Self::Float(a), Scalar::Float(b)) => a.total_cmp(b),
+            #[cfg(feature = "functions")]
             (Self::Decimal(a), Scalar::Decimal(b)) => a.cmp(b),
+            #[cfg(feature = "functions")]
             (Self::Interval(a), Scalar::Interval(b)) => {
                 (span(a), a.months, a.days).cmp(&(span(b), b.months, b.days))
             }
@@ -122,7 +134,9 @@ impl<B: AsRef<[u8]>> Scalar<B> {
                 out.extend_from_slice(&(*v as f32).to_bits().to_le_bytes());
             }
             Self::Float(v) => out.extend_from_slice(&v.to_bits().to_le_bytes()),
+            #[cfg(feature = "functions")]
             Self::Decimal(v) => out.put_zigzag128(*v),
+            #[cfg(feature = "functions")]
             Self::Interval(v) => {
                 out.put_zigzag(i64::from(v.months));
                 out.put_zigzag(i64::from(v.days));
@@ -153,7 +167,9 @@ impl<B: AsRef<[u8]>> Scalar<B> {
             Self::Bool(v) => Value::Bool(*v),
             Self::Int(v) => Value::Int(*v),
             Self::Float(v) => Value::Float(*v),
+            #[cfg(feature = "functions")]
             Self::Decimal(v) => Value::Decimal(*v),
+            #[cfg(feature = "functions")]
             Self::Interval(v) => Value::Interval(*v),
             Self::Bytes(v) if *data_type == DataType::Text => {
                 Value::Text(String::from_utf8_lossy(v.as_ref()).into_owned())
@@ -179,6 +195,7 @@ fn in_range(value: i64, max: i64) -> Result<i64, DecodeError> {
     if (-max - 1..=max).contains(&value) { Ok(value) } else { Err(DecodeError::Invalid("integer")) }
 }
 
+#[cfg(feature = "functions")]
 /// Microseconds of an interval, a month counting 30 days, as PostgreSQL orders them.
 fn span(interval: &Interval) -> i128 {
     let days = i64::from(interval.months) * 30 + i64::from(interval.days);

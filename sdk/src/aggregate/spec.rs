@@ -1,7 +1,7 @@
 //! What a spec takes, gives and allows, without running it.
 
 use super::{AggregateSpec, FinishError, Finisher};
-use crate::flavor::SKETCHES;
+use crate::flavor::{SKETCHES, SMALL};
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::{DataType, Physical};
@@ -88,27 +88,37 @@ impl AggregateSpec {
 
     /// True when arguments of these types can feed the state. Where a double is asked for, a real does;
     /// where a bigint weight is asked for, any integer does.
-    pub fn accepts(&self, args: &[DataType]) -> bool {
-        let wanted = self.arg_types();
-        wanted.len() == args.len()
-            && wanted.iter().zip(args).all(|(wanted, have)| match wanted {
-                None => true,
-                Some(DataType::Float64) => have.is_float(),
-                Some(DataType::Int64) if matches!(self, Self::TopK { .. }) => {
-                    have.physical() == Physical::Int
-                }
-                Some(wanted) => wanted == have,
-            })
+    pub fn accepts(&self, args: &[&DataType]) -> bool {
+        let takes = |wanted: &DataType, have: &DataType| match wanted {
+            DataType::Float64 => have.is_float(),
+            _ => wanted == have,
+        };
+        match (self, args) {
+            (Self::Count { argument }, _) => args.len() == usize::from(*argument),
+            (Self::Sum(of) | Self::Min(of) | Self::Max(of) | Self::BitAnd(of) | Self::BitOr(of), [x])
+            | (Self::Hll { value: of, .. } | Self::Set { value: of, .. }, [x]) => takes(of, x),
+            (Self::Moments | Self::DdSketch { .. } | Self::TDigest { .. }, [x]) => x.is_float(),
+            (Self::BoolAnd | Self::BoolOr, [x]) => **x == DataType::Bool,
+            (Self::ArgMin { value, key } | Self::ArgMax { value, key }, [x, y]) => {
+                takes(value, x) && takes(key, y)
+            }
+            (Self::TopK { value, weighted: false, .. }, [x]) => takes(value, x),
+            (Self::TopK { value, weighted: true, .. }, [x, weight]) => {
+                takes(value, x) && weight.physical() == Physical::Int
+            }
+            _ => false,
+        }
     }
 
     /// Checks types and parameters, wherever the spec came from.
     pub fn validate(&self) -> Result<(), SpecError> {
-        let name = self.name();
+        // Nobody reads it in a page.
+        let name = if SMALL { "" } else { self.name() };
         let check = |ok: bool| {
             if ok { Ok(()) } else { Err(SpecError::Type(name)) }
         };
         let within = |what, ok: bool| {
-            if ok { Ok(()) } else { Err(SpecError::Parameter(what)) }
+            if ok { Ok(()) } else { Err(SpecError::Parameter(if SMALL { "" } else { what })) }
         };
         match self {
             Self::Count { .. } | Self::Moments | Self::BoolAnd | Self::BoolOr => Ok(()),

@@ -136,6 +136,7 @@ impl State for IntSum {
             ColumnData::Int(values) => {
                 valid_states(states, (rows, groups), column, touch, |s, row| s.add(values[row].into()));
             }
+            #[cfg(feature = "functions")]
             ColumnData::Decimal(values) => {
                 valid_states(states, (rows, groups), column, touch, |s, row| s.add(values[row]));
             }

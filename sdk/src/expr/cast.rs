@@ -51,6 +51,7 @@ pub(super) fn cast(
         T::Bool => Cell::Bool(to_bool(x)?).put(out),
         T::Date | T::Timestamp => Cell::Int(to_time(x, from, to)?).put(out),
         T::Float32 | T::Float64 => Cell::Float(to_float(x, from, *to == T::Float32)?).put(out),
+        #[cfg(feature = "functions")]
         T::Decimal { .. } if FUNCTIONS => Cell::Decimal(to_decimal(x, from, to, single)?).put(out),
         _ => Cell::Int(to_int(x, from, to)?).put(out),
     }
@@ -76,7 +77,8 @@ fn to_int(x: Cell<'_>, from: &DataType, to: &DataType) -> Result<i64, Slot> {
         Cell::Int(v) => Some(v),
         Cell::Bool(v) => Some(i64::from(v)),
         Cell::Float(v) => float_to_int(v),
-        Cell::Decimal(_) | Cell::Bytes(_) if !FUNCTIONS => return Err(Slot::Domain),
+        Cell::Bytes(_) if !FUNCTIONS => return Err(Slot::Domain),
+        #[cfg(feature = "functions")]
         Cell::Decimal(v) => rescale(v, scale_of(from), 0).and_then(|v| i64::try_from(v).ok()),
         Cell::Bytes(text) => Some(parse_int(text)?),
         _ => return Err(Slot::Domain),
@@ -98,6 +100,7 @@ fn to_float(x: Cell<'_>, from: &DataType, single: bool) -> Result<f64, Slot> {
         Cell::Float(v) if single => narrow(v),
         Cell::Float(v) => Ok(v),
         _ if !FUNCTIONS => Err(Slot::Domain),
+        #[cfg(feature = "functions")]
         Cell::Decimal(v) => Ok(decimal_to_float(v, scale_of(from), single)),
         Cell::Bytes(text) => {
             let v = parse_float(text)?;
@@ -118,6 +121,7 @@ fn to_decimal(x: Cell<'_>, from: &DataType, to: &DataType, single: bool) -> Resu
     let scale = scale_of(to);
     let v = match x {
         Cell::Int(v) => rescale(i128::from(v), 0, scale),
+        #[cfg(feature = "functions")]
         Cell::Decimal(v) => rescale(v, scale_of(from), scale),
         Cell::Float(v) => Some(float_to_decimal(v, single, scale)?),
         Cell::Bytes(text) => Some(parse_decimal(text, scale)?),
@@ -211,6 +215,7 @@ fn to_text(x: Cell<'_>, from: &DataType, single: bool, out: &mut Vec<u8>) -> Res
         (Cell::Int(v), DataType::Timestamp) => put_timestamp(v, out),
         (Cell::Int(v), _) => put_int64(v, out),
         (Cell::Float(v), _) => put_float(v, single, out),
+        #[cfg(feature = "functions")]
         (Cell::Decimal(v), _) => put_decimal(v, scale_of(from), out),
         (Cell::Bytes(v), DataType::Uuid) => {
             for (at, byte) in v.iter().enumerate() {

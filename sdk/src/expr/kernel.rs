@@ -24,7 +24,9 @@ pub(super) enum Cell<'a> {
     Bool(bool),
     Int(i64),
     Float(f64),
+    #[cfg(feature = "functions")]
     Decimal(i128),
+    #[cfg(feature = "functions")]
     Interval(Interval),
     Bytes(&'a [u8]),
 }
@@ -41,7 +43,9 @@ impl<'a> Arg<'a> {
             ColumnData::Bool(v) => Cell::Bool(v[row]),
             ColumnData::Int(v) => Cell::Int(v[row]),
             ColumnData::Float(v) => Cell::Float(v[row]),
+            #[cfg(feature = "functions")]
             ColumnData::Decimal(v) => Cell::Decimal(v[row]),
+            #[cfg(feature = "functions")]
             ColumnData::Interval(v) => Cell::Interval(v[row]),
             ColumnData::Bytes(v) => Cell::Bytes(v.get(row)),
         }
@@ -75,6 +79,7 @@ impl<'a> Cell<'a> {
 
     pub fn interval(self) -> Result<Interval, Slot> {
         match self {
+            #[cfg(feature = "functions")]
             Self::Interval(v) => Ok(v),
             other => Err(other.not()),
         }
@@ -116,7 +121,9 @@ impl<'a> Cell<'a> {
             (Self::Bool(x), ColumnData::Bool(v)) => v.push(x),
             (Self::Int(x), ColumnData::Int(v)) => v.push(x),
             (Self::Float(x), ColumnData::Float(v)) => v.push(x),
+            #[cfg(feature = "functions")]
             (Self::Decimal(x), ColumnData::Decimal(v)) => v.push(x),
+            #[cfg(feature = "functions")]
             (Self::Interval(x), ColumnData::Interval(v)) => v.push(x),
             (Self::Bytes(x), ColumnData::Bytes(v)) => v.data.extend_from_slice(x),
             _ => return Err(MISMATCH),
@@ -137,7 +144,9 @@ pub(super) fn order(a: Cell<'_>, b: Cell<'_>) -> Result<Ordering, Slot> {
         (Cell::Bytes(a), Cell::Bytes(b)) => a.cmp(b),
         (Cell::Float(a), Cell::Float(b)) => float_order(a, b),
         (Cell::Bool(a), Cell::Bool(b)) => a.cmp(&b),
+        #[cfg(feature = "functions")]
         (Cell::Decimal(a), Cell::Decimal(b)) => a.cmp(&b),
+        #[cfg(feature = "functions")]
         (Cell::Interval(a), Cell::Interval(b)) => super::time::interval_order(a, b),
         (Cell::Not(slot), _) | (_, Cell::Not(slot)) => return Err(slot),
         _ => return Err(MISMATCH),

@@ -51,6 +51,7 @@ pub(super) fn call<'a>(
             let digits = digits.first().map_or(Ok(0), |d| d.int())?;
             float_one(function, *v, digits).and_then(|v| float(v, to))
         }
+        #[cfg(feature = "functions")]
         (_, [Cell::Decimal(v), digits @ ..]) => {
             let digits = digits.first().map_or(Ok(0), |d| d.int())?;
             decimal_in_range(decimal(function, *v, scale_of(from), digits, scale_of(to)), to)

@@ -147,7 +147,9 @@ impl Site<'_> {
         Ok(match x {
             Cell::Int(v) => Cell::Int(in_range(v.checked_neg(), &self.node.data_type)?),
             Cell::Float(v) => Cell::Float(-v),
+            #[cfg(feature = "functions")]
             Cell::Decimal(v) => Cell::Decimal(-v),
+            #[cfg(feature = "functions")]
             Cell::Interval(v) if FUNCTIONS => Cell::Interval(interval_negate(v).ok_or(Slot::Overflow)?),
             _ => return Err(Slot::Domain),
         })
@@ -172,23 +174,30 @@ impl Site<'_> {
 
     fn arithmetic<'c>(&self, op: BinaryOp, a: Cell<'c>, b: Cell<'c>) -> Result<Cell<'c>, Slot> {
         let to = &self.node.data_type;
+        #[cfg(feature = "functions")]
         let types = (self.args[0].data_type, self.args[1].data_type);
+        #[cfg(feature = "functions")]
         let time = |v: Option<i64>| v.map(Cell::Int).ok_or(Slot::Overflow);
+        #[cfg(feature = "functions")]
         let span = |v| Option::map(v, Cell::Interval).ok_or(Slot::Overflow);
         match (a, b) {
+            #[cfg(feature = "functions")]
             (Cell::Int(a), Cell::Int(b)) if FUNCTIONS && *to == DataType::Interval => span(difference(a, b)),
             (Cell::Int(a), Cell::Int(b)) => int_binary(op, a, b, to).map(Cell::Int),
             (Cell::Float(a), Cell::Float(b)) => {
                 float_binary(op, a, b, *to == DataType::Float32).map(Cell::Float)
             }
             _ if !FUNCTIONS => Err(Slot::Domain),
+            #[cfg(feature = "functions")]
             (Cell::Decimal(a), Cell::Decimal(b)) => {
                 self.decimal(op, (a, scale_of(types.0)), (b, scale_of(types.1))).map(Cell::Decimal)
             }
+            #[cfg(feature = "functions")]
             (Cell::Int(t), Cell::Interval(v)) | (Cell::Interval(v), Cell::Int(t)) => match op {
                 BinaryOp::Subtract => time(interval_negate(v).and_then(|v| add_interval(t, v))),
                 _ => time(add_interval(t, v)),
             },
+            #[cfg(feature = "functions")]
             (Cell::Interval(a), Cell::Interval(b)) => match op {
                 BinaryOp::Subtract => span(interval_negate(b).and_then(|b| interval_add(a, b))),
                 _ => span(interval_add(a, b)),
@@ -244,6 +253,7 @@ impl Site<'_> {
     fn date_part(&self, t: Cell<'_>) -> Result<f64, Slot> {
         let field = self.text_literal().and_then(DateField::parse).ok_or(Slot::Domain)?;
         match t {
+            #[cfg(feature = "functions")]
             Cell::Interval(v) => field.of_interval(v).ok_or(Slot::Domain),
             t if *self.args[1].data_type == DataType::Date => {
                 Ok(field.of_timestamp(cast::midnight(t.int()?)?))

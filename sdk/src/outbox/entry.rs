@@ -126,3 +126,43 @@ pub(super) struct Dropping {
     /// Its removal was handed over, and the outcome is not known.
     pub is_handed: bool,
 }
+
+/// Batches in order.
+#[cfg(feature = "std")]
+pub(super) type Entries = alloc::collections::VecDeque<Entry>;
+
+/// Batches in order: a page holds few, and a `VecDeque` is twice the code to download.
+#[cfg(not(feature = "std"))]
+#[derive(Debug, Default)]
+pub(super) struct Entries(alloc::vec::Vec<Entry>);
+
+#[cfg(not(feature = "std"))]
+impl Entries {
+    pub fn push_back(&mut self, entry: Entry) {
+        self.0.push(entry);
+    }
+
+    pub fn front(&self) -> Option<&Entry> {
+        self.0.first()
+    }
+
+    pub fn remove(&mut self, at: usize) -> Option<Entry> {
+        (at < self.0.len()).then(|| self.0.remove(at))
+    }
+}
+
+#[cfg(not(feature = "std"))]
+impl core::ops::Deref for Entries {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        &self.0
+    }
+}
+
+#[cfg(not(feature = "std"))]
+impl core::ops::DerefMut for Entries {
+    fn deref_mut(&mut self) -> &mut [Entry] {
+        &mut self.0
+    }
+}

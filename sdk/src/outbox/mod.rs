@@ -32,10 +32,9 @@ use crate::ids::{Micros, Pid, RouteVersion, Seq};
 use crate::limits::{InDoubt, OutboxLimits, Overflow};
 use crate::wire::batch::{DropReason, LedgerDelta};
 use crate::wire::{AckLevel, BatchFrame, RefusedCode, Resumed, SEQ_WINDOW};
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use entry::{Dropping, Entry, State, Stored};
+use entry::{Dropping, Entries, Entry, State, Stored};
 
 /// What an outbox is made with.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +71,7 @@ pub struct Outbox {
     pid: Pid,
     next_seq: Seq,
     next_id: BatchId,
-    entries: VecDeque<Entry>,
+    entries: Entries,
     /// The strongest level the hub gives.
     level_max: AckLevel,
     /// This identity is to be replaced as soon as nothing transmitted is left.
@@ -98,7 +97,7 @@ impl Outbox {
             pid,
             next_seq: Seq(1),
             next_id: BatchId(1),
-            entries: VecDeque::new(),
+            entries: Entries::default(),
             level_max: AckLevel::Replicated,
             retiring: false,
             left_low: None,
@@ -574,9 +573,15 @@ impl Outbox {
         if resumed.pid != self.pid {
             return (0, false);
         }
-        let held: Vec<Seq> =
-            self.entries.iter().map(|entry| entry.seq).filter(|seq| holds(resumed, *seq)).collect();
-        let acked = held.into_iter().filter_map(|seq| self.handle_ack(resumed.pid, seq, resumed.level)).sum();
+        let (mut acked, mut at) = (0, 0);
+        while let Some(seq) = self.entries.get(at).map(|entry| entry.seq) {
+            let gone = match holds(resumed, seq) {
+                true => self.handle_ack(resumed.pid, seq, resumed.level),
+                false => None,
+            };
+            acked += gone.unwrap_or(0);
+            at += usize::from(gone.is_none());
+        }
         (acked, resumed.expired)
     }
 
@@ -591,7 +596,7 @@ impl Outbox {
 
     /// The connection is gone: nothing is in flight any more.
     pub fn handle_disconnected(&mut self) {
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut() {
             if matches!(entry.state, State::InFlight | State::Ready) {
                 entry.wait_until(Micros(i64::MIN));
             }
@@ -673,7 +678,7 @@ impl Outbox {
         self.pid = pid;
         self.retiring = false;
         self.next_seq = Seq(1);
-        for entry in &mut self.entries {
+        for entry in self.entries.iter_mut() {
             entry.redot(self.next_seq);
             self.next_seq = self.next_seq.next();
         }

@@ -132,20 +132,26 @@ fn same(a: &Node, b: &Node) -> bool {
 
 impl Plan {
     /// What rows, keys and states need directly.
-    pub fn roots(&self) -> impl Iterator<Item = ExprId> + '_ {
-        let states = self.states.iter().flat_map(|s| s.args.iter().copied().chain(s.filter));
-        self.filter.into_iter().chain(self.keys.iter().copied()).chain(states)
+    pub fn roots(&self) -> Vec<ExprId> {
+        let mut roots: Vec<ExprId> = Vec::new();
+        roots.extend(self.filter);
+        roots.extend_from_slice(&self.keys);
+        for state in &self.states {
+            roots.extend_from_slice(&state.args);
+            roots.extend(state.filter);
+        }
+        roots
     }
 
     /// Which of the nodes `roots` and everything below them need; operands out of order are ignored.
-    pub(crate) fn needed(&self, roots: impl Iterator<Item = ExprId>) -> Vec<bool> {
+    pub(crate) fn needed(&self, roots: &[ExprId]) -> Vec<bool> {
         let mut needed = alloc::vec![false; self.nodes.len()];
         let mark = |needed: &mut Vec<bool>, id: ExprId| {
             if let Some(flag) = needed.get_mut(usize::from(id.0)) {
                 *flag = true;
             }
         };
-        roots.for_each(|id| mark(&mut needed, id));
+        roots.iter().for_each(|id| mark(&mut needed, *id));
         for at in (0..self.nodes.len()).rev() {
             if needed[at] {
                 self.nodes[at].op.operands(&mut |id| mark(&mut needed, id));
@@ -156,7 +162,7 @@ impl Plan {
 
     /// Removes nodes that nothing needs and renumbers the rest.
     fn prune(&mut self) {
-        let needed = self.needed(self.roots());
+        let needed = self.needed(&self.roots());
         let mut next = 0;
         let new: Vec<u16> = needed
             .iter()

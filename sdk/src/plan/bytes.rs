@@ -37,15 +37,26 @@ impl Op {
             | Self::IsTrue(x)
             | Self::IsFalse(x)
             | Self::Cast { input: x, .. } => f(*x),
-            Self::Binary(_, a, b) => [*a, *b].into_iter().for_each(f),
-            Self::Like { input, pattern, .. } => [*input, *pattern].into_iter().for_each(f),
+            Self::Binary(_, a, b) => {
+                f(*a);
+                f(*b);
+            }
+            Self::Like { input, pattern, .. } => {
+                f(*input);
+                f(*pattern);
+            }
             Self::Case { branches, otherwise } => {
-                branches.iter().flat_map(|(when, then)| [*when, *then]).chain(*otherwise).for_each(f);
+                for (when, then) in branches {
+                    f(*when);
+                    f(*then);
+                }
+                otherwise.iter().for_each(|x| f(*x));
             }
             Self::InList { input, list, .. } => {
-                core::iter::once(*input).chain(list.iter().copied()).for_each(f)
+                f(*input);
+                list.iter().for_each(|x| f(*x));
             }
-            Self::Call(_, args) => args.iter().copied().for_each(f),
+            Self::Call(_, args) => args.iter().for_each(|x| f(*x)),
         }
     }
 }

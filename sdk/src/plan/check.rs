@@ -22,7 +22,7 @@ impl Plan {
             self.check_node(at as u16, schema)?;
         }
         let past = |id: &ExprId| usize::from(id.0) >= self.nodes.len();
-        if let Some(id) = self.roots().find(past) {
+        if let Some(id) = self.roots().into_iter().find(past) {
             return Err(PlanError::Order(id.0));
         }
         self.check_roots()?;
@@ -54,21 +54,21 @@ impl Plan {
     }
 
     fn check_roots(&self) -> Result<(), PlanError> {
-        let filters = self.filter.iter().chain(self.states.iter().filter_map(|s| s.filter.as_ref()));
-        let boolean = filters.copied().all(|id| self.node(id).data_type == DataType::Bool);
+        let is_boolean = |id: Option<ExprId>| id.is_none_or(|id| self.node(id).data_type == DataType::Bool);
+        let boolean = is_boolean(self.filter) && self.states.iter().all(|state| is_boolean(state.filter));
         let keys = self.keys.iter().all(|id| key::is_key_type(&self.node(*id).data_type));
         if boolean && keys { Ok(()) } else { Err(PlanError::Root) }
     }
 
     fn check_state(&self, at: u16, state: &StatePlan) -> Result<(), PlanError> {
-        let args: Vec<DataType> = state.args.iter().map(|id| self.node(*id).data_type.clone()).collect();
-        if !state.spec.is_supported() && state.spec.validate().is_ok() {
-            return Err(PlanError::Unsupported(at));
+        let mut args = Vec::with_capacity(state.args.len());
+        for id in &state.args {
+            args.push(&self.node(*id).data_type);
         }
-        if state.spec.validate().is_ok() && state.spec.accepts(&args) {
-            Ok(())
-        } else {
-            Err(PlanError::State(at))
+        match state.spec.validate() {
+            Ok(()) if !state.spec.is_supported() => Err(PlanError::Unsupported(at)),
+            Ok(()) if state.spec.accepts(&args) => Ok(()),
+            _ => Err(PlanError::State(at)),
         }
     }
 

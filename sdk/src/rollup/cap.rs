@@ -16,7 +16,10 @@ pub(super) fn fold(partials: &mut ViewPartials, groups_max: usize) {
     let old = &partials.table;
     let weights = &partials.weights;
     let other = old.find(OTHER_KEY);
-    let mut groups: Vec<u32> = (0..old.len() as u32).filter(|g| Some(*g) != other).collect();
+    let mut groups: Vec<u32> = (0..old.len() as u32).collect();
+    if let Some(other) = other {
+        groups.swap_remove(other as usize);
+    }
     if groups.len() <= groups_max {
         return;
     }

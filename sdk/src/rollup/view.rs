@@ -5,10 +5,11 @@ use super::cap;
 use super::keys::encode_keys;
 use crate::aggregate::AggregateSpec;
 use crate::expr::Program;
+use crate::flavor::SMALL;
 use crate::group::{GroupTable, Keys};
 use crate::ids::ViewId;
 use crate::limits::{VALUE_BYTES_MAX, WEIGHT_MAX};
-use crate::plan::{Plan, PlanError, StatePlan};
+use crate::plan::{ExprId, Plan, PlanError, StatePlan};
 use crate::schema::StreamSchema;
 use crate::value::column::{Column, ColumnBatch, ColumnData, Slot};
 use crate::value::{DataType, Physical};
@@ -30,7 +31,6 @@ pub(super) struct Scratch {
 #[derive(Debug)]
 pub(super) struct View {
     program: Program,
-    key_types: Vec<DataType>,
     now: ViewPartials,
 }
 
@@ -39,8 +39,7 @@ impl View {
         let program = Program::of(plan, schema).map_err(|(plan, error)| (plan.view, error))?;
         let plan = program.plan();
         let now = empty(plan).ok_or((plan.view, PlanError::Unsupported(0)))?;
-        let key_types = plan.keys.iter().map(|id| plan.nodes[usize::from(id.0)].data_type.clone()).collect();
-        Ok(Self { program, key_types, now })
+        Ok(Self { program, now })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -128,15 +127,15 @@ impl View {
             }
             return;
         }
-        let Self { program, key_types, now } = self;
+        let Self { program, now } = self;
         let plan = program.plan();
-        let columns: Vec<(&Column, &DataType)> =
-            plan.keys.iter().zip(key_types.iter()).map(|(id, t)| (program.column(batch, *id), t)).collect();
+        let column = |id: &ExprId| (program.column(batch, *id), &plan.nodes[usize::from(id.0)].data_type);
+        let columns: Vec<(&Column, &DataType)> = plan.keys.iter().map(column).collect();
         encode_keys(&columns, rows, keys);
         if keys.longest() > key_bytes_max {
             let before = rows.len();
             let mut at = 0;
-            rows.retain(|_| {
+            keep(rows, |_| {
                 at += 1;
                 keys.get(at - 1).len() <= key_bytes_max
             });
@@ -227,6 +226,16 @@ fn largest(spec: &AggregateSpec, argument: usize) -> u64 {
     }
 }
 
+/// Keeps the rows for which `is_kept` is true: where code must be small, by one function for all conditions.
+#[inline]
+fn keep(rows: &mut Vec<u32>, mut is_kept: impl FnMut(&u32) -> bool) {
+    if SMALL { keep_by(rows, &mut is_kept) } else { rows.retain(is_kept) }
+}
+
+fn keep_by(rows: &mut Vec<u32>, is_kept: &mut dyn FnMut(&u32) -> bool) {
+    rows.retain(is_kept);
+}
+
 /// Removes and counts the rows whose value is above `max`, where `filter` (if there is one) lets them through.
 fn drop_large(
     column: &Column,
@@ -244,14 +253,14 @@ fn drop_large(
         return;
     }
     let before = rows.len();
-    rows.retain(|row| !(is_large(row) && filter.is_none_or(|f| is_true(f, *row, |_| ()))));
+    keep(rows, |row| !(is_large(row) && filter.is_none_or(|f| is_true(f, *row, |_| ()))));
     rejected.add(DropReason::ValueTooLarge, (before - rows.len()) as u64);
 }
 
 /// Removes and counts the rows with an error in `column`, where `filter` (if there is one) lets them through.
 fn drop_errors(column: &Column, filter: Option<&Column>, rows: &mut Vec<u32>, rejected: &mut DropCounts) {
     let Some(slots) = &column.slots else { return };
-    rows.retain(|row| {
+    keep(rows, |row| {
         let slot = slots[*row as usize];
         let needed = slot.is_error() && filter.is_none_or(|f| is_true(f, *row, |_| ()));
         if needed {

@@ -337,7 +337,9 @@ impl Big {
         }
         if start < self.start {
             let missing = (self.start - start) as usize;
-            self.limbs.splice(0..0, core::iter::repeat_n(0, missing));
+            let mut limbs = vec![0; missing];
+            limbs.extend_from_slice(&self.limbs);
+            self.limbs = limbs;
             self.start = start;
         }
         let top = self.limbs[self.limbs.len() - 1];

@@ -3,7 +3,9 @@
 //! Invariants: a column's parts have one length; `offsets` starts at 0 and never decreases; null and
 //! failed slots hold a harmless default, so kernels may compute over them.
 
-use super::{DataType, Interval, Physical, Value};
+#[cfg(feature = "functions")]
+use super::Interval;
+use super::{DataType, Physical, Value};
 use crate::flavor::SMALL;
 use alloc::string::String;
 use alloc::vec;
@@ -130,8 +132,10 @@ pub enum ColumnData {
     /// Doubles and widened reals.
     Float(Vec<f64>),
     /// Units of the type's scale.
+    #[cfg(feature = "functions")]
     Decimal(Vec<i128>),
     /// Intervals.
+    #[cfg(feature = "functions")]
     Interval(Vec<Interval>),
     /// Text, bytea, uuid.
     Bytes(BytesColumn),
@@ -144,8 +148,13 @@ impl ColumnData {
             Physical::Bool => Self::Bool(Vec::new()),
             Physical::Int => Self::Int(Vec::new()),
             Physical::Float => Self::Float(Vec::new()),
+            #[cfg(feature = "functions")]
             Physical::Decimal => Self::Decimal(Vec::new()),
+            #[cfg(feature = "functions")]
             Physical::Interval => Self::Interval(Vec::new()),
+            // Never read: plans that do need a larger build.
+            #[cfg(not(feature = "functions"))]
+            Physical::Decimal | Physical::Interval => Self::Bool(Vec::new()),
             Physical::Bytes => Self::Bytes(BytesColumn::default()),
         }
     }
@@ -156,7 +165,9 @@ impl ColumnData {
             Self::Bool(v) => v.len(),
             Self::Int(v) => v.len(),
             Self::Float(v) => v.len(),
+            #[cfg(feature = "functions")]
             Self::Decimal(v) => v.len(),
+            #[cfg(feature = "functions")]
             Self::Interval(v) => v.len(),
             Self::Bytes(v) => v.len(),
         }
@@ -173,7 +184,9 @@ impl ColumnData {
             Self::Bool(v) => v.truncate(rows),
             Self::Int(v) => v.truncate(rows),
             Self::Float(v) => v.truncate(rows),
+            #[cfg(feature = "functions")]
             Self::Decimal(v) => v.truncate(rows),
+            #[cfg(feature = "functions")]
             Self::Interval(v) => v.truncate(rows),
             Self::Bytes(v) => v.truncate(rows),
         }
@@ -184,7 +197,9 @@ impl ColumnData {
             Self::Bool(v) => v.push(false),
             Self::Int(v) => v.push(0),
             Self::Float(v) => v.push(0.0),
+            #[cfg(feature = "functions")]
             Self::Decimal(v) => v.push(0),
+            #[cfg(feature = "functions")]
             Self::Interval(v) => v.push(Interval::default()),
             Self::Bytes(v) => v.push(&[]),
         }
@@ -259,7 +274,9 @@ impl Column {
             (ColumnData::Bool(v), Value::Bool(x)) => v.push(*x),
             (ColumnData::Int(v), Value::Int(x)) => v.push(*x),
             (ColumnData::Float(v), Value::Float(x)) => v.push(*x),
+            #[cfg(feature = "functions")]
             (ColumnData::Decimal(v), Value::Decimal(x)) => v.push(*x),
+            #[cfg(feature = "functions")]
             (ColumnData::Interval(v), Value::Interval(x)) => v.push(*x),
             (ColumnData::Bytes(v), Value::Text(x)) => v.push(x.as_bytes()),
             (ColumnData::Bytes(v), Value::Bytes(x)) => v.push(x),
@@ -278,7 +295,9 @@ impl Column {
             ColumnData::Bool(v) => Value::Bool(v[row]),
             ColumnData::Int(v) => Value::Int(v[row]),
             ColumnData::Float(v) => Value::Float(v[row]),
+            #[cfg(feature = "functions")]
             ColumnData::Decimal(v) => Value::Decimal(v[row]),
+            #[cfg(feature = "functions")]
             ColumnData::Interval(v) => Value::Interval(v[row]),
             ColumnData::Bytes(v) if *data_type == DataType::Text => {
                 Value::Text(String::from_utf8_lossy(v.get(row)).into_owned())
@@ -313,11 +332,14 @@ impl Column {
             return Err("slots");
         }
         match (&self.data, data_type.physical()) {
-            (ColumnData::Bool(_), Physical::Bool) | (ColumnData::Interval(_), Physical::Interval) => Ok(()),
+            (ColumnData::Bool(_), Physical::Bool) => Ok(()),
+            #[cfg(feature = "functions")]
+            (ColumnData::Interval(_), Physical::Interval) => Ok(()),
             (ColumnData::Int(v), Physical::Int) => self.all(v, |v| Value::Int(*v).fits(data_type)),
             (ColumnData::Float(v), Physical::Float) => {
                 self.all(v, |v| !v.is_nan() && Value::Float(*v).fits(data_type))
             }
+            #[cfg(feature = "functions")]
             (ColumnData::Decimal(v), Physical::Decimal) => {
                 self.all(v, |v| Value::Decimal(*v).fits(data_type))
             }

@@ -63,7 +63,9 @@ pub fn encode_row(column: &Column, row: usize, data_type: &DataType, out: &mut V
         ColumnData::Bool(v) => out.push(u8::from(v[row])),
         ColumnData::Int(v) => put_int64(v[row], out),
         ColumnData::Float(v) => put_float(v[row], out),
+        #[cfg(feature = "functions")]
         ColumnData::Decimal(v) => put_int(v[row], out),
+        #[cfg(feature = "functions")]
         ColumnData::Interval(v) => put_interval(v[row], out),
         ColumnData::Bytes(v) => match data_type {
             DataType::Text => put_text(v.get(row), out),

@@ -114,7 +114,12 @@ pub fn encode_payloads<P: Partials>(
     sections: &[SectionInput<'_, P>],
     limits: &BatchLimits,
 ) -> EncodedBatches {
-    let mut order: Vec<usize> = (0..sections.len()).filter(|&i| !sections[i].is_empty()).collect();
+    let mut order: Vec<usize> = Vec::new();
+    for (index, section) in sections.iter().enumerate() {
+        if !section.is_empty() {
+            order.push(index);
+        }
+    }
     let id = |i: usize| (sections[i].view, sections[i].version);
     sort_by(&mut order, |a, b| id(*a).cmp(&id(*b)));
     let mut packer = Packer::new(limits);
@@ -261,10 +266,16 @@ fn write_all<P>(
     batches: &[Vec<Part>],
 ) -> Vec<EncodedPayload> {
     let mut groups = alloc::vec![0; sections.len()];
-    batches.iter().flatten().for_each(|part| groups[part.section] += part.groups);
-    let mut shares: Vec<Share> =
-        sections.iter().zip(&groups).map(|(s, n)| Share::new(s.events, *n)).collect();
-    let mut rejected: Vec<DropCounts> = sections.iter().map(|s| s.rejected.clone()).collect();
+    for parts in batches {
+        for part in parts {
+            groups[part.section] += part.groups;
+        }
+    }
+    let (mut shares, mut rejected) = (Vec::new(), Vec::new());
+    for (section, groups) in sections.iter().zip(&groups) {
+        shares.push(Share::new(section.events, *groups));
+        rejected.push(section.rejected.clone());
+    }
     let mut all = Share::new(ledger.events, groups.iter().sum());
     let mut report = ledger.clone();
     let mut payloads = Vec::with_capacity(batches.len());

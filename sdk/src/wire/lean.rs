@@ -72,6 +72,18 @@ impl<'a> Cursor<'a> {
         0
     }
 
+    /// Reads a counted list, one `item` after the other.
+    #[inline(never)]
+    fn list(&mut self, item: &mut dyn FnMut(&mut Self)) {
+        let count = self.reader.count(1, usize::MAX);
+        for _ in 0..self.keep(count) {
+            if self.error.is_some() {
+                return;
+            }
+            item(self);
+        }
+    }
+
     #[inline(never)]
     fn blob(&mut self) -> &'a [u8] {
         let value = self.reader.blob(usize::MAX);
@@ -147,12 +159,8 @@ impl<T: Lean> Lean for Option<T> {
 impl<T: Lean> Lean for Vec<T> {
     #[inline(never)]
     fn read(cursor: &mut Cursor<'_>) -> Self {
-        let count = cursor.reader.count(1, usize::MAX);
-        let count = cursor.keep(count);
         let mut all = Self::new();
-        while all.len() < count && cursor.error.is_none() {
-            all.push(T::read(cursor));
-        }
+        cursor.list(&mut |cursor| all.push(T::read(cursor)));
         all
     }
 }
