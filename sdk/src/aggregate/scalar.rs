@@ -7,10 +7,12 @@
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::limits::VALUE_BYTES_MAX;
+use crate::value::DataType;
+#[cfg(feature = "functions")]
+use crate::value::Interval;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::{Column, ColumnData};
-use crate::value::{DataType, Interval};
 use alloc::boxed::Box;
 #[cfg(feature = "finish")]
 use alloc::string::String;
