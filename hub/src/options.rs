@@ -3,8 +3,12 @@
 //!
 //! Owns: names, defaults, units and documentation of every option, and their precedence:
 //! flag > environment > file > default. Must not know: what the rooms do with them.
-//! Invariant: text becomes typed options here, once; unknown keys of the file are refused.
+//! Invariants: text becomes typed options here, once; every number has a range in which nothing overflows; unknown
+//! keys of the file are refused.
 
+mod near;
+
+use near::nearest;
 use serde::Deserialize;
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,6 +35,31 @@ pub enum OptionsError {
         path: PathBuf,
         /// Where and why, as the TOML reader says it.
         message: String,
+    },
+    /// A number outside of its range.
+    #[error("{} must be {least} to {most}, not {value} (--{}, {}, or [{}] of the options file)", .option.key, .option.flag, .option.env, .option.section)]
+    Range {
+        /// Of which option.
+        option: &'static OptionDoc,
+        /// What it is.
+        value: u64,
+        /// The least it may be.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// A level of logs that there is not.
+    #[error(
+        "log level {0:?}: write error, warn, info, debug or trace; or directives such as headwater_hub=debug,quinn=warn"
+    )]
+    LogLevel(String),
+    /// A variable that is probably meant for another.
+    #[error("there is no variable {name}: did you mean {meant}?")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// What it looks like.
+        meant: String,
     },
     /// Options that do not fit each other.
     #[error("{0}")]
@@ -121,6 +150,8 @@ pub struct OptionDoc {
     pub doc: &'static str,
     /// The default, as text; empty = none.
     pub default: &'static str,
+    /// The least and the most that a number may be.
+    pub range: Option<(u64, u64)>,
     /// The flag, without dashes.
     pub flag: &'static str,
     /// The environment variable.
@@ -133,7 +164,7 @@ macro_rules! options {
         $section:ident: $Options:ident, $Layer:ident {
             $(
                 $(#[doc = $doc:literal])+
-                $field:ident: $type:ty = $default:literal, $flag:literal, $env:literal;
+                $field:ident: $type:ty = $default:literal $(in $least:literal, $most:literal)?, $flag:literal, $env:literal;
             )+
         }
     )+) => {
@@ -156,7 +187,7 @@ macro_rules! options {
             struct $Layer {
                 $(
                     #[arg(id = $flag, long = $flag, env = $env, hide_env_values = true, value_name = "VALUE",
-                          help = concat!($($doc,)+ " [default: ", $default, "]"))]
+                          help = help($flag))]
                     $field: Option<$type>,
                 )+
             }
@@ -164,6 +195,17 @@ macro_rules! options {
             impl $Layer {
                 fn apply(self, options: &mut $Options) {
                     $( if let Some(value) = self.$field { options.$field = value; } )+
+                }
+            }
+
+            impl $Options {
+                /// Numbers by their flags.
+                fn numbers(&self) -> Vec<(&'static str, u64)> {
+                    // Only numbers have a least and a most.
+                    let numbers: &[&[(&'static str, u64)]] = &[$(
+                        &[$( ($flag, { const _: (u64, u64) = ($least, $most); u64::from(self.$field) }) )?],
+                    )+];
+                    numbers.concat()
                 }
             }
         )+
@@ -181,6 +223,12 @@ macro_rules! options {
             $( #[command(flatten)] $section: $Layer, )+
         }
 
+        impl Options {
+            fn numbers(&self) -> Vec<(&'static str, u64)> {
+                [$( self.$section.numbers(), )+].concat()
+            }
+        }
+
         impl Layer {
             fn apply(self, options: &mut Options) {
                 $( self.$section.apply(&mut options.$section); )+
@@ -194,6 +242,7 @@ macro_rules! options {
                 key: stringify!($field),
                 doc: concat!($($doc,)+),
                 default: $default,
+                range: [$( Some(($least, $most)), )? None][0],
                 flag: $flag,
                 env: $env,
             },
@@ -206,28 +255,28 @@ options! {
     storage: StorageOptions, StorageLayer {
         /// Directory of the catalog, the data and the development certificate; made when missing. One hub at a time.
         data_dir: PathBuf = "headwater-data", "data-dir", "HEADWATER_DATA_DIR";
-        /// Shard groups of a new data directory (1 to 1024); fixed once it exists. Each costs one log and one overlay.
-        shard_groups: u16 = "1", "shard-groups", "HEADWATER_SHARD_GROUPS";
+        /// Shard groups of a new data directory; fixed once it exists. Each costs one log and one overlay.
+        shard_groups: u16 = "1" in 1, 1_024, "shard-groups", "HEADWATER_SHARD_GROUPS";
         /// Milliseconds a batch may wait for others to share its fsync. 0 syncs each batch alone; above 100 clients feel it.
-        commit_delay_ms: u64 = "5", "commit-delay-ms", "HEADWATER_COMMIT_DELAY_MS";
+        commit_delay_ms: u64 = "5" in 0, 10_000, "commit-delay-ms", "HEADWATER_COMMIT_DELAY_MS";
         /// Bytes of waiting batches that are synced without waiting longer.
-        commit_bytes: u64 = "262144", "commit-bytes", "HEADWATER_COMMIT_BYTES";
+        commit_bytes: u64 = "262144" in 0, 1_073_741_824, "commit-bytes", "HEADWATER_COMMIT_BYTES";
         /// Milliseconds between folds of the log into the base. Longer means fewer writes, more memory and a slower restart.
-        fold_interval_ms: u64 = "1000", "fold-interval-ms", "HEADWATER_FOLD_INTERVAL_MS";
+        fold_interval_ms: u64 = "1000" in 1, 3_600_000, "fold-interval-ms", "HEADWATER_FOLD_INTERVAL_MS";
         /// Bytes of committed log that start folds at once: bounds what reopening after a crash replays, to well under a second.
-        fold_log_bytes: u64 = "4194304", "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
+        fold_log_bytes: u64 = "4194304" in 0, 1_099_511_627_776, "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
         /// Bytes of states waiting in memory, over all shard groups, that start folds at once; the overlay's worst case is about twice this.
-        fold_bytes: u64 = "67108864", "fold-bytes", "HEADWATER_FOLD_BYTES";
+        fold_bytes: u64 = "67108864" in 0, 1_099_511_627_776, "fold-bytes", "HEADWATER_FOLD_BYTES";
         /// Groups kept per view and shard group, where the view's group_cap does not ask for less; the lightest of more go into one exact (other) group.
-        view_groups_max: u64 = "10000000", "view-groups-max", "HEADWATER_VIEW_GROUPS_MAX";
+        view_groups_max: u64 = "10000000" in 1, 1_000_000_000_000, "view-groups-max", "HEADWATER_VIEW_GROUPS_MAX";
         /// Damaged states kept for inspection, rows of each shard group; what is beyond is counted only.
-        quarantine_rows_max: u64 = "10000", "quarantine-rows-max", "HEADWATER_QUARANTINE_ROWS_MAX";
+        quarantine_rows_max: u64 = "10000" in 0, 1_000_000_000_000, "quarantine-rows-max", "HEADWATER_QUARANTINE_ROWS_MAX";
         /// The same in bytes on disk, for each shard group.
-        quarantine_bytes_max: u64 = "67108864", "quarantine-bytes-max", "HEADWATER_QUARANTINE_BYTES_MAX";
+        quarantine_bytes_max: u64 = "67108864" in 0, 1_099_511_627_776, "quarantine-bytes-max", "HEADWATER_QUARANTINE_BYTES_MAX";
         /// Bytes of batches waiting to be written before clients have to wait; decoded states come on top, two to four times as much.
-        inbox_bytes: u64 = "33554432", "inbox-bytes", "HEADWATER_INBOX_BYTES";
+        inbox_bytes: u64 = "33554432" in 1_024, 68_719_476_736, "inbox-bytes", "HEADWATER_INBOX_BYTES";
         /// Bytes of the store's page cache.
-        cache_bytes: u64 = "268435456", "cache-bytes", "HEADWATER_CACHE_BYTES";
+        cache_bytes: u64 = "268435456" in 0, 1_099_511_627_776, "cache-bytes", "HEADWATER_CACHE_BYTES";
     }
     /// Where the hub listens, with which certificate.
     listen: ListenOptions, ListenLayer {
@@ -252,70 +301,70 @@ options! {
     /// What one client may take. Defaults are those for native clients.
     limits: LimitOptions, LimitLayer {
         /// Largest frame, bytes.
-        frame_bytes_max: u32 = "4194304", "frame-bytes-max", "HEADWATER_FRAME_BYTES_MAX";
+        frame_bytes_max: u32 = "4194304" in 1_024, 268_435_456, "frame-bytes-max", "HEADWATER_FRAME_BYTES_MAX";
         /// Most groups in one batch.
-        batch_groups_max: u32 = "65536", "batch-groups-max", "HEADWATER_BATCH_GROUPS_MAX";
+        batch_groups_max: u32 = "65536" in 1, 16_777_216, "batch-groups-max", "HEADWATER_BATCH_GROUPS_MAX";
         /// Longest group key, bytes.
-        key_bytes_max: u32 = "1024", "key-bytes-max", "HEADWATER_KEY_BYTES_MAX";
+        key_bytes_max: u32 = "1024" in 1, 1_048_576, "key-bytes-max", "HEADWATER_KEY_BYTES_MAX";
         /// Largest body over HTTP, bytes; the default is that of pages.
-        http_frame_bytes_max: u32 = "262144", "http-frame-bytes-max", "HEADWATER_HTTP_FRAME_BYTES_MAX";
+        http_frame_bytes_max: u32 = "262144" in 1_024, 268_435_456, "http-frame-bytes-max", "HEADWATER_HTTP_FRAME_BYTES_MAX";
         /// Most groups in one batch over HTTP.
-        http_batch_groups_max: u32 = "4096", "http-batch-groups-max", "HEADWATER_HTTP_BATCH_GROUPS_MAX";
+        http_batch_groups_max: u32 = "4096" in 1, 16_777_216, "http-batch-groups-max", "HEADWATER_HTTP_BATCH_GROUPS_MAX";
         /// Longest group key over HTTP, bytes.
-        http_key_bytes_max: u32 = "256", "http-key-bytes-max", "HEADWATER_HTTP_KEY_BYTES_MAX";
+        http_key_bytes_max: u32 = "256" in 1, 1_048_576, "http-key-bytes-max", "HEADWATER_HTTP_KEY_BYTES_MAX";
         /// Milliseconds after its birth for which a producer's batches are remembered (and must have arrived).
-        pid_lifetime_ms: u64 = "604800000", "pid-lifetime-ms", "HEADWATER_PID_LIFETIME_MS";
+        pid_lifetime_ms: u64 = "604800000" in 1_000, 3_155_760_000_000, "pid-lifetime-ms", "HEADWATER_PID_LIFETIME_MS";
         /// Milliseconds a producer's clock may run ahead of the hub's.
-        future_skew_ms: u64 = "300000", "future-skew-ms", "HEADWATER_FUTURE_SKEW_MS";
+        future_skew_ms: u64 = "300000" in 0, 3_155_760_000_000, "future-skew-ms", "HEADWATER_FUTURE_SKEW_MS";
         /// Milliseconds that an event may be late where its view groups by time; 0 takes any age.
-        late_max_ms: u64 = "604800000", "late-max-ms", "HEADWATER_LATE_MAX_MS";
+        late_max_ms: u64 = "604800000" in 0, 3_155_760_000_000, "late-max-ms", "HEADWATER_LATE_MAX_MS";
         /// Whether loads of history may bring time buckets of any age, over QUIC; true or false.
         backfill: bool = "true", "backfill", "HEADWATER_BACKFILL";
         /// QUIC connections at a time. Each may hold session_bytes_max and one connection window.
-        connections_max: u32 = "1024", "connections-max", "HEADWATER_CONNECTIONS_MAX";
+        connections_max: u32 = "1024" in 1, 1_000_000, "connections-max", "HEADWATER_CONNECTIONS_MAX";
         /// HTTP connections at a time. Above it the one that is idle longest makes room; when none is idle, new ones are told the hub's health only. Each may hold http_session_bytes_max.
-        http_connections_max: u32 = "1024", "http-connections-max", "HEADWATER_HTTP_CONNECTIONS_MAX";
+        http_connections_max: u32 = "1024" in 1, 1_000_000, "http-connections-max", "HEADWATER_HTTP_CONNECTIONS_MAX";
         /// QUIC connections, and again HTTP connections, at a time from one remote address (of IPv6: one /64); more are refused before their handshake. Clients behind one NAT or proxy share it.
-        address_connections_max: u32 = "256", "address-connections-max", "HEADWATER_ADDRESS_CONNECTIONS_MAX";
+        address_connections_max: u32 = "256" in 1, 1_000_000, "address-connections-max", "HEADWATER_ADDRESS_CONNECTIONS_MAX";
         /// Streams (batches and queries in flight) of one connection.
-        streams_max: u32 = "64", "streams-max", "HEADWATER_STREAMS_MAX";
+        streams_max: u32 = "64" in 1, 65_536, "streams-max", "HEADWATER_STREAMS_MAX";
         /// Bytes of frames that one connection may have in the hub at a time; at least one frame.
-        session_bytes_max: u32 = "16777216", "session-bytes-max", "HEADWATER_SESSION_BYTES_MAX";
+        session_bytes_max: u32 = "16777216" in 1_024, 4_294_967_295, "session-bytes-max", "HEADWATER_SESSION_BYTES_MAX";
         /// Bytes of bodies that one HTTP connection may announce at a time; at least one frame. A proxy that carries many clients over one connection may need more.
-        http_session_bytes_max: u32 = "4194304", "http-session-bytes-max", "HEADWATER_HTTP_SESSION_BYTES_MAX";
+        http_session_bytes_max: u32 = "4194304" in 1_024, 4_294_967_295, "http-session-bytes-max", "HEADWATER_HTTP_SESSION_BYTES_MAX";
         /// Bytes of frames that all connections together may have in the hub at a time, counted as they arrive; at least one frame. HTTP may take half of it.
-        ingress_bytes_max: u32 = "268435456", "ingress-bytes-max", "HEADWATER_INGRESS_BYTES_MAX";
+        ingress_bytes_max: u32 = "268435456" in 1_024, 4_294_967_295, "ingress-bytes-max", "HEADWATER_INGRESS_BYTES_MAX";
         /// Bytes of the plans of one stream's views, which every session that feeds it is sent; a view that does not fit is refused. Pages need them to fit http_frame_bytes_max, all their streams together.
-        stream_plans_bytes_max: u32 = "196608", "stream-plans-bytes-max", "HEADWATER_STREAM_PLANS_BYTES_MAX";
+        stream_plans_bytes_max: u32 = "196608" in 1_024, 268_435_456, "stream-plans-bytes-max", "HEADWATER_STREAM_PLANS_BYTES_MAX";
         /// Streams that one session may feed.
-        session_streams_max: u32 = "256", "session-streams-max", "HEADWATER_SESSION_STREAMS_MAX";
+        session_streams_max: u32 = "256" in 1, 65_536, "session-streams-max", "HEADWATER_SESSION_STREAMS_MAX";
         /// QUIC flow control per stream, bytes.
-        stream_window_bytes: u32 = "1048576", "stream-window-bytes", "HEADWATER_STREAM_WINDOW_BYTES";
+        stream_window_bytes: u32 = "1048576" in 1_024, 1_073_741_824, "stream-window-bytes", "HEADWATER_STREAM_WINDOW_BYTES";
         /// QUIC flow control per connection, bytes.
-        connection_window_bytes: u32 = "8388608", "connection-window-bytes", "HEADWATER_CONNECTION_WINDOW_BYTES";
+        connection_window_bytes: u32 = "8388608" in 1_024, 1_073_741_824, "connection-window-bytes", "HEADWATER_CONNECTION_WINDOW_BYTES";
         /// Milliseconds of silence after which a connection is closed. Over HTTP an answer that does not move gets 35 s or more: watches wait for 25.
-        idle_ms: u64 = "30000", "idle-ms", "HEADWATER_IDLE_MS";
+        idle_ms: u64 = "30000" in 100, 86_400_000, "idle-ms", "HEADWATER_IDLE_MS";
         /// Milliseconds between keep-alives; below idle_ms.
-        keep_alive_ms: u64 = "10000", "keep-alive-ms", "HEADWATER_KEEP_ALIVE_MS";
+        keep_alive_ms: u64 = "10000" in 10, 86_400_000, "keep-alive-ms", "HEADWATER_KEEP_ALIVE_MS";
         /// Milliseconds in which a frame, once begun, must be complete.
-        frame_ms: u64 = "10000", "frame-ms", "HEADWATER_FRAME_MS";
+        frame_ms: u64 = "10000" in 1, 3_600_000, "frame-ms", "HEADWATER_FRAME_MS";
         /// Milliseconds that a shutdown waits for what is in flight.
-        drain_ms: u64 = "10000", "drain-ms", "HEADWATER_DRAIN_MS";
+        drain_ms: u64 = "10000" in 0, 3_600_000, "drain-ms", "HEADWATER_DRAIN_MS";
     }
     /// What one statement may take.
     sql: SqlLimitOptions, SqlLimitLayer {
         /// Milliseconds a statement may take, waiting for its turn and planning included.
-        timeout_ms: u64 = "5000", "sql-timeout-ms", "HEADWATER_SQL_TIMEOUT_MS";
+        timeout_ms: u64 = "5000" in 1, 86_400_000, "sql-timeout-ms", "HEADWATER_SQL_TIMEOUT_MS";
         /// Bytes one query may hold: operators, scanned groups, results of functions.
-        memory_bytes: u64 = "67108864", "sql-memory-bytes", "HEADWATER_SQL_MEMORY_BYTES";
+        memory_bytes: u64 = "67108864" in 1, 1_099_511_627_776, "sql-memory-bytes", "HEADWATER_SQL_MEMORY_BYTES";
         /// Rows of one answer.
-        rows_max: u64 = "1000000", "sql-rows-max", "HEADWATER_SQL_ROWS_MAX";
+        rows_max: u64 = "1000000" in 1, 1_000_000_000_000, "sql-rows-max", "HEADWATER_SQL_ROWS_MAX";
         /// Bytes of one text, bytea or list that a function may make. Batches of such values on their way come on top of memory_bytes.
-        value_bytes_max: u64 = "1048576", "sql-value-bytes-max", "HEADWATER_SQL_VALUE_BYTES_MAX";
+        value_bytes_max: u64 = "1048576" in 1, 1_073_741_824, "sql-value-bytes-max", "HEADWATER_SQL_VALUE_BYTES_MAX";
         /// Tables and SELECTs a query may stand for when every CTE is counted as often as it is named: bounds planning (1000 take about a second).
-        plan_nodes_max: u32 = "1000", "sql-plan-nodes-max", "HEADWATER_SQL_PLAN_NODES_MAX";
+        plan_nodes_max: u32 = "1000" in 1, 100_000, "sql-plan-nodes-max", "HEADWATER_SQL_PLAN_NODES_MAX";
         /// Statements at a time, each on a thread of its own; more wait until their timeout. The worst case is this many times memory_bytes.
-        concurrent_max: u32 = "16", "sql-concurrent-max", "HEADWATER_SQL_CONCURRENT_MAX";
+        concurrent_max: u32 = "16" in 1, 4_096, "sql-concurrent-max", "HEADWATER_SQL_CONCURRENT_MAX";
     }
     /// What the hub says about itself.
     log: LogOptions, LogLayer {
@@ -353,16 +402,23 @@ impl Options {
 
     /// Refuses options that do not fit each other.
     pub fn check(&self) -> Result<(), OptionsError> {
+        for (flag, value) in self.numbers() {
+            if let Some((option, (least, most))) = ranged(flag)
+                && !(least..=most).contains(&value)
+            {
+                return Err(OptionsError::Range { option, value, least, most });
+            }
+        }
+        if !is_log_level(&self.log.level) {
+            return Err(OptionsError::LogLevel(self.log.level.clone()));
+        }
         let limits = &self.limits;
         let rules = [
             (
                 self.listen.tls_cert.0.is_none() != self.listen.tls_key.0.is_none(),
                 "tls_cert and tls_key belong together",
             ),
-            (!(1..=1024).contains(&self.storage.shard_groups), "shard_groups must be 1 to 1024"),
             (limits.keep_alive_ms >= limits.idle_ms, "keep_alive_ms must be below idle_ms"),
-            (limits.frame_bytes_max < 1024, "frame_bytes_max must be at least 1024"),
-            (limits.http_frame_bytes_max < 1024, "http_frame_bytes_max must be at least 1024"),
             (limits.session_bytes_max < limits.frame_bytes_max, "session_bytes_max must hold one frame"),
             (limits.ingress_bytes_max < limits.frame_bytes_max, "ingress_bytes_max must hold one frame"),
             (
@@ -373,11 +429,6 @@ impl Options {
                 limits.stream_plans_bytes_max > limits.frame_bytes_max,
                 "stream_plans_bytes_max must fit one frame",
             ),
-            (limits.http_connections_max == 0, "http_connections_max must not be 0"),
-            (limits.address_connections_max == 0, "address_connections_max must not be 0"),
-            (limits.streams_max == 0, "streams_max must not be 0"),
-            (limits.frame_ms == 0, "frame_ms must not be 0"),
-            (self.sql.concurrent_max == 0, "concurrent_max must not be 0"),
         ];
         match rules.into_iter().find(|(broken, _)| *broken) {
             Some((_, message)) => Err(OptionsError::Conflict(message)),
@@ -386,12 +437,58 @@ impl Options {
     }
 }
 
+fn ranged(flag: &str) -> Option<(&'static OptionDoc, (u64, u64))> {
+    OPTIONS.iter().find(|option| option.flag == flag).and_then(|option| Some((option, option.range?)))
+}
+
+/// The help of a flag: documentation, range, default.
+fn help(flag: &str) -> String {
+    let Some(option) = OPTIONS.iter().find(|option| option.flag == flag) else { return String::new() };
+    let range = option.range.map(|(least, most)| format!("{least} to {most}"));
+    let default = (!option.default.is_empty()).then(|| format!("default: {}", option.default));
+    let facts: Vec<String> = range.into_iter().chain(default).collect();
+    let doc = option.doc.trim();
+    if facts.is_empty() { doc.into() } else { format!("{doc} [{}]", facts.join("; ")) }
+}
+
+/// Levels, and directives with their target; what a directive's braces hold is the subscriber's to judge.
+fn is_log_level(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |text: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
+    text.contains(['[', '{']) && text.contains('=')
+        || text.split(',').map(str::trim).all(|part| match part.split_once('=') {
+            Some((target, level)) => !target.is_empty() && is_level(level.trim()),
+            None => is_level(part),
+        })
+}
+
+/// Looks for misspelt variables among `names`: one that is almost an option is refused; other HEADWATER_* names,
+/// which may be somebody else's, are given back.
+pub fn check_variables(names: impl Iterator<Item = String>) -> Result<Vec<String>, OptionsError> {
+    const OTHERS: [&str; 5] =
+        ["HEADWATER_CONFIG", "HEADWATER_HUB", "HEADWATER_FINGERPRINT", "HEADWATER_CA", "HEADWATER_TOKEN"];
+    let known: Vec<&str> = OPTIONS.iter().map(|option| option.env).chain(OTHERS).collect();
+    let mut strange = Vec::new();
+    for name in names.filter(|name| name.starts_with("HEADWATER_") && !known.contains(&name.as_str())) {
+        match nearest(&name, &known) {
+            Some(meant) => return Err(OptionsError::Variable { name, meant: meant.into() }),
+            None => strange.push(name),
+        }
+    }
+    Ok(strange)
+}
+
 fn read_file(path: &Path) -> Result<Layer, OptionsError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| OptionsError::Unreadable { path: path.into(), source })?;
-    toml::from_str(&text).map_err(|error| OptionsError::Invalid {
-        path: path.into(),
-        message: error.to_string().trim_end().into(),
+    toml::from_str(&text).map_err(|error| {
+        let mut message = String::from(error.to_string().trim_end());
+        let keys: Vec<&str> = OPTIONS.iter().flat_map(|option| [option.key, option.section]).collect();
+        let unknown = message.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next());
+        if let Some(meant) = unknown.and_then(|key| nearest(key, &keys)) {
+            message.push_str(&format!("\ndid you mean {meant}?"));
+        }
+        OptionsError::Invalid { path: path.into(), message }
     })
 }
 
@@ -407,7 +504,8 @@ pub fn template() -> String {
             section = option.section;
             let _ = write!(out, "\n[{section}]\n");
         }
-        let _ = writeln!(out, "\n#{}\n# --{} or {}", option.doc, option.flag, option.env);
+        let range = option.range.map_or(String::new(), |(least, most)| format!("; {least} to {most}"));
+        let _ = writeln!(out, "\n#{}\n# --{} or {}{range}", option.doc, option.flag, option.env);
         let _ = match toml_value(option) {
             Some(value) => writeln!(out, "{} = {value}", option.key),
             None => writeln!(out, "# {} =", option.key),
@@ -476,6 +574,65 @@ mod tests {
                 Options::resolve(Layer::default(), Some(file.path())).expect_err("refused").to_string();
             assert!(error.contains(expected) && error.contains("line"), "{error}");
         }
+    }
+
+    /// They were ignored in silence.
+    #[test]
+    fn misspelt_names_are_told_with_what_was_meant() {
+        let file = file("[storage]\ncomit_delay_ms = 7");
+        let error = Options::resolve(Layer::default(), Some(file.path())).expect_err("refused").to_string();
+        assert!(error.ends_with("did you mean commit_delay_ms?"), "{error}");
+        let check = |names: &[&str]| check_variables(names.iter().map(|name| String::from(*name)));
+        let error = check(&["PATH", "HEADWATER_TOKNES"]).expect_err("refused").to_string();
+        assert_eq!(error, "there is no variable HEADWATER_TOKNES: did you mean HEADWATER_TOKENS?");
+        let fine = ["HEADWATER_TOKENS", "HEADWATER_TOKEN", "HEADWATER_HUB", "HEADWATER_SERVICE_HOST"];
+        assert_eq!(
+            check(&fine).expect("no misspelling"),
+            ["HEADWATER_SERVICE_HOST"],
+            "an orchestrator's own"
+        );
+    }
+
+    #[test]
+    fn a_level_of_logs_is_one() {
+        for level in
+            ["info", "WARN", "off", "headwater_hub=debug,quinn=warn", "warn, a=info", "[s{a=1,b}]=trace"]
+        {
+            assert!(is_log_level(level), "{level}");
+        }
+        for level in ["loud", "", "headwater_hub", "info,loud", "a=loud", "=info"] {
+            assert!(!is_log_level(level), "{level:?}");
+        }
+        assert!(Options::resolve(parse(&["--log-level", "loud"]), None).is_err());
+    }
+
+    #[test]
+    fn every_number_has_a_range_that_its_default_is_in() {
+        let numbers = Options::default().numbers();
+        for option in OPTIONS {
+            let number: Option<u64> = option.default.parse().ok();
+            assert_eq!(number.is_some(), option.range.is_some(), "{}", option.flag);
+            assert_eq!(numbers.iter().find(|(flag, _)| *flag == option.flag).map(|(_, n)| *n), number);
+            let Some((least, most)) = option.range else { continue };
+            assert!(number.is_some_and(|number| (least..=most).contains(&number)), "{}", option.flag);
+            let flag = format!("--{}", option.flag);
+            for beyond in least.checked_sub(1).into_iter().chain([most + 1]) {
+                // What does not fit the type is refused where it is read.
+                let text = beyond.to_string();
+                let Ok(flags) = Flags::try_parse_from(["headwater", &flag, &text]) else { continue };
+                let error = Options::resolve(flags.layer, None).expect_err("out of range").to_string();
+                assert!(error.contains(&format!("must be {least} to {most}, not {beyond}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_has_no_stray_blanks() {
+        let help = Flags::command().render_long_help().to_string();
+        assert!(!help.contains("[default: ]") && help.contains("[1 to 1024; default: 1]"));
+        assert!(
+            OPTIONS.iter().all(|option| help.contains(&format!("\n          {}", super::help(option.flag))))
+        );
     }
 
     #[test]

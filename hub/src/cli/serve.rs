@@ -1,7 +1,7 @@
 //! `headwater serve`: a hub in the foreground, until SIGINT or SIGTERM.
 
 use super::CliError;
-use crate::options::{Layer, LogFormat, LogOptions, Options};
+use crate::options::{Layer, LogFormat, LogOptions, Options, check_variables};
 use crate::server::Hub;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -18,8 +18,18 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let strange = check_variables(names)?;
     let options = Options::resolve(args.layer, args.config.as_deref())?;
     log(&options.log)?;
+    for name in strange {
+        tracing::warn!("the variable {name} is no option: it is ignored");
+    }
+    if options.auth.tokens.0.is_empty() && std::env::var_os("HEADWATER_TOKEN").is_some() {
+        tracing::warn!(
+            "HEADWATER_TOKEN is what clients present; this hub asks for none: set HEADWATER_TOKENS"
+        );
+    }
     super::runtime()?.block_on(serve(&options))
 }
 

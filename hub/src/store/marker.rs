@@ -82,7 +82,7 @@ impl Marker {
 /// # Errors
 /// [`StoreError::NotADataDirectory`] when there are files but no marker: nothing is written then.
 pub fn open(dir: &Path, fresh: impl FnOnce() -> Result<Marker, StoreError>) -> Result<Marker, StoreError> {
-    fs::create_dir_all(dir).map_err(|e| StoreError::at(dir, &e))?;
+    fs::create_dir_all(dir).map_err(|e| not_made(dir, &e))?;
     let path = dir.join(MARKER_NAME);
     match fs::read(&path) {
         Ok(bytes) => Marker::parse(&bytes),
@@ -93,6 +93,21 @@ pub fn open(dir: &Path, fresh: impl FnOnce() -> Result<Marker, StoreError>) -> R
             Ok(marker)
         }
         Err(e) => Err(StoreError::at(&path, &e)),
+    }
+}
+
+/// A file where a directory should be is the caller's mistake, not the storage's.
+fn not_made(dir: &Path, error: &io::Error) -> StoreError {
+    let file = dir.ancestors().find(|path| path.is_file());
+    match file {
+        Some(file) if file == dir => {
+            StoreError::NotADataDirectory { path: dir.to_owned(), detail: "it is a file".into() }
+        }
+        Some(file) => {
+            let detail = format!("{} is a file", file.display());
+            StoreError::NotADataDirectory { path: dir.to_owned(), detail }
+        }
+        None => StoreError::at(dir, error),
     }
 }
 
@@ -167,6 +182,18 @@ mod tests {
         let error = open(dir.path(), || Ok(MARKER)).expect_err("must refuse");
         assert_eq!(error.code(), "not_a_data_directory");
         assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 1);
+    }
+
+    #[test]
+    fn a_directory_below_a_file_is_none() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let file = dir.path().join("file");
+        fs::write(&file, "x").expect("write");
+        for path in [file.clone(), file.join("below"), file.join("far/below")] {
+            let error = open(&path, || Ok(MARKER)).expect_err("must refuse");
+            assert_eq!(error.code(), "not_a_data_directory");
+            assert!(error.to_string().contains("is a file"), "{error}");
+        }
     }
 
     #[test]

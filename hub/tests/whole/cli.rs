@@ -237,7 +237,7 @@ fn flags_go_before_the_environment_and_that_before_the_file() {
         assert_eq!(output.status.code(), Some(2));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let (shards, streams) = ("shard_groups must be", "streams_max must not");
+    let (shards, streams) = ("shard_groups must be 1 to 1024, not 0", "streams_max must be");
     assert!(serve(&[], &[]).contains(shards), "the file alone");
     assert!(serve(&[], &[("HEADWATER_SHARD_GROUPS", "1")]).contains(streams), "the environment wins");
     assert!(

@@ -48,8 +48,8 @@ pub(super) struct LoadArgs {
     /// rows count in the time buckets of their own time, however long ago
     #[arg(short, long = "map", value_name = "COLUMN=FILE_COLUMN")]
     maps: Vec<String>,
-    /// Rows per batch; fewer where a batch would become too large
-    #[arg(long, value_name = "ROWS", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Rows per batch (1 to 10000000); fewer where a batch would become too large
+    #[arg(long, value_name = "ROWS", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     batch_rows: u64,
     /// Where to remember what was sent; a file of its own per load. Default: in the user's state directory
     #[arg(long, value_name = "FILE")]
@@ -65,8 +65,8 @@ pub(super) struct LoadArgs {
     /// (late_groups in `headwater status`), as from any other producer
     #[arg(long)]
     live: bool,
-    /// Seconds to wait for a hub that does not answer before giving up; the next run continues
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    /// Seconds to wait for a hub that does not answer before giving up (at most a year); the next run continues
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
     patience: u64,
     #[command(flatten)]
     connect: ConnectArgs,
