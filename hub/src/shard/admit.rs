@@ -9,12 +9,14 @@ use super::ledger::Total;
 use super::overlay::{Damaged, Partials};
 use super::record::Window;
 use super::views::{ViewShape, Views};
+use headwater::aggregate::integer_key;
 use headwater::codec::DecodeError;
 use headwater::group::GroupTable;
 use headwater::ids::{Micros, ViewId};
 use headwater::limits::BatchLimits;
 use headwater::wire::RefusedCode;
 use headwater::wire::batch::{Payload, Section};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// What admission checks besides the format.
@@ -141,29 +143,38 @@ fn sift(
     window: Window,
 ) -> Result<Sifted, NotAdmitted> {
     let mut sifted = Sifted { table: GroupTable::new(&shape.specs), late: 0, future: 0 };
-    let mut refused: Option<GroupTable> = None;
+    let mut left_out = HashSet::new();
     let mut scratch = shape.key_columns();
     let window = Bounds::new(time, shape, window);
     let mut groups = section.groups();
     while let Some((key, states)) = groups.next_group()? {
         let bucket = shape.check_key(key, &mut scratch)?;
-        let counter = match bucket.map(|b| window.place(b)) {
-            None | Some(Place::Inside) => {
-                sifted.table.admit_encoded(key, states)?;
-                continue;
-            }
-            Some(Place::Late) => &mut sifted.late,
-            Some(Place::Future) => &mut sifted.future,
+        // Its states are read wherever it belongs: the next group's begin where they end.
+        let group = sifted.table.admit_encoded(key, states)?;
+        let counter = match window.place_of_group(bucket, shape, &sifted.table, group) {
+            Place::Inside => continue,
+            Place::Late => &mut sifted.late,
+            Place::Future => &mut sifted.future,
         };
         *counter += 1;
-        // Its states are read all the same: the next group's begin where they end.
-        refused.get_or_insert_with(|| GroupTable::new(&shape.specs)).admit_encoded(key, states)?;
+        left_out.insert(group);
     }
     groups.finish()?;
+    if !left_out.is_empty() {
+        sifted.table = without(&sifted.table, &left_out);
+    }
     Ok(sifted)
 }
 
-/// Which buckets are plausible.
+fn without(table: &GroupTable, left_out: &HashSet<u32>) -> GroupTable {
+    let mut kept = GroupTable::new(table.specs());
+    for group in (0..table.len() as u32).filter(|group| !left_out.contains(group)) {
+        kept.merge_group(table.key(group), table, group);
+    }
+    kept
+}
+
+/// Which times are plausible.
 struct Bounds {
     start_min: i64,
     start_max: i64,
@@ -184,6 +195,27 @@ impl Bounds {
             start_min: oldest.unwrap_or(i64::MIN),
             start_max: time.0.saturating_add(micros(window.future_skew)),
         }
+    }
+
+    /// Where a group's bucket is, and the events that `first` and `last` say they kept: a forged time of arrival
+    /// would win against every event to come.
+    fn place_of_group(
+        &self,
+        bucket: Option<Micros>,
+        shape: &ViewShape,
+        table: &GroupTable,
+        group: u32,
+    ) -> Place {
+        let winning = shape.arrivals.iter().filter_map(|arrival| {
+            let key = integer_key(table.states().get(arrival.state)?.as_ref(), group)?;
+            Some((self.place(Micros(key)), arrival.is_last))
+        });
+        let wins = winning.filter_map(|(place, is_last)| match (&place, is_last) {
+            (Place::Future, true) | (Place::Late, false) => Some(place),
+            _ => None,
+        });
+        let places = bucket.map(|bucket| self.place(bucket)).into_iter().chain(wins);
+        places.into_iter().find(|place| !matches!(place, Place::Inside)).unwrap_or(Place::Inside)
     }
 
     fn place(&self, start: Micros) -> Place {

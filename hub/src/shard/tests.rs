@@ -2,7 +2,7 @@
 
 use super::testing::{
     Fixture, START, batch, catalog, eager, key, lazy, payload, payload_of, payload_of_states,
-    payload_with_keys, pid, totals,
+    payload_of_table, payload_with_keys, pid, totals,
 };
 use super::{Outcome, ShardOptions};
 use crate::catalog::testing::{create_view, drop_view, view_def};
@@ -444,4 +444,58 @@ async fn a_backfill_brings_groups_of_any_age() {
     let history = BatchFrame { backfill: true, ..at_times(true, 3, &times) };
     assert_eq!(fixture.send(history).await.expect_err("refused"), RefusedCode::Unauthorized);
     stop(fixture).await;
+}
+
+/// One event per `(key, time of arrival)` for a view with `first(v)` and `last(v)` behind its count and sum.
+fn arrivals(def: &headwater_sql::definition::ViewDef, seq: u64, events: &[(&str, i64)]) -> BatchFrame {
+    use headwater::value::column::{Column, ColumnData};
+    let mut table = headwater::group::GroupTable::new(&def.specs());
+    let groups: Vec<u32> = events.iter().map(|(k, _)| table.group(&key(k))).collect();
+    let rows: Vec<u32> = (0..events.len() as u32).collect();
+    let times = Column::valid(ColumnData::Int(events.iter().map(|e| e.1).collect()));
+    let values = Column::valid(ColumnData::Int(vec![1; events.len()]));
+    let args: [&[&Column]; 4] = [&[], &[&values], &[&values, &times], &[&values, &times]];
+    for (states, args) in table.states_mut().iter_mut().zip(args) {
+        states.update(&rows, &groups, args);
+    }
+    let mut frame = batch(pid(1), seq, seq, &[]);
+    frame.payload = payload_of_table(&[1], PlanVersion(1), &table, events.len() as u64);
+    frame
+}
+
+/// A forged time of arrival wins `last` for ever, and one before all others `first`.
+#[tokio::test]
+async fn arrivals_at_impossible_times_win_neither_first_nor_last() {
+    use headwater::aggregate::AggregateSpec;
+    use headwater::plan::{ExprId, Node, Op, StatePlan};
+    use headwater::value::DataType;
+    const HOUR: i64 = 3_600_000_000;
+    let mut def = view_def("v1", 1);
+    def.plan.nodes.push(Node { op: Op::Column(2), data_type: DataType::Timestamp });
+    let (value, by) = (DataType::Int64, DataType::Timestamp);
+    let first = AggregateSpec::ArgMin { value: value.clone(), key: by.clone() };
+    for spec in [first, AggregateSpec::ArgMax { value, key: by }] {
+        def.plan.states.push(StatePlan { spec, args: vec![ExprId(1), ExprId(2)], filter: None });
+    }
+    let (memory, store) = memory();
+    let catalog = catalog(1, 0).await;
+    let create = Ddl::CreateView { def: Box::new(def.clone()), if_not_exists: false };
+    catalog.apply(create).await.expect("view");
+    let fixture = Fixture::open(store.clone(), &catalog, lazy());
+    let events =
+        [("a", START), ("b", START + HOUR), ("c", i64::MAX), ("d", START - 9 * 24 * HOUR), ("e", START)];
+    assert!(fixture.send(arrivals(&def, 1, &events)).await.is_ok());
+    let expected = totals(&[("a", 1, 1), ("e", 1, 1)]);
+    assert_eq!(fixture.read("v1").await, expected);
+    let ledger = fixture.shards.status().ledger;
+    assert_eq!((ledger.groups, ledger.late_groups, ledger.future_groups), (2, 1, 2));
+    // A backfill may be of any age; nobody's events are from the future.
+    let backfill = BatchFrame { backfill: true, ..arrivals(&def, 2, &events) };
+    assert!(fixture.send(backfill).await.is_ok());
+    let expected = totals(&[("a", 2, 2), ("d", 1, 1), ("e", 2, 2)]);
+    assert_eq!(fixture.read("v1").await, expected);
+    drop(fixture);
+    assert_eq!(rows(&memory, Table::Base), 0, "the log is read back by the same rule");
+    let fixture = Fixture::open(store, &catalog, lazy());
+    assert_eq!(fixture.read("v1").await, expected);
 }

@@ -7,7 +7,7 @@ use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::codec::{DecodeError, Reader};
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{CatalogVersion, Micros, PlanVersion, ViewId};
-use headwater::plan::{Function, Node, Op, Plan};
+use headwater::plan::{Function, Node, Op, Plan, StatePlan};
 use headwater::value::column::{Column, ColumnData};
 use headwater::value::key::decode_append;
 use headwater::value::{DataType, Interval, Value};
@@ -33,6 +33,8 @@ pub struct ViewShape {
     pub key_types: Vec<DataType>,
     /// The key column that tells when a group's events arrived, where there is one.
     pub bucket: Option<Bucket>,
+    /// The states of `first` and `last` by time: their keys are times of arrival.
+    pub arrivals: Vec<Arrival>,
     /// When rows expire.
     pub ttl: Option<Ttl>,
     /// Most groups per shard group (`group_cap`), where the view says so.
@@ -46,6 +48,15 @@ pub struct Bucket {
     pub column: usize,
     /// The widest a bucket can be, microseconds.
     pub width: i64,
+}
+
+/// A state that keeps the value of the first or the last arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Which state.
+    pub state: usize,
+    /// True for `last`.
+    pub is_last: bool,
 }
 
 /// Rows whose time is older than this are removed.
@@ -74,6 +85,7 @@ impl ViewShape {
             counting,
             key_types: def.keys.iter().map(|k| k.1.clone()).collect(),
             bucket: arrival_column.and_then(|column| find_bucket(&def.plan, column)),
+            arrivals: arrival_column.map_or(Vec::new(), |column| find_arrivals(&def.plan, column)),
             ttl: find_ttl(def),
             groups_max: def.typed_options().group_cap.map(u64::from),
         })
@@ -199,6 +211,21 @@ fn find_bucket(plan: &Plan, arrival: u16) -> Option<Bucket> {
         };
         Some(Bucket { column, width })
     })
+}
+
+/// The states whose key is the arrival timestamp itself. Keys that users made are theirs to bound.
+fn find_arrivals(plan: &Plan, arrival: u16) -> Vec<Arrival> {
+    let by_arrival = |state: &StatePlan| {
+        let key = state.args.get(1).and_then(|id| plan.nodes.get(usize::from(id.0)));
+        key.is_some_and(|key| key.op == Op::Column(arrival))
+    };
+    let states = plan.states.iter().enumerate().filter(|(_, state)| by_arrival(state));
+    let arrivals = states.filter_map(|(at, state)| match state.spec {
+        AggregateSpec::ArgMin { .. } => Some(Arrival { state: at, is_last: false }),
+        AggregateSpec::ArgMax { .. } => Some(Arrival { state: at, is_last: true }),
+        _ => None,
+    });
+    arrivals.collect()
 }
 
 /// The widest bucket of a `date_trunc` field or a `time_bucket` interval.

@@ -9,7 +9,7 @@
 use super::column::{State, StateColumn, valid_rows};
 use super::scalar::{Owned, Scalar};
 #[cfg(feature = "finish")]
-use super::{FinishError, Finisher};
+use super::{FinishError, Finisher, States};
 use crate::codec::{DecodeError, Reader};
 use crate::value::DataType;
 #[cfg(feature = "finish")]
@@ -49,6 +49,16 @@ impl ArgExtreme {
         if better {
             self.0 = Some((key.to_owned(), value.map(Scalar::to_owned)));
         }
+    }
+}
+
+/// The key that a group's state keeps, where it is a number or a time: a hub holds it against its clock. `None` for
+/// an empty state, and for states of other aggregates.
+#[cfg(feature = "finish")]
+pub fn integer_key(states: &dyn States, group: u32) -> Option<i64> {
+    match states.as_any().downcast_ref::<ArgExtremes>()?.get(group)?.0.as_ref()?.0 {
+        Scalar::Int(key) => Some(key),
+        _ => None,
     }
 }
 

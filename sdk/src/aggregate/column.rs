@@ -55,6 +55,12 @@ impl<S: State> StateColumn<S> {
     pub fn new(params: S::Params) -> Self {
         Self { params, states: Vec::new() }
     }
+
+    /// One state.
+    #[cfg(feature = "finish")]
+    pub fn get(&self, group: u32) -> Option<&S> {
+        self.states.get(group as usize)
+    }
 }
 
 /// The answer to a foreign state of a build without [`FOREIGN_STATES`].

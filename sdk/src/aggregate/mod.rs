@@ -26,6 +26,8 @@ mod tdigest;
 #[cfg(feature = "sketches")]
 mod topk;
 
+#[cfg(feature = "finish")]
+pub use arg_extreme::integer_key;
 pub use registry::{AggregateEntry, Law, REGISTRY};
 pub use spec::SpecError;
 
