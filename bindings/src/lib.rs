@@ -55,7 +55,7 @@ impl Engine {
     /// is none.
     pub fn new(token: String, level: u8, now: f64) -> Engine {
         let options = SessionOptions {
-            token: (!token.is_empty()).then_some(token),
+            token: (!token.is_empty()).then(|| token.into()),
             sdk: String::from(concat!("headwater-js/", env!("CARGO_PKG_VERSION"))),
             level: AckLevel::from_tag(level).unwrap_or_default(),
             outbox: OutboxLimits::BROWSER,

@@ -12,6 +12,9 @@ const MIB: usize = 1024 * KIB;
 /// 1,073,741,824 bytes.
 const GIB: u64 = 1024 * MIB as u64;
 
+/// Longest name of a stream, a view or a column, bytes of UTF-8. Names go into plans, sessions and metrics' labels.
+pub const NAME_BYTES_MAX: usize = 128;
+
 /// The largest number of events (or of batches in doubt) that one batch may report, in any of its counts: no
 /// producer aggregates 2.8e14 events into one batch, and a forged report must not pin the totals it is added to.
 /// Encoders stop counting here; decoders refuse more.
@@ -246,7 +249,7 @@ pub struct TimeLimits {
     /// that live in memory only. A client offline for longer has its transmitted batches in doubt. Cost: one
     /// session record (about 40 bytes) per producer born in that time.
     pub pid_lifetime: Duration,
-    /// How late an event may be. Default 7 days.
+    /// How late an event may be: hubs leave out older time buckets, and count them; clients do not look. Default 7 days.
     pub late_max: Duration,
     /// How far in the future an event or a producer's birth may be. Default 5 min; it covers clocks that were
     /// never set.

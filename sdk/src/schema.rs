@@ -2,7 +2,7 @@
 
 use crate::ids::StreamId;
 use crate::value::DataType;
-use crate::value::column::{Column, ColumnBatch};
+use crate::value::column::{Column, ColumnBatch, NOT_A_NUMBER, OUT_OF_RANGE};
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,8 @@ impl BatchError {
         match self {
             Self::Columns { .. } => "unknown_column",
             Self::Rows(_) => "rows_differ",
+            Self::Column { reason: NOT_A_NUMBER, .. } => "nan",
+            Self::Column { reason: OUT_OF_RANGE, .. } => "out_of_range",
             Self::Column { .. } => "wrong_type",
         }
     }

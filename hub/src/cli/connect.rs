@@ -32,7 +32,7 @@ impl ConnectArgs {
     /// Options for the client.
     pub(super) fn options(&self) -> Result<ConnectOptions, CliError> {
         let mut options = ConnectOptions::new(self.hub.clone());
-        options.token = self.token.clone();
+        options.token = self.token.as_deref().map(Into::into);
         options.trust = self.trust()?;
         Ok(options)
     }

@@ -10,6 +10,7 @@
 
 use headwater::codec::DecodeError;
 use headwater::ids::{BootId, ClusterId, Micros, RouteVersion};
+use headwater::limits::NAME_BYTES_MAX;
 use headwater::wire::{
     AckLevel, BatchFrame, ClockReply, ClockRequest, Failure, Frame, FrameKind, Hello, Plans, Query, Resume,
     SessionLimits, StreamPlans, Welcome, encode_control,
@@ -21,8 +22,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Protocol versions this hub speaks, best first.
 pub const VERSIONS: &[u16] = &[1];
 
-/// Longest name of a stream that a session may ask for, bytes: PostgreSQL's limit for names.
-const STREAM_NAME_BYTES_MAX: usize = 63;
+/// Bytes of all names of streams that a session asks for: as many of the longest as it may have by default.
+const STREAM_NAMES_BYTES_MAX: usize = 256 * NAME_BYTES_MAX;
 
 /// What a Welcome carries beside the plans, generously.
 const WELCOME_BYTES: usize = 256;
@@ -250,10 +251,11 @@ impl Session {
                 format!("more than {} streams", self.policy.streams_max),
             ));
         }
-        if hello.streams.iter().any(|name| name.len() > STREAM_NAME_BYTES_MAX) {
+        // A name that is too long for a stream is one of an unknown stream, and costs the others nothing.
+        if hello.streams.iter().map(String::len).sum::<usize>() > STREAM_NAMES_BYTES_MAX {
             return Err(Close::new(
                 CloseCode::TooLarge,
-                format!("a stream's name above {STREAM_NAME_BYTES_MAX} bytes"),
+                format!("names of streams of more than {STREAM_NAMES_BYTES_MAX} bytes"),
             ));
         }
         self.streams = hello.streams;

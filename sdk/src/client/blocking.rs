@@ -3,6 +3,7 @@
 use super::{
     Client, CloseReport, ConnectError, ConnectOptions, Emitter, FlushError, QueryError, Rows, Stats,
 };
+use crate::schema::StreamSchema;
 use crate::wire::AckLevel;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -31,6 +32,14 @@ impl BlockingClient {
     /// As [`Client::stream`].
     pub fn stream(&self, name: &str) -> Emitter {
         self.client.stream(name)
+    }
+
+    /// As [`Client::schema`].
+    ///
+    /// # Errors
+    /// As [`Client::schema`].
+    pub fn schema(&self, stream: &str) -> Result<StreamSchema, ConnectError> {
+        self.runtime.block_on(self.client.schema(stream))
     }
 
     /// As [`Client::flush`].

@@ -37,7 +37,6 @@ pub(super) struct Driver {
     pub(super) options: ConnectOptions,
     pub(super) streams: Vec<Arc<Stream>>,
     pub(super) barriers: Vec<Barrier>,
-    pub(super) unknown_streams: Vec<String>,
     /// When the oldest unflushed event was first noticed plus the flush interval; `None` while nothing waits.
     pub(super) flush_due: Option<Micros>,
     /// Events that emitters refused, among those that the ledger has as dropped.
@@ -73,7 +72,6 @@ impl Driver {
             options,
             streams: Vec::new(),
             barriers: Vec::new(),
-            unknown_streams: Vec::new(),
             flush_due: None,
             refused: 0,
             told: flush::GivenUp::default(),
@@ -237,7 +235,6 @@ impl Driver {
                 stream.set_plans(known.cloned(), key_bytes_max);
             }
         }
-        self.unknown_streams = plans.unknown_streams;
         self.shared.plans_changed.notify_waiters();
         // Events may have waited for these plans.
         self.handle_wake();

@@ -38,7 +38,7 @@ fn from(get: impl Fn(&str) -> Option<String>) -> Result<ConnectOptions, ConnectE
     let mut options = ConnectOptions::new("");
     options.addresses = hubs.split(',').map(|hub| hub.trim().to_owned()).collect();
     options.trust = trust(get(FINGERPRINT), get(CA))?;
-    options.token = get(TOKEN);
+    options.token = get(TOKEN).map(Into::into);
     Ok(options)
 }
 

@@ -41,6 +41,9 @@ pub enum ConnectError {
     /// The disk spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// The hub has no such stream.
+    #[error("the hub has no stream {0}")]
+    UnknownStream(String),
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -59,6 +62,7 @@ impl ConnectError {
             Self::TimedOut => "timed_out",
             Self::Session(error) => error.code(),
             Self::Spool(error) => error.code(),
+            Self::UnknownStream(_) => "unknown_stream",
             Self::Closed => "closed",
         }
     }

@@ -79,9 +79,8 @@ fn hold(driver: &mut Driver, now: Micros) {
 
 /// True when every stream's events can be rolled up, or the hub has said that it has no such stream.
 fn is_ready(driver: &Driver) -> bool {
-    let is_answered = |stream: &Arc<Stream>| {
-        stream.schema().is_some() || driver.unknown_streams.contains(&stream.name) || stream.held().1 == 0
-    };
+    let is_answered =
+        |stream: &Arc<Stream>| stream.schema().is_some() || stream.is_unknown() || stream.held().1 == 0;
     driver.streams.iter().all(is_answered)
 }
 
@@ -104,8 +103,7 @@ fn freeze_for_barriers(driver: &mut Driver) {
 
 /// Streams with waiting events that the hub says it does not have.
 fn unknown_streams(driver: &Driver) -> Vec<String> {
-    let is_unknown =
-        |stream: &&Arc<Stream>| driver.unknown_streams.contains(&stream.name) && stream.held().1 > 0;
+    let is_unknown = |stream: &&Arc<Stream>| stream.is_unknown() && stream.held().1 > 0;
     driver.streams.iter().filter(is_unknown).map(|stream| stream.name.clone()).collect()
 }
 

@@ -15,7 +15,7 @@
 //! }
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect(ConnectOptions::new("hub.example.com:7400")).await?;
+//! let client = Client::connect(ConnectOptions::new("hub.example.com:7171")).await?;
 //! let pageviews = client.stream("pageviews");
 //! pageviews.emit(&PageView { url: "/", latency_ms: 12.5 })?;
 //! client.flush(AckLevel::Durable).await?;
@@ -64,7 +64,7 @@ use quinn::Connection;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -72,11 +72,16 @@ use tokio_util::sync::CancellationToken;
 /// Commands on their way to the driver: flushes of as many tasks at once.
 const COMMAND_QUEUE: usize = 64;
 
+/// What hubs promise: plans reach connected producers within it.
+const PLANS_TRAVEL: Duration = Duration::from_secs(1);
+
 /// A bare connection to the first address of the options: for programs that speak the protocol of
 /// [`crate::wire`] themselves, with sequence numbers of their own.
 ///
 /// # Errors
 /// The options cannot be used, or no hub answers there.
+// For `headwater load`; quinn's types are no part of what this crate promises.
+#[doc(hidden)]
 pub async fn dial(options: &ConnectOptions) -> Result<Connection, ConnectError> {
     let mut dialer = Dialer::new(options)?;
     let connecting = dialer.dial().await?;
@@ -283,22 +288,29 @@ impl Client {
     /// Waits until the hub has sent a stream's schema; for column batches, which need it.
     ///
     /// # Errors
-    /// Not within `connect_timeout`: the stream does not exist, or there is no hub.
+    /// The hub says that it has no such stream, and does not get one within a second; or it says nothing within
+    /// `connect_timeout`.
     pub async fn schema(&self, stream: &str) -> Result<StreamSchema, ConnectError> {
         let emitter = self.stream(stream);
-        let wait = async {
-            loop {
-                let changed = self.handle.shared.plans_changed.notified();
-                tokio::pin!(changed);
-                changed.as_mut().enable();
-                if let Some(schema) = emitter.schema() {
-                    return schema;
-                }
-                changed.await;
-            }
-        };
+        let answered = self.wait_for_plans(|| emitter.schema().is_some() || emitter.is_unknown());
         let timeout = self.handle.options.connect_timeout;
-        tokio::time::timeout(timeout, wait).await.map_err(|_| ConnectError::TimedOut)
+        tokio::time::timeout(timeout, answered).await.map_err(|_| ConnectError::TimedOut)?;
+        // Made by another program a moment ago, it is on its way.
+        let made = self.wait_for_plans(|| emitter.schema().is_some());
+        let _ = tokio::time::timeout(PLANS_TRAVEL, made).await;
+        emitter.schema().ok_or_else(|| ConnectError::UnknownStream(stream.into()))
+    }
+
+    async fn wait_for_plans(&self, done: impl Fn() -> bool) {
+        loop {
+            let changed = self.handle.shared.plans_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if done() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Waits until everything emitted before the call, by any thread, is safe at `level` (or the strongest level

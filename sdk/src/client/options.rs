@@ -1,7 +1,7 @@
 //! How a client is configured: plain structs, every field with its default, unit and cost.
 
 use crate::limits::{BatchLimits, FlushLimits, FrameLimits, OutboxLimits, TimeLimits, TransportLimits};
-use crate::wire::{AckLevel, ReadLevel};
+use crate::wire::{AckLevel, ReadLevel, Token};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 ///
 /// ```
 /// use headwater::client::{ConnectOptions, Trust};
-/// let mut options = ConnectOptions::new("hub.example.com:7400");
+/// let mut options = ConnectOptions::new("hub.example.com:7171");
 /// options.trust = Trust::PlatformRoots;
 /// options.spool = Some("/var/lib/my-service/events.spool".into());
 /// ```
@@ -21,7 +21,7 @@ pub struct ConnectOptions {
     /// Whom to trust. Default: the platform's roots.
     pub trust: Trust,
     /// A key or token, when the hub asks for one.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// The level at which a batch is safe and leaves the outbox. Default durable.
     pub level: AckLevel,
     /// A file that keeps the outbox beyond the process, used by one process at a time. Default none: what is

@@ -8,7 +8,7 @@
 use super::coarse::CoarseClock;
 use super::waiting::{Waiting, WaitingEvent, capture};
 use crate::emit::{self, EventBuffer};
-use crate::ids::Micros;
+use crate::ids::{Micros, PlanVersion, ViewId};
 use crate::rollup::{Rollup, RollupOptions, ViewPartials};
 use crate::schema::{BatchError, StreamSchema};
 use crate::value::Value;
@@ -98,9 +98,11 @@ pub(super) struct Gate {
 /// What the hub has said about a stream.
 #[derive(Clone, Debug, Default)]
 enum Word {
-    /// Nothing, or that there is no such stream yet: events wait.
+    /// Nothing yet: events wait.
     #[default]
     None,
+    /// There is no such stream yet: events wait.
+    Unknown,
     Known(Arc<Known>),
     /// There was one, and it was dropped.
     Gone,
@@ -168,6 +170,8 @@ struct Local {
 struct Producer {
     buffer: EventBuffer,
     rollup: Rollup,
+    /// Views whose plans this build cannot run: they reject every event.
+    unsupported: Vec<(ViewId, PlanVersion)>,
     /// Events in the rollup since the last drain.
     pending: u64,
 }
@@ -200,7 +204,7 @@ impl Stream {
         let mut word = lock(&self.word);
         *word = match (plans, &*word) {
             (Some(plans), _) => Word::Known(Arc::new(Known { plans, key_bytes_max })),
-            (None, Word::None) => Word::None,
+            (None, Word::None | Word::Unknown) => Word::Unknown,
             (None, Word::Known(_) | Word::Gone) => Word::Gone,
         };
         self.generation.fetch_add(1, Ordering::Release);
@@ -209,8 +213,13 @@ impl Stream {
     pub fn schema(&self) -> Option<StreamSchema> {
         match &*lock(&self.word) {
             Word::Known(known) => Some(known.plans.schema.clone()),
-            Word::None | Word::Gone => None,
+            Word::None | Word::Unknown | Word::Gone => None,
         }
+    }
+
+    /// The hub has said that it does not have the stream.
+    pub fn is_unknown(&self) -> bool {
+        matches!(*lock(&self.word), Word::Unknown | Word::Gone)
     }
 
     fn add_emitter(&self) -> Arc<Mutex<Local>> {
@@ -319,12 +328,13 @@ impl Stream {
         local.generation = self.generation.load(Ordering::Acquire);
         local.is_gone = matches!(*word, Word::Gone);
         let known = match &*word {
-            Word::None => return,
+            Word::None | Word::Unknown => return,
             Word::Gone => return local.lose_stream(),
             Word::Known(known) => known.clone(),
         };
         drop(word);
         let StreamPlans { schema, plans } = known.plans.clone();
+        let versions: Vec<_> = plans.iter().map(|plan| (plan.view, plan.version)).collect();
         // Dropped and made again under the same name: no view of the new one may see the old one's events.
         if local.producer.as_ref().is_some_and(|producer| producer.rollup.schema().id != schema.id) {
             local.lose_stream();
@@ -340,14 +350,17 @@ impl Stream {
             None => {
                 let (buffer, rollup) =
                     (EventBuffer::new(schema.clone()), Rollup::new(schema.clone(), options));
-                local.producer = Some(Producer { buffer, rollup, pending: 0 });
+                local.producer = Some(Producer { buffer, rollup, unsupported: Vec::new(), pending: 0 });
             }
         }
         let Some(producer) = &mut local.producer else { return };
         producer.rollup.set_options(options);
-        for (view, error) in producer.rollup.set_plans(schema, plans) {
+        let refused = producer.rollup.set_plans(schema, plans);
+        for (view, error) in &refused {
             tracing::warn!(stream = self.name, view = view.0, %error, "this build cannot run a view's plan");
         }
+        producer.unsupported = versions;
+        producer.unsupported.retain(|(view, _)| refused.iter().any(|(refused, _)| refused == view));
         for WaitingEvent { values, arrival } in local.waiting.take() {
             let values: Vec<(&str, Value)> =
                 values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
@@ -393,10 +406,17 @@ impl Producer {
     fn evaluate(&mut self) {
         if !self.buffer.is_empty() {
             self.pending += self.buffer.rows() as u64;
-            self.rollup.push(self.buffer.batch());
+            roll_up(&mut self.rollup, &self.unsupported, self.buffer.batch());
             self.buffer.clear();
         }
     }
+}
+
+fn roll_up(rollup: &mut Rollup, unsupported: &[(ViewId, PlanVersion)], batch: &ColumnBatch) {
+    for (view, version) in unsupported {
+        rollup.reject(*view, *version, DropReason::UnsupportedPlan, batch.rows() as u64);
+    }
+    rollup.push(batch);
 }
 
 /// Emits events of one stream. Give every thread its own clone: each rolls up on its own, and they merge at
@@ -424,6 +444,10 @@ impl Emitter {
     /// The stream's schema, once the hub has said it.
     pub fn schema(&self) -> Option<StreamSchema> {
         self.stream.schema()
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.stream.is_unknown()
     }
 
     /// Counts an event: a struct or map whose fields are the stream's columns. Never waits, and after the
@@ -482,7 +506,7 @@ impl Emitter {
         let producer = local.producer.as_mut().ok_or(EmitError::NoSchema)?;
         batch.check(producer.rollup.schema())?;
         producer.pending += batch.rows() as u64;
-        producer.rollup.push(batch);
+        roll_up(&mut producer.rollup, &producer.unsupported, batch);
         self.check_groups(&producer.rollup);
         Ok(())
     }

@@ -153,6 +153,33 @@ async fn a_bad_event_is_refused_alone() {
     assert_eq!((hub.count(), hub.state().ledger.dropped.get(DropReason::Invalid)), (2, 1));
 }
 
+/// Its events were counted by no view and told of nowhere but in a log.
+#[tokio::test]
+async fn a_view_whose_plan_cannot_run_rejects_every_event() {
+    let hub = Hub::start().await;
+    hub.state().foreign = true;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    let mut batch = client.schema("views").await.expect("exists").empty_batch();
+    let row = [Value::Text("/".into()), Value::Int(3), Value::Int(emitter.now().0)];
+    assert!(batch.columns.iter_mut().zip(&row).all(|(column, value)| column.push(value)));
+    emitter.emit(&HOME).expect("emits");
+    emitter.emit_columns(&batch).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("the other view has them");
+    assert_eq!(client.stats().rejected.get(DropReason::UnsupportedPlan), 2);
+    assert_eq!(hub.count(), 2);
+}
+
+#[tokio::test]
+async fn a_schema_that_the_hub_does_not_have_is_an_error_at_once() {
+    let hub = Hub::start().await;
+    hub.state().exists = false;
+    let client = connect(&hub).await;
+    let error = client.schema("views").await.expect_err("unknown");
+    assert_eq!(error, ConnectError::UnknownStream("views".into()));
+    assert_eq!(error.code(), "unknown_stream");
+}
+
 #[tokio::test]
 async fn events_wait_for_their_stream_within_bounds() {
     let hub = Hub::start().await;

@@ -16,7 +16,7 @@ use crate::ids::{PlanVersion, ViewId};
 use crate::plan::{Plan, PlanError};
 use crate::schema::StreamSchema;
 use crate::value::column::ColumnBatch;
-use crate::wire::batch::DropCounts;
+use crate::wire::batch::{DropCounts, DropReason};
 use alloc::vec::Vec;
 use view::{Scratch, View};
 
@@ -128,6 +128,13 @@ impl Rollup {
             Some(retired) => retired.merge(&partials),
             None => self.retired.push(partials),
         }
+    }
+
+    /// Counts events that a view of this stream loses here for a reason that is not the rollup's: its plan cannot run.
+    pub fn reject(&mut self, view: ViewId, version: PlanVersion, reason: DropReason, events: u64) {
+        let Some(mut partials) = view::empty(view, version, &[]) else { return };
+        partials.rejected.add(reason, events);
+        self.retire(partials);
     }
 
     /// Evaluates all views over a batch, which must be of the stream's schema ([`ColumnBatch::check`]).

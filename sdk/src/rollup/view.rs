@@ -7,7 +7,7 @@ use crate::aggregate::AggregateSpec;
 use crate::expr::Program;
 use crate::flavor::SMALL;
 use crate::group::{GroupTable, Keys};
-use crate::ids::ViewId;
+use crate::ids::{PlanVersion, ViewId};
 use crate::limits::{VALUE_BYTES_MAX, WEIGHT_MAX};
 use crate::plan::{ExprId, Plan, PlanError, StatePlan};
 use crate::schema::StreamSchema;
@@ -38,7 +38,7 @@ impl View {
     pub fn new(plan: Plan, schema: &StreamSchema) -> Result<Self, (ViewId, PlanError)> {
         let program = Program::of(plan, schema).map_err(|(plan, error)| (plan.view, error))?;
         let plan = program.plan();
-        let now = empty(plan).ok_or((plan.view, PlanError::Unsupported(0)))?;
+        let now = empty_for(plan).ok_or((plan.view, PlanError::Unsupported(0)))?;
         Ok(Self { program, now })
     }
 
@@ -68,7 +68,7 @@ impl View {
     pub fn drain(&mut self) -> ViewPartials {
         self.cap(0);
         // The specs were supported when the view was made, and still are.
-        let next = empty(self.plan()).unwrap_or_else(|| unreachable!("a view's specs are supported"));
+        let next = empty_for(self.plan()).unwrap_or_else(|| unreachable!("a view's specs are supported"));
         core::mem::replace(&mut self.now, next)
     }
 
@@ -186,14 +186,19 @@ impl View {
     }
 }
 
-fn empty(plan: &Plan) -> Option<ViewPartials> {
+fn empty_for(plan: &Plan) -> Option<ViewPartials> {
     let specs: Vec<_> = plan.states.iter().map(|s| s.spec.clone()).collect();
+    empty(plan.view, plan.version, &specs)
+}
+
+/// No groups yet of a view with these states; `None` when this build does not have one of them.
+pub(super) fn empty(view: ViewId, version: PlanVersion, specs: &[AggregateSpec]) -> Option<ViewPartials> {
     Some(ViewPartials {
-        view: plan.view,
-        version: plan.version,
+        view,
+        version,
         events: 0,
         rejected: DropCounts::default(),
-        table: GroupTable::try_new(&specs)?,
+        table: GroupTable::try_new(specs)?,
         weights: Vec::new(),
     })
 }

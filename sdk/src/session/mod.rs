@@ -33,7 +33,7 @@ use crate::outbox::{BatchId, Outbox, OutboxLedger, OutboxOptions, RefusedOutcome
 use crate::wire::batch::{DropReason, EncodedPayload, LedgerDelta};
 use crate::wire::{
     Ack, AckLevel, Body, ClockReply, ClockRequest, Failure, Frame, FrameKind, Goodbye, Hello, Plans, Refused,
-    RefusedCode, Resume, Resumed, SessionLimits, Welcome, encode_frame,
+    RefusedCode, Resume, Resumed, SessionLimits, Token, Welcome, encode_frame,
 };
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -50,7 +50,7 @@ pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
     /// A key or token, when the hub asks for one.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// Name and version of the SDK, for the hub's logs.
     pub sdk: String,
     /// What this build can evaluate ([`Hello::capabilities`]).

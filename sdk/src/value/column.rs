@@ -11,6 +11,11 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+/// Why a column is refused: it holds a NaN, which no event may.
+pub(crate) const NOT_A_NUMBER: &str = "NaN";
+/// Why a column is refused: a value is outside of its type.
+pub(crate) const OUT_OF_RANGE: &str = "value out of range";
+
 /// What a slot of a column is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
@@ -337,7 +342,8 @@ impl Column {
             (ColumnData::Interval(_), Physical::Interval) => Ok(()),
             (ColumnData::Int(v), Physical::Int) => self.all(v, |v| Value::Int(*v).fits(data_type)),
             (ColumnData::Float(v), Physical::Float) => {
-                self.all(v, |v| !v.is_nan() && Value::Float(*v).fits(data_type))
+                self.all(v, |v| !v.is_nan()).map_err(|_| NOT_A_NUMBER)?;
+                self.all(v, |v| Value::Float(*v).fits(data_type))
             }
             #[cfg(feature = "functions")]
             (ColumnData::Decimal(v), Physical::Decimal) => {
@@ -351,7 +357,7 @@ impl Column {
     fn all<T>(&self, values: &[T], fits: impl Fn(&T) -> bool) -> Result<(), &'static str> {
         let bad = values.iter().position(|v| !fits(v));
         match bad.is_some_and(|_| values.iter().enumerate().any(|(row, v)| !fits(v) && self.is_valid(row))) {
-            true => Err("value out of range"),
+            true => Err(OUT_OF_RANGE),
             false => Ok(()),
         }
     }

@@ -62,11 +62,13 @@ pub enum DropReason {
     KeyTooLong = 20,
     /// A text that a view's state would keep, or a weight, is over the limit.
     ValueTooLarge = 21,
+    /// This build of the SDK is too old, or too small, for the view's plan.
+    UnsupportedPlan = 22,
 }
 
 impl DropReason {
     /// All reasons, in tag order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Invalid,
         Self::WaitingFull,
         Self::OutboxFull,
@@ -82,6 +84,7 @@ impl DropReason {
         Self::Domain,
         Self::KeyTooLong,
         Self::ValueTooLarge,
+        Self::UnsupportedPlan,
     ];
 
     /// The reason of a tag byte.
@@ -118,6 +121,7 @@ impl DropReason {
             Self::Domain => "domain",
             Self::KeyTooLong => "key_too_long",
             Self::ValueTooLarge => "value_too_large",
+            Self::UnsupportedPlan => "unsupported_plan",
         }
     }
 }

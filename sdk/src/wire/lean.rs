@@ -413,7 +413,7 @@ mod tests {
             capabilities: u32::MAX,
         };
         same(&hello);
-        same(&Hello { token: Some(text("t\u{e9}")), streams: vec![], ..hello });
+        same(&Hello { token: Some("t\u{e9}".into()), streams: vec![], ..hello });
         same(&Resume { pid: Pid([7; 16]), low_water: Seq(u64::MAX) });
         same(&ClockRequest { sent: Micros(i64::MIN) });
         same(&ClockRequest { sent: Micros(1_700_000_000_000_000) });

@@ -13,11 +13,13 @@ mod frame;
 mod lean;
 #[cfg(test)]
 mod tests;
+mod token;
 
 pub use frame::{
     BATCH_HEADER_BYTES_MAX, Body, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, FRAME_VERSION, Frame, FrameDecoder,
     SEQ_WINDOW, decode_control, encode_control, encode_frame, encode_frame_into,
 };
+pub use token::Token;
 
 use crate::ids::{BootId, CatalogVersion, ClusterId, Epoch, Micros, Pid, RouteVersion, Seq};
 use crate::plan::Plan;
@@ -85,7 +87,7 @@ pub struct Hello {
     /// Protocol versions the client speaks, best first. This is version 1.
     pub versions: Vec<u16>,
     /// A key or token, when the hub asks for one.
-    pub token: Option<String>,
+    pub token: Option<Token>,
     /// The streams it will feed, by name. Unknown ones are listed in [`Welcome::unknown_streams`].
     pub streams: Vec<String>,
     /// Name and version of the SDK, for logs.
@@ -326,7 +328,7 @@ pub struct Query {
     /// Which states to merge.
     pub read_level: ReadLevel,
     /// A key or token.
-    pub token: Option<String>,
+    pub token: Option<Token>,
 }
 
 /// The columns of an answer.

@@ -6,12 +6,11 @@ use crate::error::SqlError;
 use crate::text::fold;
 use crate::types::parse_type;
 use datafusion::sql::sqlparser::tokenizer::Token;
+use headwater::limits::NAME_BYTES_MAX;
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
 
 /// Most columns of a stream: PostgreSQL's limit.
 const COLUMNS_MAX: usize = 1_600;
-/// Longest name, bytes. It goes into plans and metrics labels.
-const NAME_BYTES_MAX: usize = 128;
 
 /// After the word CREATE.
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {

@@ -233,7 +233,7 @@ fn presented(door: &Door, request: &Request) -> Result<Option<String>, Close> {
 }
 
 fn with_token(hello: Hello, token: Option<String>) -> Hello {
-    Hello { token: token.or(hello.token), ..hello }
+    Hello { token: token.map(Into::into).or(hello.token), ..hello }
 }
 
 /// `Authorization: Bearer ...`, or `?token=...` for beacons, which cannot set headers.

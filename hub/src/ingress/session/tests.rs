@@ -6,7 +6,7 @@ use headwater::ids::{CatalogVersion, Pid, PlanVersion, Seq, StreamId, ViewId};
 use headwater::plan::{Plan, StatePlan};
 use headwater::schema::StreamSchema;
 use headwater::value::DataType;
-use headwater::wire::{Body, encode_frame};
+use headwater::wire::{Body, Token, encode_frame};
 use headwater_sql::definition::{Output, SelectItem, StreamDef, ViewDef};
 
 const NOW: Micros = Micros(1_000_000);
@@ -106,6 +106,18 @@ fn a_hello_is_welcomed_with_the_plans_of_its_streams() {
     assert!(session.is_open());
 }
 
+/// Such a name ended the session, and with it the events of all other streams of its client.
+#[test]
+fn a_name_that_no_stream_can_have_is_unknown() {
+    let catalog = catalog(3, &[stream(1, "a")], &[]);
+    let long = "s".repeat(NAME_BYTES_MAX + 1);
+    let mut session = Session::new(policy(&[]));
+    let Ok(Control::Welcome(welcome)) = control(&mut session, &hello(&["a", &long]), &catalog) else {
+        panic!("not welcomed");
+    };
+    assert_eq!((welcome.streams.len(), welcome.unknown_streams.as_slice()), (1, &[long][..]));
+}
+
 #[test]
 fn plans_are_pushed_when_those_of_the_session_changed() {
     let streams = [stream(1, "a"), stream(2, "b")];
@@ -162,7 +174,7 @@ fn tokens_are_checked_where_they_are_carried() {
     for (token, admitted) in
         [(Some("right"), true), (Some("also"), true), (Some("righ"), false), (None, false)]
     {
-        let token = token.map(String::from);
+        let token = token.map(Token::from);
         let hello = Hello { token: token.clone(), ..hello(&[]) };
         let mut session = Session::new(Arc::clone(&policy));
         assert_eq!(control(&mut session, &hello, &empty).is_ok(), admitted);
@@ -194,8 +206,11 @@ fn versions_limits_and_broken_bodies_are_refused_with_codes() {
     assert_eq!(control(&mut session, &old, &empty).expect_err("version").code, CloseCode::Version);
     let greedy = hello(&["a", "b", "c", "d"]);
     assert_eq!(control(&mut session, &greedy, &empty).expect_err("greedy").code, CloseCode::TooLarge);
-    let long = "x".repeat(64);
-    assert_eq!(control(&mut session, &hello(&[&long]), &empty).expect_err("long").code, CloseCode::TooLarge);
+    let long = "x".repeat(STREAM_NAMES_BYTES_MAX + 1);
+    assert_eq!(
+        session.handle_hello(hello(&[&long]), NOW, &empty).expect_err("long").code,
+        CloseCode::TooLarge
+    );
     let broken = Frame { kind: FrameKind::Hello, body: &[0xff; 20] };
     let close = session.handle_control(&broken, NOW, &empty).expect_err("broken");
     assert_eq!((close.code, close.failure().code.as_str()), (CloseCode::Malformed, "malformed"));

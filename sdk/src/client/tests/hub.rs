@@ -28,6 +28,8 @@ use tokio::sync::watch;
 /// What survives a restart.
 pub struct State {
     pub exists: bool,
+    /// One more view, whose plan no client can run.
+    pub foreign: bool,
     pub table: GroupTable,
     pub dots: HashMap<(Pid, Seq), u64>,
     pub ledger: LedgerDelta,
@@ -103,6 +105,7 @@ impl Hub {
         let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).expect("quic")));
         let state = State {
             exists: true,
+            foreign: false,
             table: GroupTable::new(&specs()),
             dots: HashMap::new(),
             ledger: LedgerDelta::default(),
@@ -213,7 +216,10 @@ fn plans(state: &State) -> (Vec<StreamPlans>, Vec<String>) {
     let field = |name: &str, data_type| Field { name: name.into(), data_type };
     let fields = vec![field("url", DataType::Text), field("ms", DataType::Int64)];
     let schema = StreamSchema { id: StreamId(1), name: "views".into(), fields };
-    (vec![StreamPlans { schema, plans: vec![plan(state.plan_version)] }], vec![])
+    let foreign = Plan { view: ViewId(2), stream: StreamId(9), ..plan(1) };
+    let plans =
+        [plan(state.plan_version), foreign].into_iter().take(1 + usize::from(state.foreign)).collect();
+    (vec![StreamPlans { schema, plans }], vec![])
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -277,7 +283,7 @@ async fn stream(
 fn hello(state: &Shared, hello: &Hello, catalog: u64) -> Vec<u8> {
     let mut state = state.lock().expect("lock");
     state.hellos += 1;
-    if state.token.is_some() && state.token != hello.token {
+    if state.token.is_some() && state.token.as_deref() != hello.token.as_deref() {
         return failure("28000", "the token is not accepted");
     }
     let (streams, unknown_streams) = if hello.streams.is_empty() { (vec![], vec![]) } else { plans(&state) };
