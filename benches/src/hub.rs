@@ -2,8 +2,6 @@
 //!
 //! Owns: one stream, one view, batches made beforehand. Must not know: what is measured.
 
-use futures::future::{BoxFuture, FutureExt};
-use futures::stream::BoxStream;
 use headwater::aggregate::AggregateSpec;
 use headwater::group::GroupTable;
 use headwater::ids::{Micros, Pid, PlanVersion, RouteVersion, Seq, ViewId};
@@ -13,11 +11,11 @@ use headwater::value::column::{Column, ColumnData};
 use headwater::value::key::{put_int64, put_text};
 use headwater::wire::batch::{DropCounts, LedgerDelta, SectionInput, encode_payloads};
 use headwater::wire::{AckLevel, BatchFrame};
+use headwater_hub::api::status::Status;
 use headwater_hub::catalog::{Catalog, CatalogOptions};
+use headwater_hub::read::HubSource;
 use headwater_hub::shard::{Outcome, ShardOptions, Shards, Submission};
-use headwater_sql::definition::Ddl;
-use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source};
-use headwater_sql::{Engine, EngineOptions, ReadOptions, SqlError};
+use headwater_sql::{Engine, EngineOptions, ReadOptions};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,25 +58,15 @@ impl Rooms {
         )?;
         let rooms = Self { catalog, shards };
         if rooms.catalog.snapshot().views.is_empty() {
-            let engine = Engine::new(Arc::new(rooms.clone()), EngineOptions::default());
+            let engine = Engine::new(rooms.source(), EngineOptions::default());
             engine.execute(DEFINITIONS, ReadOptions::default()).await?;
         }
         Ok(rooms)
     }
-}
 
-impl Source for Rooms {
-    fn catalog(&self) -> Arc<CatalogSnapshot> {
-        self.catalog.snapshot()
-    }
-
-    fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>> {
-        self.shards.scan(request)
-    }
-
-    fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>> {
-        let catalog = self.catalog.clone();
-        async move { catalog.apply(ddl).await }.boxed()
+    /// What SQL reads, as in a hub; there is no status behind it.
+    pub fn source(&self) -> Arc<HubSource> {
+        Arc::new(HubSource::new(self.catalog.clone(), self.shards.clone(), Arc::new(Status::default)))
     }
 }
 

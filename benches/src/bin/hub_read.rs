@@ -6,7 +6,6 @@ use futures::StreamExt;
 use headwater_benches::hub::{Failed, Rooms, merge, payloads};
 use headwater_benches::measure::machine;
 use headwater_sql::{Engine, EngineOptions, ReadOptions};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const GROUPS: usize = 1_000;
@@ -26,9 +25,9 @@ fn main() -> Result<(), Failed> {
 
 async fn run() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
-    let hub = Arc::new(Rooms::open(directory.path()).await?);
+    let hub = Rooms::open(directory.path()).await?;
     merge(&hub.shards, &payloads(GROUPS), Duration::from_millis(500)).await;
-    let engine = Engine::new(Arc::clone(&hub) as Arc<_>, EngineOptions::default());
+    let engine = Engine::new(hub.source(), EngineOptions::default());
     println!("{}, median and best of {RUNS}", machine());
     for (name, sql, rows) in QUERIES {
         let mut times = Vec::with_capacity(RUNS);

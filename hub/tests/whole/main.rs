@@ -9,7 +9,9 @@ mod options;
 #[cfg(unix)]
 mod terminal;
 
+use headwater::client::Client;
 use headwater::wire::AckLevel;
+use headwater_hub::server::Hub;
 use house::House;
 use serde::Serialize;
 
@@ -24,13 +26,19 @@ const STREAM: &str = "CREATE STREAM pageviews (url TEXT, user_id INTEGER, latenc
 const BY_URL: &str = "CREATE CONTINUOUS VIEW by_url AS SELECT url, count(*), sum(user_id) AS users, \
                       count(DISTINCT user_id) AS visitors, avg(latency_ms) AS mean FROM pageviews GROUP BY url";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn events_become_answers() {
+/// A new hub, a client, the stream and its view.
+async fn with_view() -> (House, Hub, Client) {
     let house = House::new();
     let hub = house.start().await;
     let client = house.client(&hub).await;
     client.query(STREAM).await.expect("stream");
     client.query(BY_URL).await.expect("view");
+    (house, hub, client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_become_answers() {
+    let (_house, hub, client) = with_view().await;
     let pageviews = client.stream("pageviews");
     for i in 0..3000u32 {
         let url = ["/", "/a", "/b"][i as usize % 3];
@@ -58,11 +66,7 @@ async fn events_become_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_made_later_is_fed_by_producers_that_are_connected() {
-    let house = House::new();
-    let hub = house.start().await;
-    let client = house.client(&hub).await;
-    client.query(STREAM).await.expect("stream");
-    client.query(BY_URL).await.expect("view");
+    let (_house, hub, client) = with_view().await;
     let pageviews = client.stream("pageviews");
     let view = View { url: "/", user_id: 1, latency_ms: 1.0 };
     pageviews.emit(&view).expect("emit");
@@ -85,11 +89,7 @@ async fn a_view_made_later_is_fed_by_producers_that_are_connected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acked_survives_a_restart_and_is_counted_once() {
-    let house = House::new();
-    let hub = house.start().await;
-    let client = house.client(&hub).await;
-    client.query(STREAM).await.expect("stream");
-    client.query(BY_URL).await.expect("view");
+    let (house, hub, client) = with_view().await;
     for i in 0..500 {
         client.stream("pageviews").emit(&View { url: "/", user_id: i, latency_ms: 0.0 }).expect("emit");
     }
@@ -105,6 +105,10 @@ async fn what_was_acked_survives_a_restart_and_is_counted_once() {
         .await
         .expect("ledger");
     assert_eq!(ledger, [(500,)]);
+    for table in headwater_hub::read::system::TABLES {
+        let rows = client.query(&format!("SELECT * FROM headwater.{table}")).await.expect(table).rows;
+        assert_eq!(rows.is_empty(), table == "quarantine", "{table}: {rows:?}");
+    }
     client.close().await;
     hub.shutdown().await.expect("shutdown");
 }
@@ -113,7 +117,7 @@ async fn what_was_acked_survives_a_restart_and_is_counted_once() {
 async fn a_directory_in_use_is_not_touched() {
     let house = House::new();
     let hub = house.start().await;
-    let error = headwater_hub::server::Hub::start(&house.options()).await.err().expect("in use");
+    let error = Hub::start(&house.options()).await.err().expect("in use");
     assert!(error.to_string().contains("in use"), "{error}");
     hub.shutdown().await.expect("shutdown");
     house.start().await.shutdown().await.expect("free again");
