@@ -218,6 +218,42 @@ fn a_power_cut_at_any_operation_keeps_every_acknowledged_transaction_whole() {
     assert!(survived);
 }
 
+/// True when redb has to walk the whole file to open it.
+fn needs_repair(disk: &Arc<Disk>) -> bool {
+    let device = Device::from_backend(disk.clone());
+    let mut builder = redb::Database::builder();
+    builder.set_repair_callback(|session| session.abort());
+    match builder.create_with_backend(device.attach(Arc::default())) {
+        Ok(_) => false,
+        Err(redb::DatabaseError::RepairAborted) => true,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A start that walks the file takes minutes at the size of a disk. (What is read cannot be counted here: redb's debug
+/// assertions walk the file at every start.)
+#[test]
+fn opening_after_a_crash_and_after_a_clean_end_needs_no_walk() {
+    let disk = Arc::new(Disk::default());
+    let store = open(&disk).expect("open");
+    (1..=TRANSACTIONS).for_each(|n| transact(&store, n).expect("write"));
+    for pick in 0..4 {
+        let crashed = Disk::dying_at(u64::MAX, disk.after_power_cut(pick));
+        assert!(!needs_repair(&crashed), "after a crash, pick {pick}");
+    }
+    drop(store);
+    assert!(!needs_repair(&disk), "after a clean end");
+    // The same of a transaction without quick repair: the check can fail.
+    let database = redb::Database::builder();
+    let database = database.create_with_backend(Device::from_backend(disk.clone()).attach(Arc::default()));
+    let database = database.expect("open");
+    let txn = database.begin_write().expect("transaction");
+    txn.open_table(Table::Meta.definition()).expect("table").insert(&b"n"[..], &b"m"[..]).expect("row");
+    txn.commit().expect("commit");
+    let crashed = Disk::dying_at(u64::MAX, disk.after_power_cut(0));
+    assert!(needs_repair(&crashed));
+}
+
 #[test]
 fn a_full_disk_stops_writes_and_not_reads_until_there_is_space_again() {
     let disk = Arc::new(Disk::default());
