@@ -12,7 +12,7 @@ use super::options::ConnectOptions;
 use super::producer::Stream;
 use super::{CloseReport, Command, Shared, coarse, lock};
 use crate::ids::Micros;
-use crate::outbox::{BatchId, Spool, SpoolError};
+use crate::outbox::{BatchId, Saved, Spool, SpoolError};
 use crate::session::{Channel, ClientSession, Event, SpoolRequest};
 use crate::wire::{Frame, Plans};
 use std::sync::atomic::Ordering;
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 enum SpoolDone {
     Committed(Result<(), SpoolError>),
     Loaded(BatchId, Result<Vec<u8>, SpoolError>),
+    Reopened(Result<Saved, SpoolError>),
 }
 
 pub(super) type SharedSpool = Arc<Mutex<dyn Spool + Send>>;
@@ -53,6 +54,9 @@ pub(super) struct Driver {
     commands: mpsc::Receiver<Command>,
     dials: JoinSet<()>,
     spool: Option<SharedSpool>,
+    /// When a failed spool is opened again; `None` while it works.
+    reopen_due: Option<Micros>,
+    reopen_wait: Duration,
     jobs: JoinSet<SpoolDone>,
 }
 
@@ -84,6 +88,8 @@ impl Driver {
             commands,
             dials: JoinSet::new(),
             spool,
+            reopen_due: None,
+            reopen_wait: REOPEN_WAIT_MIN,
             jobs: JoinSet::new(),
         }
     }
@@ -273,7 +279,8 @@ impl Driver {
         // except that a spool takes it at some point.
         let flush = self.flush_due.filter(|due| *due > now);
         let spool = self.spool_due.filter(|due| *due > now);
-        let next = [tick, flush, spool, self.session.poll_timeout()].into_iter().flatten().min()?;
+        let reopen = self.reopen_due.filter(|due| *due > now);
+        let next = [tick, flush, spool, reopen, self.session.poll_timeout()].into_iter().flatten().min()?;
         let wait = Duration::from_micros(next.0.saturating_sub(now.0).max(0) as u64);
         Instant::now().checked_add(wait)
     }
@@ -281,6 +288,7 @@ impl Driver {
     /// Starts the session's next storage job, unless one is running.
     fn serve_spool(&mut self) {
         let Some(spool) = self.spool.clone() else { return };
+        self.reopen_spool(&spool);
         while self.jobs.is_empty() {
             let Some(request) = self.session.poll_spool() else { return };
             let spool = spool.clone();
@@ -294,11 +302,44 @@ impl Driver {
         }
     }
 
+    /// Opens a failed spool again when it is time. Not while closing: what it holds is the next process's then.
+    fn reopen_spool(&mut self, spool: &SharedSpool) {
+        let is_due = self.reopen_due.is_some_and(|due| due <= self.now());
+        let is_closing = self.shared.gate.closed.load(Ordering::Relaxed);
+        if is_due && !is_closing && self.jobs.is_empty() && self.session.wants_spool() {
+            let spool = spool.clone();
+            self.jobs.spawn_blocking(move || SpoolDone::Reopened(lock(&spool).reopen()));
+        }
+    }
+
+    fn handle_reopened(&mut self, result: Result<Saved, SpoolError>) {
+        let now = self.now();
+        let taken = result.map(|saved| self.session.handle_spool_reopened(now, &saved));
+        let mut status = lock(&self.shared.status);
+        match taken {
+            Ok(true) => {
+                tracing::info!("the disk spool works again");
+                status.spool_error = None;
+                status.spool_reopened += 1;
+                (self.reopen_due, self.reopen_wait) = (None, REOPEN_WAIT_MIN);
+            }
+            // Something was frozen meanwhile.
+            Ok(false) => self.reopen_due = Some(after(now, REOPEN_WAIT_MIN)),
+            Err(error) => {
+                tracing::debug!(%error, "the disk spool still fails");
+                status.spool_error = Some(error);
+                self.reopen_wait = (2 * self.reopen_wait).min(REOPEN_WAIT_MAX);
+                self.reopen_due = Some(after(now, self.reopen_wait));
+            }
+        }
+    }
+
     fn handle_job(&mut self, done: Result<SpoolDone, tokio::task::JoinError>) {
         let now = self.now();
         match done {
             Ok(SpoolDone::Committed(Ok(()))) => self.session.handle_committed(now),
             Ok(SpoolDone::Committed(Err(error))) => self.lose_spool(&error),
+            Ok(SpoolDone::Reopened(result)) => self.handle_reopened(result),
             Ok(SpoolDone::Loaded(id, Ok(payload))) => self.session.handle_loaded(now, id, Some(payload)),
             Ok(SpoolDone::Loaded(id, Err(error))) => {
                 tracing::error!(%error, "the spool has lost a batch");
@@ -309,9 +350,10 @@ impl Driver {
     }
 
     fn lose_spool(&mut self, error: &SpoolError) {
-        tracing::error!(%error, "the disk spool failed: the outbox goes on in memory only");
+        tracing::error!(%error, "the disk spool failed: the outbox goes on in memory until it works again");
         lock(&self.shared.status).spool_error = Some(error.clone());
         let now = self.now();
+        self.reopen_due = Some(after(now, self.reopen_wait));
         self.session.handle_spool_lost(now);
     }
 
@@ -379,6 +421,10 @@ impl Driver {
         status.is_connected = self.session.is_open();
     }
 }
+
+/// How long a failed spool is left alone at first, and at most: doubled with every failure.
+const REOPEN_WAIT_MIN: Duration = Duration::from_millis(500);
+const REOPEN_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How long the last packets may take.
 const GOODBYE: Duration = Duration::from_millis(500);

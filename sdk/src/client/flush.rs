@@ -149,7 +149,8 @@ impl GivenUp {
         if dropped + in_doubt > 0 {
             return Err(FlushError::Lost { dropped, in_doubt });
         }
-        match self.left - before.left {
+        // What was left may be held again by now: the spool was opened anew.
+        match self.left.saturating_sub(before.left) {
             0 => {}
             events => return Err(FlushError::LeftInSpool { events }),
         }

@@ -125,6 +125,7 @@ struct Status {
     is_connected: bool,
     rejected: DropCounts,
     spool_error: Option<SpoolError>,
+    spool_reopened: u64,
 }
 
 impl Shared {

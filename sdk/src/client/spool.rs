@@ -9,7 +9,7 @@ use crate::ids::{Pid, RouteVersion, Seq};
 use crate::outbox::{BatchId, Saved, SavedBatch, Spool, SpoolError, SpoolOp};
 use crate::wire::batch::LedgerDelta;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// `format` -> number; `pid` -> 16 bytes.
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta-1");
@@ -27,35 +27,46 @@ const CACHE_BYTES: usize = 4 << 20;
 /// A spool in a file.
 #[derive(Debug)]
 pub struct DiskSpool {
-    database: Database,
+    path: PathBuf,
+    /// `None` when it could not be opened again.
+    database: Option<Database>,
     failed: bool,
 }
 
 impl DiskSpool {
     /// Opens or makes the file at `path`.
     pub fn open(path: &Path) -> Result<Self, SpoolError> {
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => SpoolError::InUse(path.display().to_string()),
-                DatabaseError::UpgradeRequired(version) => {
-                    SpoolError::Corrupted(format!("redb file version {version}"))
-                }
-                DatabaseError::Storage(redb::StorageError::Corrupted(message)) => {
-                    SpoolError::Corrupted(message)
-                }
-                error => SpoolError::Io(error.to_string()),
-            })?;
-        Self::with_database(database)
+        let mut spool = Self { path: path.to_owned(), database: None, failed: true };
+        spool.reopen()?;
+        Ok(spool)
     }
 
+    fn database(path: &Path) -> Result<Database, SpoolError> {
+        #[cfg(test)]
+        tests::fail_if_planted(path)?;
+        Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => SpoolError::InUse(path.display().to_string()),
+            DatabaseError::UpgradeRequired(version) => {
+                SpoolError::Corrupted(format!("redb file version {version}"))
+            }
+            DatabaseError::Storage(redb::StorageError::Corrupted(message)) => SpoolError::Corrupted(message),
+            error => SpoolError::Io(error.to_string()),
+        })
+    }
+
+    #[cfg(test)]
     fn with_database(database: Database) -> Result<Self, SpoolError> {
-        let spool = Self { database, failed: false };
+        let spool = Self { path: PathBuf::new(), database: Some(database), failed: false };
         spool.check_format()?;
         Ok(spool)
     }
 
+    fn opened(&self) -> Result<&Database, SpoolError> {
+        self.database.as_ref().ok_or_else(|| SpoolError::Io("it could not be opened again".into()))
+    }
+
     fn check_format(&self) -> Result<(), SpoolError> {
-        let transaction = self.database.begin_write().map_err(io)?;
+        let transaction = self.opened()?.begin_write().map_err(io)?;
         {
             let mut meta = transaction.open_table(META).map_err(io)?;
             let found = meta.get("format").map_err(io)?.map(|bytes| Reader::new(bytes.value()).varint());
@@ -75,7 +86,9 @@ impl DiskSpool {
     }
 
     fn write(&self, ops: &[SpoolOp]) -> Result<(), SpoolError> {
-        let transaction = self.database.begin_write().map_err(io)?;
+        #[cfg(test)]
+        tests::fail_if_planted(&self.path)?;
+        let transaction = self.opened()?.begin_write().map_err(io)?;
         ops.iter().try_for_each(|op| apply(&transaction, op))?;
         transaction.commit().map_err(io)
     }
@@ -83,7 +96,7 @@ impl DiskSpool {
 
 impl Spool for DiskSpool {
     fn load(&mut self) -> Result<Saved, SpoolError> {
-        let transaction = self.database.begin_read().map_err(io)?;
+        let transaction = self.opened()?.begin_read().map_err(io)?;
         let meta = transaction.open_table(META).map_err(io)?;
         let pid = match meta.get("pid").map_err(io)? {
             Some(bytes) => Some(Pid(Reader::new(bytes.value()).array()?)),
@@ -111,10 +124,19 @@ impl Spool for DiskSpool {
     }
 
     fn payload(&mut self, id: BatchId) -> Result<Vec<u8>, SpoolError> {
-        let transaction = self.database.begin_read().map_err(io)?;
+        let transaction = self.opened()?.begin_read().map_err(io)?;
         let payloads = transaction.open_table(PAYLOADS).map_err(io)?;
         let payload = payloads.get(id.0).map_err(io)?.ok_or(SpoolError::Missing)?;
         Ok(payload.value().to_vec())
+    }
+
+    fn reopen(&mut self) -> Result<Saved, SpoolError> {
+        // One handle at a time: the file is locked by the old one.
+        self.database = None;
+        self.database = Some(Self::database(&self.path)?);
+        self.check_format()?;
+        self.failed = false;
+        self.load()
     }
 }
 
@@ -201,4 +223,4 @@ fn io(error: impl Into<redb::Error>) -> SpoolError {
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

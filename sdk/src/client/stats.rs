@@ -43,8 +43,10 @@ pub struct Stats {
     pub wire: WireBytes,
     /// True while a session is open.
     pub is_connected: bool,
-    /// Why the disk spool stopped, if it did; the outbox then lives in memory only.
+    /// Why the disk spool stopped, if it did; the outbox then lives in memory only, until the spool works again.
     pub spool_error: Option<SpoolError>,
+    /// How often a spool that had failed was opened again.
+    pub spool_reopened: u64,
 }
 
 /// UDP payload bytes of all connections of a client: batches, acks, plans and queries, with everything that QUIC and
@@ -91,6 +93,7 @@ impl Stats {
         stats.pid = status.pid;
         stats.is_connected = status.is_connected;
         stats.spool_error = status.spool_error.clone();
+        stats.spool_reopened = status.spool_reopened;
         stats
     }
 }

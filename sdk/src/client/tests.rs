@@ -12,6 +12,7 @@ use crate::wire::RefusedCode;
 use crate::wire::batch::DropReason;
 use hub::Hub;
 use serde::{Deserialize, Serialize};
+use spool::tests::plant;
 use std::time::Duration;
 
 #[derive(Clone, Copy, Serialize)]
@@ -453,6 +454,46 @@ async fn closing_without_a_hub_leaves_events_in_the_spool() {
     hub.resume().await;
     let client = Client::connect(spooled).await.expect("connects");
     until("the event arrives", || hub.count() == 1).await;
+    balance(&client.stats());
+}
+
+/// A disk that was full for a moment cost the spool for the rest of the process.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_failed_is_opened_again() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("s");
+    let mut hub = Hub::start().await;
+    let spooled = ConnectOptions {
+        spool: Some(path.clone()),
+        close_timeout: Duration::from_millis(300),
+        ..options(&hub)
+    };
+    let client = Client::connect(spooled.clone()).await.expect("connects");
+    let views = client.stream("views");
+    views.emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    plant(&path, true);
+    views.emit(&HOME).expect("emits");
+    let doubt = client.flush(AckLevel::Durable).await.expect_err("its write failed");
+    assert_eq!(doubt.code(), "lost");
+    assert!(client.stats().spool_error.is_some());
+    // In memory it goes on meanwhile.
+    views.emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    plant(&path, false);
+    until("the spool is back", || client.stats().spool_reopened == 1).await;
+    assert_eq!(client.stats().spool_error, None);
+    views.emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    balance(&client.stats());
+    assert_eq!(hub.count(), 3);
+    hub.stop();
+    views.emit(&HOME).expect("emits");
+    let report = client.close().await;
+    assert_eq!((report.left_batches, report.is_spooled), (1, true));
+    hub.resume().await;
+    let client = Client::connect(spooled).await.expect("connects");
+    until("the event arrives", || hub.count() == 4).await;
     balance(&client.stats());
 }
 

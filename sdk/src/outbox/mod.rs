@@ -14,8 +14,8 @@
 //! - at most `in_flight_max` batches are in flight, and `seq - low_water < 64` (C3);
 //! - one identity at a time: a new one starts only when no transmitted batch is left, so that after a crash
 //!   no number can be used twice;
-//! - what a failed spool may hold is left to the next process, which will send it: see
-//!   [`handle_spool_lost`](Outbox::handle_spool_lost);
+//! - what a failed spool may hold is left to the next process, which will send it, or to the time when it works again:
+//!   see [`handle_spool_lost`](Outbox::handle_spool_lost);
 //! - frozen = acked + dropped + in doubt + held, in batches and in events.
 
 mod entry;
@@ -407,6 +407,30 @@ impl Outbox {
                 }
             }
         }
+    }
+
+    /// The spool works again: what it holds is adopted, as by the next process, and under what it was left with or
+    /// `fresh`. Only once this outbox holds nothing of its own, so that no batch has two names; and only when all that
+    /// was left is there. `false` otherwise: nothing has changed.
+    pub fn handle_spool_reopened(&mut self, saved: &Saved, fresh: Pid) -> bool {
+        let events: u64 = saved.batches.iter().map(|batch| batch.events).sum();
+        let OutboxLedger { left_batches, left_events, .. } = self.ledger;
+        let has_left = saved.batches.len() as u64 >= left_batches && events >= left_events;
+        if self.options.persistent || !self.entries.is_empty() || !has_left {
+            return false;
+        }
+        let mut next = Self::restore(OutboxOptions { persistent: true, ..self.options }, saved, fresh);
+        next.next_id = next.next_id.max(self.next_id);
+        next.level_max = self.level_max;
+        next.delta = core::mem::take(&mut self.delta);
+        next.ledger = core::mem::take(&mut self.ledger);
+        // What was left is held again; what else the spool has was counted as acked, dropped or in doubt.
+        next.ledger.frozen_batches += saved.batches.len() as u64 - left_batches;
+        next.ledger.frozen_events += events - left_events;
+        next.ledger.adopted_events += events - left_events;
+        (next.ledger.left_batches, next.ledger.left_events, next.ledger.left_bytes) = (0, 0, 0);
+        *self = next;
+        true
     }
 
     /// The next process sends this batch.

@@ -127,6 +127,11 @@ pub trait Spool {
 
     /// The bytes of one batch.
     fn payload(&mut self, id: BatchId) -> Result<Vec<u8>, SpoolError>;
+
+    /// Starts anew after a failure, and tells what was stored.
+    fn reopen(&mut self) -> Result<Saved, SpoolError> {
+        self.load()
+    }
 }
 
 /// A spool in memory: for tests, and the meaning of [`SpoolOp`] in code.

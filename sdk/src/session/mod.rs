@@ -351,7 +351,8 @@ impl ClientSession {
         self.pump(now);
     }
 
-    /// Storage failed for good: the outbox goes on in memory only, without what the next process will send.
+    /// Storage failed: the outbox goes on in memory only, without what the next process will send, until
+    /// [`handle_spool_reopened`](Self::handle_spool_reopened).
     pub fn handle_spool_lost(&mut self, now: Micros) {
         let before = self.outbox.ledger();
         self.outbox.handle_spool_lost();
@@ -362,6 +363,23 @@ impl ClientSession {
             self.events.push(Event::InDoubt { batches, events });
         }
         self.pump(now);
+    }
+
+    /// True when a spool that was lost may be opened again: the outbox holds nothing of its own.
+    pub fn wants_spool(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    /// Storage works again, and has this. `false` when it cannot be taken now ([`Outbox::handle_spool_reopened`]). What
+    /// it has may have been sent before: the connection starts anew, to ask what the hub holds (C5).
+    pub fn handle_spool_reopened(&mut self, now: Micros, saved: &Saved) -> bool {
+        let fresh = self.fresh_pid(now);
+        let is_taken = self.outbox.handle_spool_reopened(saved, fresh);
+        if is_taken && matches!(self.state, State::Open | State::Opening { .. } | State::Resuming { .. }) {
+            self.events.push(Event::Unresponsive);
+            self.handle_disconnected(now);
+        }
+        is_taken
     }
 
     /// The time of [`poll_timeout`](Self::poll_timeout) has come.

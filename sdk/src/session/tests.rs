@@ -22,7 +22,7 @@ fn random_histories_keep_every_batch_exactly_once() {
     assert!(
         totals.client_crashes > 0 && totals.hub_crashes > 0 && totals.in_doubt > 0 && totals.identities > 0
     );
-    assert!(totals.spool_losses > 0 && totals.left > 0);
+    assert!(totals.spool_losses > 0 && totals.left > 0 && totals.spools_mended > 0);
     assert!(totals.applied > totals.in_doubt);
 }
 

@@ -183,3 +183,18 @@ fn every_commit_is_all_or_nothing_wherever_the_disk_dies() {
     }
     assert!(deaths > 20, "only {deaths} deaths");
 }
+
+/// Files whose disk fails.
+static PLANTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Makes the disk under a file fail, or work again.
+pub(in crate::client) fn plant(path: &Path, fails: bool) {
+    let mut planted = PLANTED.lock().expect("lock");
+    planted.retain(|failing| failing != path);
+    planted.extend(fails.then(|| path.to_owned()));
+}
+
+pub(super) fn fail_if_planted(path: &Path) -> Result<(), SpoolError> {
+    let is_planted = PLANTED.lock().expect("lock").iter().any(|failing| failing == path);
+    if is_planted { Err(SpoolError::Io("the disk fails".into())) } else { Ok(()) }
+}

@@ -51,6 +51,7 @@ pub struct Totals {
     pub client_crashes: u64,
     pub hub_crashes: u64,
     pub spool_losses: u64,
+    pub spools_mended: u64,
     pub left: u64,
     pub identities: u64,
 }
@@ -62,6 +63,7 @@ impl Totals {
         self.client_crashes += other.client_crashes;
         self.hub_crashes += other.hub_crashes;
         self.spool_losses += other.spool_losses;
+        self.spools_mended += other.spools_mended;
         self.left += other.left;
         self.identities += other.identities;
     }
@@ -169,6 +171,7 @@ impl World {
             91 if self.faults.crashes => self.crash_client(),
             92 if self.faults.crashes => self.crash_hub(),
             90 if self.faults.spool => self.lose_spool(),
+            95..97 => self.mend_spool(),
             93 => self.now.0 += 1_000_000 * self.rng.below(30) as i64,
             94 if self.faults.expiry => {
                 let old =
@@ -274,6 +277,15 @@ impl World {
             self.session.handle_committed(self.now);
         } else {
             self.session.handle_spool_lost(self.now);
+        }
+    }
+
+    /// The disk is well again, and the process opens its spool anew as soon as it can.
+    fn mend_spool(&mut self) {
+        let saved = self.spool.load().expect("memory");
+        if self.broken && self.session.wants_spool() && self.session.handle_spool_reopened(self.now, &saved) {
+            self.broken = false;
+            self.totals.spools_mended += 1;
         }
     }
 
