@@ -10,7 +10,7 @@ fn sines() -> [u32; 64] {
 }
 
 /// The digest of `data`.
-pub(super) fn md5(data: &[u8]) -> [u8; 16] {
+pub fn md5(data: &[u8]) -> [u8; 16] {
     let sines = sines();
     let mut state = [0x6745_2301u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
     let (whole, rest) = data.split_at(data.len() / 64 * 64);

@@ -22,6 +22,11 @@ mod text;
 mod time;
 mod time_text;
 
+#[cfg(feature = "finish")]
+pub use md5::md5;
+#[cfg(feature = "finish")]
+pub use time::truncate_years;
+
 pub(crate) use cast::{cast_is_defined, float_to_int, narrow, parse_uuid};
 #[cfg(feature = "client")]
 pub(crate) use cast::{parse_bool, parse_bytea, value_text};

@@ -133,6 +133,13 @@ impl DateUnit {
     }
 }
 
+/// The start of the decade (`years` 10), century (100) or millennium (1,000) that holds `micros`, as `date_trunc` has
+/// it; `None` before the earliest timestamp.
+#[cfg(feature = "finish")]
+pub fn truncate_years(years: i64, micros: i64) -> Option<i64> {
+    DateUnit::Years(years, i64::from(years != 10)).truncate(micros)
+}
+
 /// What `date_part` and `extract` read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

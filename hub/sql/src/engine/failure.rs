@@ -160,6 +160,12 @@ fn from_plan(message: &str, text: &Text) -> SqlError {
         );
         return SqlError::new("42803", message).at(find(text, name));
     }
+    if let Some(call) = between(&message, "given name and argument types '", "'") {
+        let name = call.split('(').next().unwrap_or(call);
+        return SqlError::new("42883", format!("function {call} does not exist"))
+            .at(find(text, name))
+            .with_hint("a function of this name takes other arguments; a cast may help");
+    }
     let code = plan_code(&message.to_lowercase());
     SqlError::new(code, message)
 }

@@ -2,7 +2,7 @@
 
 use super::checked::CheckArithmetic;
 use super::limited::{self, LimitFunctions};
-use super::{collected, combine, guard, names, sketch, sums};
+use super::{collected, combine, guard, names, patterns, postgres, sketch, sums};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
 use crate::types::parse_type;
@@ -17,7 +17,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{self, Expr, ObjectName, Spanned, VisitMut, VisitorMut};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -98,6 +98,9 @@ fn register(state: &mut SessionState) {
     for function in sketch::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
+    for function in postgres::functions() {
+        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
+    }
     for name in collected::NAMES {
         if let Ok(inner) = state.udaf(name) {
             let _ = state.register_udaf(Arc::new(AggregateUDF::from(collected::Collected::new(inner))));
@@ -126,12 +129,31 @@ struct Prepare<'a> {
     text: &'a Text,
 }
 
+impl Prepare<'_> {
+    fn refuse(&self, what: &str, at: &impl Spanned, hint: &str) -> ControlFlow<SqlError> {
+        ControlFlow::Break(SqlError::unsupported(what).at(self.text.of(at)).with_hint(hint))
+    }
+}
+
 impl VisitorMut for Prepare<'_> {
     type Break = SqlError;
+
+    /// DataFusion would leave the sample out and read everything.
+    fn pre_visit_table_factor(&mut self, table: &mut ast::TableFactor) -> ControlFlow<SqlError> {
+        match table {
+            ast::TableFactor::Table { sample: Some(_), .. } => {
+                self.refuse("TABLESAMPLE", table, "a condition on random() takes a sample")
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
 
     /// Columns get their names; FETCH FIRST n ROWS ONLY is LIMIT n.
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<SqlError> {
         names::name_columns(query);
+        if let Some(ast::Fetch { with_ties: true, .. } | ast::Fetch { percent: true, .. }) = &query.fetch {
+            return self.refuse("FETCH WITH TIES or PERCENT", query, "rank() OVER (ORDER BY ...) finds ties");
+        }
         let Some(ast::Fetch { with_ties: false, percent: false, quantity }) = &query.fetch else {
             return ControlFlow::Continue(());
         };
@@ -165,13 +187,19 @@ impl VisitorMut for Prepare<'_> {
             Expr::Function(function) => {
                 strip_schema(&mut function.name);
                 rename(&mut function.name);
-                if let Err(error) = spell_unit(function, self.text) {
+                let spelled =
+                    spell_unit(function, self.text).and_then(|()| spell_pattern(function, self.text));
+                if let Err(error) = spelled {
                     return ControlFlow::Break(error);
                 }
             }
             Expr::Extract { field, .. } => {
                 let name = field.to_string();
                 match units::field(&name) {
+                    Some(known @ ("decade" | "century" | "millennium" | "julian")) => {
+                        let hint = "compute it from extract(year FROM ...)";
+                        return self.refuse(&format!("extract({known})"), expr, hint);
+                    }
                     Some(known) => *field = ast::DateTimeField::Custom(ast::Ident::new(known)),
                     None => {
                         let error = units::unknown(&name.to_lowercase());
@@ -185,6 +213,22 @@ impl VisitorMut for Prepare<'_> {
                 if let (Err(error), ast::DataType::Custom(name, _)) = (parse_type(data_type), &*data_type) {
                     return ControlFlow::Break(error.at(self.text.of(name)));
                 }
+            }
+            Expr::Cast { data_type: ast::DataType::JSON | ast::DataType::JSONB, .. } => {
+                return self.refuse(
+                    "json",
+                    expr,
+                    "answers are JSON where HTTP asks for it; rows need no cast",
+                );
+            }
+            Expr::Collate { .. } => return self.refuse("COLLATE", expr, "text sorts by its bytes"),
+            Expr::BinaryOp {
+                left,
+                op: ast::BinaryOperator::Multiply | ast::BinaryOperator::Divide,
+                right,
+            } if is_interval(left) || is_interval(right) => {
+                let hint = "write the interval out: interval '36 hours'";
+                return self.refuse("multiplication or division of an interval", expr, hint);
             }
             Expr::Value(value) => {
                 if let ast::Value::Placeholder(name) = &value.value {
@@ -216,6 +260,9 @@ fn spell_unit(function: &mut ast::Function, text: &Text) -> std::result::Result<
     if let ast::Value::SingleQuotedString(unit) = &mut value.value {
         let known = if is_trunc { units::unit(unit) } else { units::field(unit) };
         let known = known.ok_or_else(|| units::unknown(unit).at(at))?;
+        if is_trunc && ["decade", "century", "millennium"].contains(&known) {
+            function.name = ObjectName::from(vec![ast::Ident::new(postgres::TRUNC_YEARS)]);
+        }
         // Its date_trunc knows these two in the singular only.
         *unit = if is_trunc { known.trim_end_matches("seconds").to_owned() } else { known.to_owned() };
         if is_trunc && known.ends_with("seconds") {
@@ -223,6 +270,37 @@ fn spell_unit(function: &mut ast::Function, text: &Text) -> std::result::Result<
         }
     }
     Ok(())
+}
+
+/// PostgreSQL's patterns of times, as DataFusion has them.
+fn spell_pattern(function: &mut ast::Function, text: &Text) -> std::result::Result<(), SqlError> {
+    let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold);
+    let Some(name @ ("to_char" | "to_date" | "to_timestamp")) = name.as_deref() else { return Ok(()) };
+    let ast::FunctionArguments::List(args) = &mut function.args else { return Ok(()) };
+    let Some(ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(Expr::Value(value)))) =
+        args.args.get_mut(1)
+    else {
+        return Ok(());
+    };
+    let at = text.of_span(value.span);
+    if let ast::Value::SingleQuotedString(pattern) = &mut value.value {
+        let known = patterns::translate(pattern).map_err(|part| {
+            SqlError::unsupported(format!("\"{part}\" in a pattern of {name}"))
+                .at(at)
+                .with_hint("YYYY MM DD HH24 MI SS MS US Mon Month Dy Day, or chrono's %Y-%m-%d")
+        })?;
+        *pattern = known;
+    }
+    Ok(())
+}
+
+/// An interval by its spelling.
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_interval(inner),
+        Expr::Interval(_) | Expr::Cast { data_type: ast::DataType::Interval { .. }, .. } => true,
+        _ => false,
+    }
 }
 
 /// `1 day 02:30:00` in words.
