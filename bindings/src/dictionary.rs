@@ -14,6 +14,7 @@ pub const PASSING: u32 = 1 << 31;
 pub struct Dictionary {
     pinned: BytesColumn,
     passing: BytesColumn,
+    epoch: u32,
 }
 
 impl Dictionary {
@@ -31,6 +32,12 @@ impl Dictionary {
     /// Forgets all values that were not pinned.
     pub fn forget(&mut self) {
         self.passing.clear();
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    /// Another number once handles have got another meaning.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
     }
 
     /// The value of a handle.

@@ -36,12 +36,12 @@ pub fn text(event: &Event) -> Option<Vec<u8>> {
     })
 }
 
-/// How the hub broke the protocol, or ended the session: code and message.
+/// How the hub broke the protocol, or ended the session: code and, where there is one, message.
 pub fn session_error(error: &SessionError) -> Vec<u8> {
     let message = match error {
         SessionError::Rejected { message, .. } => message,
         SessionError::Malformed(_, cause) => cause.code(),
-        _ => "the hub broke the protocol",
+        _ => "",
     };
     fields(&[error.code(), message])
 }

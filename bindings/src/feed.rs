@@ -87,7 +87,7 @@ impl Feed {
     /// Evaluates rows of one stream.
     pub fn push(&mut self, table: usize, rows: usize, texts: &Dictionary) {
         let Some(Stream { stage, rollup, .. }) = self.streams.get_mut(table) else { return };
-        stage.lend(rows, texts, |batch| rollup.push(batch));
+        stage.lend(rows, texts, |batch, codes| rollup.push_coded(batch, codes));
     }
 
     /// Freezes all partials.

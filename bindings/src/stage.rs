@@ -9,6 +9,7 @@
 use crate::dictionary::Dictionary;
 use alloc::vec;
 use alloc::vec::Vec;
+use headwater::rollup::Codes;
 use headwater::schema::StreamSchema;
 #[cfg(feature = "full")]
 use headwater::value::Interval;
@@ -67,7 +68,12 @@ impl Stage {
     }
 
     /// Lends the first `rows` rows as a batch to `take`, then makes room again.
-    pub fn lend<T>(&mut self, rows: usize, texts: &Dictionary, take: impl FnOnce(&ColumnBatch) -> T) -> T {
+    pub fn lend<T>(
+        &mut self,
+        rows: usize,
+        texts: &Dictionary,
+        take: impl FnOnce(&ColumnBatch, &Codes<'_>) -> T,
+    ) -> T {
         let rows = rows.min(ROWS);
         for ((column, side), has_null) in
             self.batch.columns.iter_mut().zip(&mut self.sides).zip(&mut self.has_null)
@@ -78,7 +84,13 @@ impl Stage {
                 side.slots.fill(0);
             }
         }
-        let taken = take(&self.batch);
+        // The small module looks every key up.
+        let taken = if cfg!(feature = "full") {
+            let columns: Vec<&[u32]> = self.sides.iter().map(Side::handles).collect();
+            take(&self.batch, &Codes { columns: &columns, epoch: texts.epoch() })
+        } else {
+            take(&self.batch, &Codes::default())
+        };
         for column in &mut self.batch.columns {
             column.slots = None;
             resize(column, ROWS);
@@ -88,6 +100,11 @@ impl Stage {
 }
 
 impl Side {
+    /// The handles of texts: equal ones mean equal texts.
+    fn handles(&self) -> &[u32] {
+        if self.code[0] == TEXT { &self.words } else { &[] }
+    }
+
     fn new(data_type: &DataType, column: &Column) -> Self {
         let words = match (data_type.physical(), &column.data) {
             // Also where this build has no column for them: JavaScript writes them all the same.
@@ -159,6 +176,9 @@ fn resize(column: &mut Column, rows: usize) {
     }
 }
 
+/// The number of `text`.
+const TEXT: u32 = 7;
+
 /// The number by which JavaScript knows a type, with precision and scale. Only types that a stream can have.
 fn type_code(data_type: &DataType) -> [u32; 3] {
     match data_type {
@@ -169,7 +189,7 @@ fn type_code(data_type: &DataType) -> [u32; 3] {
         DataType::Float32 => [4, 0, 0],
         DataType::Float64 => [5, 0, 0],
         DataType::Decimal { precision, scale } => [6, u32::from(*precision), u32::from(*scale)],
-        DataType::Text => [7, 0, 0],
+        DataType::Text => [TEXT, 0, 0],
         DataType::Bytea => [8, 0, 0],
         DataType::Uuid => [9, 0, 0],
         DataType::Date => [10, 0, 0],

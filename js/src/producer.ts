@@ -164,7 +164,9 @@ export class Producer {
     if (!bytes || this.#abort.signal.aborted) return;
     const { engine } = this;
     const error = engine.takeText((x, at) => x.engine_handle_frames(at, ...engine.lend(bytes), localMicros()));
-    if (error) throw new HeadwaterError(...(error.split('\0') as [string, string]));
+    if (!error) return;
+    const [code, message] = error.split('\0');
+    throw new HeadwaterError(code, message || 'the hub broke the protocol');
   }
 
   #disconnected(error: TransportError): void {

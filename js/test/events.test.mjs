@@ -119,13 +119,13 @@ test('what is not an object of columns is refused and counted, and nothing else 
     assert.equal(errors.length, 2 * (bad.length + 3 + 5));
   }));
 
-test('columns and writers give the same batches as emit', async () => {
-  const views = { hub: {} };
+test('columns and writers give the same batches as emit, in both modules', async () => {
   const payloads = [];
   const at = new Date(1_700_000_000_000);
   const rows = Array.from({ length: 3000 }, (_, i) => ({ url: `/${i % 13}`, ms: i / 8 }));
-  for (const way of ['emit', 'writer', 'columns', 'ids']) {
-    await withClient(views, async ({ hub, hw }) => {
+  // The full module finds groups by the numbers of strings, the core module by their bytes.
+  for (const [way, wasm] of ['emit', 'writer', 'columns', 'ids'].flatMap((way) => [[way, CORE], [way, undefined]])) {
+    await withClient({ hub: {}, client: { wasm } }, async ({ hub, hw }) => {
       const stream = hw.stream('views');
       stream.emit({});
       await hw.flush();
@@ -161,15 +161,21 @@ test('columns leave out bad rows only', () =>
     assert.equal(errors.length, 3 + 1 + 1 + 2);
   }));
 
-test('strings that come and go do not grow memory for ever', () =>
-  withClient({ hub: {} }, async ({ hub, hw }) => {
-    const stream = hw.stream('views');
-    stream.emit({});
-    await hw.flush();
-    for (let i = 0; i < 60_000; i++) stream.emit({ url: `/${i % 100}/${'x'.repeat(i % 50)}${i}`.slice(0, 8), ms: 1 });
-    await hw.flush();
-    assert.equal(hub.viewEvents(1), 60_001);
-  }));
+for (const [flavor, wasm] of Object.entries({ core: CORE, full: undefined })) {
+  test(`${flavor}: strings that come and go do not grow memory for ever, and keep their groups`, () =>
+    withClient({ hub: {}, client: { wasm } }, async ({ hub, hw }) => {
+      const stream = hw.stream('views');
+      stream.emit({});
+      await hw.flush();
+      const url = (i) => `/${i % 100}/${'x'.repeat(i % 50)}${i}`.slice(0, 8);
+      for (let i = 0; i < 60_000; i++) stream.emit({ url: url(i), ms: 1 });
+      await hw.flush();
+      assert.equal(hub.viewEvents(1), 60_001);
+      const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
+      const want = new Set(Array.from({ length: 60_000 }, (_, i) => url(i)));
+      assert.deepEqual(new Set(keys.map((key) => Buffer.from(key.subarray(0, -1)).toString()).filter(Boolean)), want);
+    }));
+}
 
 test('queries give typed rows and the hub\'s errors', () =>
   withClient({ client: { token: 'key' } }, async ({ hub, hw }) => {

@@ -6,6 +6,7 @@
 //! was counted is lost by a swap, a merge or the cap; memory grows with groups, never with events.
 
 mod cap;
+mod codes;
 mod keys;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,8 @@ use crate::value::column::ColumnBatch;
 use crate::wire::batch::{DropCounts, DropReason};
 use alloc::vec::Vec;
 use view::{Scratch, View};
+
+pub use codes::Codes;
 
 /// Limits of a rollup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,9 +142,15 @@ impl Rollup {
 
     /// Evaluates all views over a batch, which must be of the stream's schema ([`ColumnBatch::check`]).
     pub fn push(&mut self, batch: &ColumnBatch) {
+        self.push_coded(batch, &Codes::default());
+    }
+
+    /// As [`Rollup::push`], for a caller that has numbers for the values of text columns: views by one such column find
+    /// their groups by them.
+    pub fn push_coded(&mut self, batch: &ColumnBatch, codes: &Codes<'_>) {
         self.events += batch.rows() as u64;
         for view in &mut self.views {
-            view.push(batch, self.options.key_bytes_max, &mut self.scratch);
+            view.push(batch, codes, self.options.key_bytes_max, &mut self.scratch);
         }
     }
 

@@ -162,6 +162,42 @@ proptest! {
     }
 
     #[test]
+    fn numbers_for_values_give_what_the_values_give(
+        batches in proptest::collection::vec((rows(), any::<bool>(), any::<bool>()), 1..5),
+        groups_max in 1u32..4,
+    ) {
+        let (mut plain, mut coded) = (rollup(vec![plan(1, 1, 5, groups_max)]), rollup(vec![plan(1, 1, 5, groups_max)]));
+        for r in [&mut plain, &mut coded] {
+            r.set_options(RollupOptions { key_bytes_max: 5 });
+        }
+        let (mut known, mut epoch) = (BTreeMap::new(), 0);
+        for (rows, forget, drain) in &batches {
+            // Without NULLs numbers are used.
+            let some = |(k, x, y): &Row| (Some(k.clone().unwrap_or_default()), *x, *y);
+            let rows: &Vec<Row> = &if rows.len() % 4 == 0 { rows.clone() } else { rows.iter().map(some).collect() };
+            if *forget {
+                // The numbers mean something else from now on.
+                known.clear();
+                epoch += 1;
+            }
+            let number = |row: &Row, known: &mut BTreeMap<_, _>| {
+                let next = known.len() as u32;
+                *known.entry(row.0.clone()).or_insert(if next.is_multiple_of(2) { next } else { next | 1 << 31 })
+            };
+            let codes: Vec<u32> = rows.iter().map(|row| number(row, &mut known)).collect();
+            plain.push(&batch(rows));
+            coded.push_coded(&batch(rows), &Codes { columns: &[&codes], epoch });
+            if *drain {
+                let (plain, coded) = (plain.drain(), coded.drain());
+                prop_assert_eq!(totals(&plain, 1), totals(&coded, 1));
+                let rejected = |all: &[ViewPartials]| all.iter().map(|p| p.rejected.clone()).collect::<Vec<_>>();
+                prop_assert_eq!(rejected(&plain), rejected(&coded));
+            }
+        }
+        prop_assert_eq!(totals(&plain.drain(), 1), totals(&coded.drain(), 1));
+    }
+
+    #[test]
     fn swaps_of_plans_lose_nothing(a in rows(), b in rows(), c in rows()) {
         let mut rollup = rollup(vec![plan(1, 1, 10, 1000), plan(2, 1, 10, 1000)]);
         rollup.push(&batch(&a));
@@ -210,6 +246,21 @@ fn the_cap_keeps_heavy_groups_and_exact_totals() {
     for (key, heavy) in want.iter().filter(|(_, v)| v.0 > 1) {
         assert_eq!(found.get(key), Some(heavy), "a heavy group is whole");
     }
+}
+
+#[test]
+fn the_cap_is_kept_by_numbers_too() {
+    let all: Vec<Row> = (0..9000u64)
+        .map(|i| (Some(alloc::format!("{}", if i % 3 == 0 { i % 5 } else { 100 + i })), Some(1), Some(1)))
+        .collect();
+    let (mut plain, mut coded) = (rollup(vec![plan(1, 1, 5, 8)]), rollup(vec![plan(1, 1, 5, 8)]));
+    let number = |row: &Row| row.0.as_ref().and_then(|k| k.parse().ok()).unwrap_or(0);
+    for rows in all.chunks(777) {
+        let codes: Vec<u32> = rows.iter().map(number).collect();
+        plain.push(&batch(rows));
+        coded.push_coded(&batch(rows), &Codes { columns: &[&codes], epoch: 0 });
+    }
+    assert_eq!(totals(&plain.drain(), 1), totals(&coded.drain(), 1));
 }
 
 #[test]

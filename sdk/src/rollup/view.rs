@@ -2,6 +2,7 @@
 
 use super::ViewPartials;
 use super::cap;
+use super::codes::{Codes, GroupsByCode, NONE};
 use super::keys::encode_keys;
 use crate::aggregate::AggregateSpec;
 use crate::expr::Program;
@@ -12,7 +13,7 @@ use crate::limits::{VALUE_BYTES_MAX, WEIGHT_MAX};
 use crate::plan::{ExprId, Plan, PlanError, StatePlan};
 use crate::schema::StreamSchema;
 use crate::value::column::{Column, ColumnBatch, ColumnData, Slot};
-use crate::value::{DataType, Physical};
+use crate::value::{DataType, Physical, key};
 use crate::wire::batch::{DropCounts, DropReason};
 use alloc::vec::Vec;
 
@@ -28,9 +29,13 @@ pub(super) struct Scratch {
     some_groups: Vec<u32>,
 }
 
+/// The small module looks every key up.
+const KNOWN: usize = if SMALL { 0 } else { 1 };
+
 #[derive(Debug)]
 pub(super) struct View {
     program: Program,
+    known: [GroupsByCode; KNOWN],
     now: ViewPartials,
 }
 
@@ -39,7 +44,8 @@ impl View {
         let program = Program::of(plan, schema).map_err(|(plan, error)| (plan.view, error))?;
         let plan = program.plan();
         let now = empty_for(plan).ok_or((plan.view, PlanError::Unsupported(0)))?;
-        Ok(Self { program, now })
+        let known = core::array::from_fn(|_| GroupsByCode::new(plan));
+        Ok(Self { program, known, now })
     }
 
     pub fn plan(&self) -> &Plan {
@@ -69,10 +75,17 @@ impl View {
         self.cap(0);
         // The specs were supported when the view was made, and still are.
         let next = empty_for(self.plan()).unwrap_or_else(|| unreachable!("a view's specs are supported"));
+        self.known.iter_mut().for_each(GroupsByCode::clear);
         core::mem::replace(&mut self.now, next)
     }
 
-    pub fn push(&mut self, batch: &ColumnBatch, key_bytes_max: usize, scratch: &mut Scratch) {
+    pub fn push(
+        &mut self,
+        batch: &ColumnBatch,
+        codes: &Codes<'_>,
+        key_bytes_max: usize,
+        scratch: &mut Scratch,
+    ) {
         self.program.evaluate_filter(batch);
         self.select(batch, &mut scratch.rows);
         if scratch.rows.is_empty() {
@@ -80,7 +93,7 @@ impl View {
         }
         self.program.evaluate_rest(batch);
         self.reject_failed(batch, &mut scratch.rows);
-        self.find_groups(batch, key_bytes_max, scratch);
+        self.find_groups(batch, codes, key_bytes_max, scratch);
         self.update(batch, scratch);
         self.now.events += scratch.rows.len() as u64;
         self.cap(self.slack());
@@ -118,16 +131,36 @@ impl View {
     }
 
     /// One group per row, with the rows of keys that are too long left out.
-    fn find_groups(&mut self, batch: &ColumnBatch, key_bytes_max: usize, scratch: &mut Scratch) {
-        let Scratch { rows, keys, groups, .. } = scratch;
+    fn find_groups(
+        &mut self,
+        batch: &ColumnBatch,
+        codes: &Codes<'_>,
+        key_bytes_max: usize,
+        scratch: &mut Scratch,
+    ) {
         if self.plan().keys.is_empty() {
+            let Scratch { rows, groups, .. } = scratch;
             groups.clear();
             if !rows.is_empty() {
                 groups.resize(rows.len(), self.now.table.group(&[]));
             }
             return;
         }
-        let Self { program, now } = self;
+        if !self.recall_groups(batch, codes, key_bytes_max, scratch) {
+            self.look_up_groups(batch, key_bytes_max, scratch);
+        }
+        let now = &mut self.now;
+        now.weights.resize(now.table.len(), 0);
+        for group in scratch.groups.iter() {
+            let weight = &mut now.weights[*group as usize];
+            *weight = weight.saturating_add(1);
+        }
+    }
+
+    /// Finds groups by the bytes of their keys.
+    fn look_up_groups(&mut self, batch: &ColumnBatch, key_bytes_max: usize, scratch: &mut Scratch) {
+        let Scratch { rows, keys, groups, .. } = scratch;
+        let Self { program, now, .. } = self;
         let plan = program.plan();
         let column = |id: &ExprId| (program.column(batch, *id), &plan.nodes[usize::from(id.0)].data_type);
         let columns: Vec<(&Column, &DataType)> = plan.keys.iter().map(column).collect();
@@ -143,11 +176,48 @@ impl View {
             encode_keys(&columns, rows, keys);
         }
         now.table.group_all(keys, groups);
-        now.weights.resize(now.table.len(), 0);
-        for group in groups.iter() {
-            let weight = &mut now.weights[*group as usize];
-            *weight = weight.saturating_add(1);
+    }
+
+    /// Finds groups by the caller's numbers; false when it has none for the key.
+    fn recall_groups(
+        &mut self,
+        batch: &ColumnBatch,
+        codes: &Codes<'_>,
+        key_bytes_max: usize,
+        scratch: &mut Scratch,
+    ) -> bool {
+        let Self { program, known, now, .. } = self;
+        let Some((index, known)) = known.first_mut().and_then(|known| Some((known.column()?, known))) else {
+            return false;
+        };
+        let (Some(codes_of), Some(column)) = (codes.columns.get(index), batch.columns.get(index)) else {
+            return false;
+        };
+        if codes_of.len() < column.len() || column.slots.is_some() {
+            return false;
         }
+        let data_type = &program.plan().nodes[usize::from(program.plan().keys[0].0)].data_type;
+        known.enter(codes.epoch);
+        let Scratch { rows, keys, groups, .. } = scratch;
+        groups.clear();
+        let before = rows.len();
+        rows.retain(|&row| {
+            let code = codes_of[row as usize];
+            let mut group = known.get(code);
+            if group == NONE {
+                keys.clear();
+                key::encode_row(column, row as usize, data_type, &mut keys.data);
+                if keys.data.len() > key_bytes_max {
+                    return false;
+                }
+                group = now.table.group(&keys.data);
+                known.set(code, group);
+            }
+            groups.push(group);
+            true
+        });
+        now.rejected.add(DropReason::KeyTooLong, (before - rows.len()) as u64);
+        true
     }
 
     fn update(&mut self, batch: &ColumnBatch, scratch: &mut Scratch) {
@@ -182,6 +252,7 @@ impl View {
         let groups_max = self.plan().groups_max as usize;
         if !self.plan().keys.is_empty() && self.now.table.len() > groups_max.saturating_add(slack) {
             cap::fold(&mut self.now, groups_max);
+            self.known.iter_mut().for_each(GroupsByCode::clear);
         }
     }
 }
