@@ -27,7 +27,7 @@ use headwater::codec::Writer;
 use headwater::ids::Micros;
 use headwater::limits::{BatchLimits, FrameLimits, OutboxLimits, TimeLimits};
 use headwater::outbox::BatchId;
-use headwater::session::{ClientSession, SessionOptions};
+use headwater::session::{Backoff, ClientSession, PATIENCE, SessionOptions};
 use headwater::wire::batch::DropReason;
 use headwater::wire::{AckLevel, Frame, Plans, encode_frame};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -63,7 +63,10 @@ impl Engine {
             times: TimeLimits::MEMORY_ONLY,
             // Every Welcome is a sample of the hub's clock.
             clock_interval: Duration::ZERO,
-            ..SessionOptions::default()
+            capabilities: u32::from(cfg!(feature = "full")),
+            persistent: false,
+            backoff: Backoff::default(),
+            patience: PATIENCE,
         };
         let random = Box::new(|bytes: &mut [u8]| fill_random(bytes));
         Engine {

@@ -14,7 +14,7 @@ const path = (name) => fileURLToPath(new URL(name, root));
  * common subexpressions in locals the module is larger, but brotli finds more in it that repeats.
  */
 const WASM_OPT = {
-  core: ['-O3', '--converge', '-ocimfs', '0', '-aimfs', '12', '-fimfs', '40', '--skip-pass=local-cse'],
+  core: ['-O3', '--converge', '-ocimfs', '0', '-aimfs', '4', '-fimfs', '10', '--skip-pass=local-cse'],
   full: ['-O3'],
 };
 

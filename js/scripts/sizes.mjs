@@ -6,7 +6,7 @@ import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 /** Bytes of brotli that were asked for. */
 export const GOAL = { wasm: 32 * 1024, js: 6 * 1024 };
 /** Bytes of brotli that fail the build. The core module is not at its goal yet: its limit only ever goes down. */
-export const LIMIT = { wasm: 41_600, js: GOAL.js };
+export const LIMIT = { wasm: 39_700, js: GOAL.js };
 
 /** Sizes of some bytes. */
 export function sizes(bytes) {

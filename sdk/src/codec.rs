@@ -5,6 +5,7 @@
 //! Invariants: a [`Reader`] never panics, never reads past its slice and never allocates; every value
 //! has one encoding, so overlong varints are refused.
 
+use crate::flavor::SMALL;
 use thiserror::Error;
 
 /// Why foreign bytes were refused. Small and `Copy`: decoders are hot.
@@ -127,6 +128,9 @@ impl<'a> Reader<'a> {
         if first < 0x80 {
             return Ok(u64::from(first));
         }
+        if SMALL {
+            return self.varint_rest(first);
+        }
         self.varint128_rest(first).and_then(|v| u64::try_from(v).map_err(|_| DecodeError::Overlong))
     }
 
@@ -134,6 +138,23 @@ impl<'a> Reader<'a> {
     pub fn varint128(&mut self) -> Result<u128, DecodeError> {
         let first = self.u8()?;
         if first < 0x80 { Ok(u128::from(first)) } else { self.varint128_rest(first) }
+    }
+
+    /// The same without numbers of 128 bits.
+    #[inline(never)]
+    fn varint_rest(&mut self, first: u8) -> Result<u64, DecodeError> {
+        let (mut value, mut shift) = (u64::from(first & 0x7f), 7u32);
+        loop {
+            let byte = self.u8()?;
+            if shift > 63 || (shift == 63 && byte > 1) || byte == 0 {
+                return Err(DecodeError::Overlong);
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+            shift += 7;
+        }
     }
 
     fn varint128_rest(&mut self, first: u8) -> Result<u128, DecodeError> {

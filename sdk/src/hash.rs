@@ -4,6 +4,9 @@
 //! ([`crate::value::key`]), so that equal values hash alike whatever their column's width. It is public, so
 //! it is no defence: hubs' own maps use keyed hashes.
 
+#[cfg(any(test, not(feature = "functions")))]
+mod small;
+
 /// Seed of [`hash64`]. Part of the format.
 pub const SEED: u64 = 0;
 
@@ -12,6 +15,9 @@ pub const SEED: u64 = 0;
 pub fn hash64(bytes: &[u8]) -> u64 {
     // Seed 0 is the plain function; naming it avoids deriving a secret for long inputs.
     const { assert!(SEED == 0) };
+    #[cfg(not(feature = "functions"))]
+    return small::xxh3_64(bytes);
+    #[cfg(feature = "functions")]
     xxhash_rust::xxh3::xxh3_64(bytes)
 }
 

@@ -1,7 +1,7 @@
 //! What a spec takes, gives and allows, without running it.
 
 use super::{AggregateSpec, FinishError, Finisher};
-use crate::flavor::{SKETCHES, SMALL};
+use crate::flavor::SKETCHES;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::{DataType, Physical};
@@ -9,6 +9,12 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+
+/// Registers of a HyperLogLog, as powers of two.
+const PRECISIONS: RangeInclusive<u8> = 4..=18;
+/// Relative errors of a DDSketch, in millionths.
+const ALPHAS_PPM: RangeInclusive<u32> = 100..=200_000;
 
 /// Why a spec was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,13 +118,12 @@ impl AggregateSpec {
 
     /// Checks types and parameters, wherever the spec came from.
     pub fn validate(&self) -> Result<(), SpecError> {
-        // Nobody reads it in a page.
-        let name = if SMALL { "" } else { self.name() };
+        let name = self.name();
         let check = |ok: bool| {
             if ok { Ok(()) } else { Err(SpecError::Type(name)) }
         };
         let within = |what, ok: bool| {
-            if ok { Ok(()) } else { Err(SpecError::Parameter(if SMALL { "" } else { what })) }
+            if ok { Ok(()) } else { Err(SpecError::Parameter(what)) }
         };
         match self {
             Self::Count { .. } | Self::Moments | Self::BoolAnd | Self::BoolOr => Ok(()),
@@ -130,9 +135,9 @@ impl AggregateSpec {
             }
             Self::Hll { value, precision } => {
                 check(is_scalar(value))?;
-                within("precision", (4..=18).contains(precision))
+                within("precision", PRECISIONS.contains(precision))
             }
-            Self::DdSketch { alpha_ppm } => within("relative error", (100..=200_000).contains(alpha_ppm)),
+            Self::DdSketch { alpha_ppm } => within("relative error", ALPHAS_PPM.contains(alpha_ppm)),
             Self::TDigest { compression } => within("compression", (20..=10_000).contains(compression)),
             Self::TopK { value, k, .. } => {
                 check(is_scalar(value))?;
@@ -147,15 +152,20 @@ impl AggregateSpec {
 
     /// True when this build can hold such states (a slim build lacks some).
     pub fn is_supported(&self) -> bool {
-        (SKETCHES || self.is_slim()) && self.validate().is_ok()
+        if SKETCHES { self.validate().is_ok() } else { self.is_slim() }
     }
 
-    /// True for states that every build can hold.
+    /// True for valid states that every build can hold.
     fn is_slim(&self) -> bool {
-        let decimal = |t: &DataType| matches!(t, DataType::Decimal { .. });
+        let number = |t: &DataType| t.is_int() || t.is_float();
+        let scalar =
+            |t: &DataType| is_scalar(t) && !matches!(t, DataType::Decimal { .. } | DataType::Interval);
         match self {
-            Self::Count { .. } | Self::DdSketch { .. } => true,
-            Self::Sum(of) | Self::Min(of) | Self::Max(of) | Self::Hll { value: of, .. } => !decimal(of),
+            Self::Count { .. } => true,
+            Self::Sum(of) => number(of),
+            Self::Min(of) | Self::Max(of) => scalar(of),
+            Self::Hll { value: of, precision } => scalar(of) && PRECISIONS.contains(precision),
+            Self::DdSketch { alpha_ppm } => ALPHAS_PPM.contains(alpha_ppm),
             _ => false,
         }
     }

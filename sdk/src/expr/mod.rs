@@ -37,7 +37,7 @@ pub(crate) use number::{decimal_to_float, parse_float, parse_int};
 pub(crate) use time::{DateField, DateUnit, bucket_is_valid};
 pub(crate) use time_text::{parse_date, parse_timestamp};
 
-use crate::flavor::FUNCTIONS;
+use crate::flavor::{FUNCTIONS, SMALL};
 use crate::plan::{ExprId, Node, Op, Plan, PlanError};
 use crate::schema::StreamSchema;
 use crate::value::column::{Column, ColumnBatch};
@@ -98,7 +98,9 @@ impl Program {
 
     /// Evaluates everything else, after [`Program::evaluate_filter`] on the same batch.
     pub fn evaluate_rest(&mut self, batch: &ColumnBatch) {
-        self.evaluate_pass(Pass::Rest, batch);
+        if !SMALL {
+            self.evaluate_pass(Pass::Rest, batch);
+        }
     }
 
     /// Evaluates all nodes.
@@ -178,14 +180,15 @@ pub(crate) fn is_supported(node: &Node, operands: &[&Node]) -> bool {
 
 /// Which pass computes each node. Constants that rows, keys or states need directly are columns.
 fn passes(plan: &Plan) -> Vec<Pass> {
-    let in_filter = plan.needed(plan.filter.as_slice());
+    // With one way for all rows a second pass would save little.
+    let in_filter = if SMALL { Vec::new() } else { plan.needed(plan.filter.as_slice()) };
     let mut roots = alloc::vec![false; plan.nodes.len()];
     plan.roots().into_iter().for_each(|id| roots[usize::from(id.0)] = true);
     let mut passes: Vec<Pass> = Vec::with_capacity(plan.nodes.len());
     for (at, node) in plan.nodes.iter().enumerate() {
         let mut constant = !matches!(node.op, Op::Column(_)) && !roots[at];
         node.op.operands(&mut |id| constant &= passes[usize::from(id.0)] == Pass::Constant);
-        passes.push(match (constant, in_filter[at]) {
+        passes.push(match (constant, SMALL || in_filter[at]) {
             (true, _) => Pass::Constant,
             (false, true) => Pass::Filter,
             (false, false) => Pass::Rest,

@@ -22,13 +22,19 @@ impl Backoff {
     /// The wait before attempt number `attempt` (from 0): doubled each time up to the cap, of which the upper
     /// half is random, so that a thousand clients do not come back at once.
     pub fn wait(&self, attempt: u32, random: u16) -> Duration {
-        let full =
-            self.min.saturating_mul(1u32.checked_shl(attempt.min(31)).unwrap_or(u32::MAX)).min(self.max);
-        let half = full.as_secs().saturating_mul(1_000_000).saturating_add(full.subsec_micros().into()) / 2;
+        let factor = 1u64 << attempt.min(31);
+        let full = whole_micros(self.min).saturating_mul(factor).min(whole_micros(self.max));
+        let half = full / 2;
         // half * random >> 16, without a product of more than 64 bits.
         let random = u64::from(random);
         Duration::from_micros(half + (half >> 16) * random + (((half & 0xffff) * random) >> 16))
     }
+}
+
+/// One copy, and no number of more than 64 bits: pages download this.
+#[inline(never)]
+pub(super) fn whole_micros(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
 #[cfg(test)]

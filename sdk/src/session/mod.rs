@@ -43,6 +43,9 @@ use core::time::Duration;
 /// The protocol version of this build.
 pub const PROTOCOL_VERSION: u16 = 1;
 
+/// How long an answer may take by default.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Fills a slice with random bytes from a cryptographic source.
 pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
@@ -85,7 +88,7 @@ impl Default for SessionOptions {
             times: TimeLimits::PERSISTENT,
             persistent: false,
             backoff: Backoff::default(),
-            patience: Duration::from_secs(30),
+            patience: PATIENCE,
             clock_interval: Duration::from_secs(60),
         }
     }
@@ -657,13 +660,8 @@ fn new_pid(random: &mut Random, born: Micros) -> Pid {
     Pid::new(born.millis().max(0) as u64, bytes)
 }
 
-/// One copy, and no number of more than 64 bits: pages download this.
-#[inline(never)]
 fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs())
-        .unwrap_or(i64::MAX)
-        .saturating_mul(1_000_000)
-        .saturating_add(i64::from(duration.subsec_micros()))
+    i64::try_from(backoff::whole_micros(duration)).unwrap_or(i64::MAX)
 }
 
 /// One of 64 bits: more milliseconds than those are beyond every clock.

@@ -53,11 +53,27 @@ impl Hll {
         match &mut self.repr {
             Repr::Registers(registers) => raise(registers, self.precision, hash),
             Repr::Hashes { hashes, sorted } => {
+                if SMALL {
+                    return self.insert_sorted(hash);
+                }
                 hashes.push(hash);
                 if hashes.len() - *sorted >= TAIL_MIN.max(*sorted / 2) {
                     self.settle();
                 }
             }
+        }
+    }
+
+    /// Keeps the hashes in order: no tail to sort, at the price of moving half of them.
+    #[inline(never)]
+    fn insert_sorted(&mut self, hash: u64) {
+        let Repr::Hashes { hashes, sorted } = &mut self.repr else { return };
+        let Err(at) = hashes.binary_search(&hash) else { return };
+        hashes.insert(at, hash);
+        *sorted = hashes.len();
+        if hashes.len() > hashes_max(self.precision) {
+            let hashes = core::mem::take(hashes);
+            self.repr = self.registers(&hashes);
         }
     }
 
@@ -101,7 +117,7 @@ impl Hll {
 
     fn settled(&self) -> Cow<'_, Self> {
         match &self.repr {
-            Repr::Hashes { hashes, sorted } if *sorted < hashes.len() => {
+            Repr::Hashes { hashes, sorted } if !SMALL && *sorted < hashes.len() => {
                 let mut own = self.clone();
                 own.settle();
                 Cow::Owned(own)

@@ -114,16 +114,16 @@ pub fn encode_payloads<P: Partials>(
     sections: &[SectionInput<'_, P>],
     limits: &BatchLimits,
 ) -> EncodedBatches {
-    let mut order: Vec<usize> = Vec::new();
+    let mut order: Vec<u32> = Vec::new();
     for (index, section) in sections.iter().enumerate() {
         if !section.is_empty() {
-            order.push(index);
+            order.push(index as u32);
         }
     }
-    let id = |i: usize| (sections[i].view, sections[i].version);
+    let id = |i: u32| (sections[i as usize].view, sections[i as usize].version);
     sort_by(&mut order, |a, b| id(*a).cmp(&id(*b)));
     let mut packer = Packer::new(limits);
-    for index in order {
+    for index in order.into_iter().map(|index| index as usize) {
         packer.section(index, sections[index].partials);
     }
     let oversized_groups = packer.oversized;
