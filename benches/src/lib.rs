@@ -7,4 +7,5 @@ pub mod measure;
 #[cfg(feature = "peers")]
 pub mod peers;
 pub mod plans;
+pub mod wire;
 pub mod workload;

@@ -154,6 +154,22 @@ async fn a_bad_event_is_refused_alone() {
     assert_eq!((hub.count(), hub.state().ledger.dropped.get(DropReason::Invalid)), (2, 1));
 }
 
+#[tokio::test]
+async fn many_groups_are_flushed_before_they_are_old() {
+    let hub = Hub::start().await;
+    let flush =
+        FlushLimits { age_max: Duration::from_secs(3_600), groups_max: 100, ..FlushLimits::default() };
+    let client = Client::connect(ConnectOptions { flush, ..options(&hub) }).await.expect("connects");
+    client.schema("views").await.expect("exists");
+    let emitter = client.stream("views");
+    let urls: Vec<String> = (0..200).map(|n| format!("/{n}")).collect();
+    // Rows are evaluated 1,024 at a time: enough of them for the groups to be seen.
+    for n in 0..2_048 {
+        emitter.emit(&serde_json::json!({ "url": urls[n % 200], "ms": 1 })).expect("emits");
+    }
+    until("a flush without a barrier, an hour early", || hub.count() > 0).await;
+}
+
 /// Its events were counted by no view and told of nowhere but in a log.
 #[tokio::test]
 async fn a_view_whose_plan_cannot_run_rejects_every_event() {
