@@ -12,9 +12,9 @@ interface Answer {
   rows?: unknown[][];
 }
 
-/** Options of `Headwater.query`. */
+/** Options of `Client.query`. */
 export interface QueryOptions {
-  /** Gives up when aborted: the query rejects with `aborted`. */
+  /** Gives up when aborted: the query rejects with `aborted`, and the signal's reason is the error's `cause`. */
   signal?: AbortSignal;
   /** Gives up after this many milliseconds: the query rejects with `timeout`. Default 30,000; the hub has limits of its own. */
   timeoutMs?: number;
@@ -49,12 +49,10 @@ async function answer<T>(transport: FetchTransport, sql: string, signal: AbortSi
   // Answers stream: one that fails half way has status 200 and an error beside its rows.
   if (!response.ok || !answer || answer.error) throw failure(response.status, url, answer);
   const { columns = [], rows = [] } = answer as Answer;
-  const out = rows.map((row) => {
-    const object: Record<string, unknown> = {};
-    columns.forEach((column, i) => (object[column.name] = fromJson(row[i], column.type)));
-    return object as T;
-  });
-  return Object.assign(out, { columns });
+  const readers = columns.map(({ type }) => reader(type));
+  const out = rows.map((row) => Object.fromEntries(columns.map(({ name }, i) => [name, readers[i](row[i])])) as T);
+  // Beside the rows, not among what a comparison or a spread of them sees.
+  return Object.defineProperty(out, 'columns', { value: columns }) as Rows<T>;
 }
 
 function parse(text: string): Record<string, unknown> | undefined {
@@ -69,16 +67,48 @@ function parse(text: string): Record<string, unknown> | undefined {
 function failure(status: number, url: string, answer?: Record<string, unknown>): HeadwaterError {
   const body = (answer?.error ?? answer ?? {}) as Record<string, never>;
   if (!body.code) return notAHub(url, status);
-  return new HeadwaterError(body.code, body.message, { position: body.position, hint: body.hint });
+  return new HeadwaterError(body.code, body.message, {
+    position: body.position ?? undefined, hint: body.hint ?? undefined,
+  });
 }
 
-function fromJson(value: unknown, type: string): unknown {
-  if (value === null || value === undefined) return null;
-  if (type === 'bigint' && typeof value === 'string') {
-    const big = BigInt(value);
-    return Number.isSafeInteger(Number(big)) ? Number(big) : big;
+type Read = (value: any) => unknown;
+
+/** What a value of an SQL type becomes, by the name that the hub gives the type (`hub/sql/src/types.rs`). */
+function reader(type: string): Read {
+  const read = type.endsWith('[]') ? list(type.slice(0, -2)) : type.startsWith('record(') ? record(type) : READ[type];
+  return (value) => (value === null || value === undefined ? null : read ? read(value) : value);
+}
+
+const READ: Record<string, Read | undefined> = {
+  // The hub writes as text what a number cannot be: wide integers, NaN and infinities.
+  bigint: (value) => (Number.isSafeInteger(Number(value)) ? Number(value) : BigInt(value)),
+  'double precision': Number,
+  real: Number,
+  bytea: (hex: string) => Uint8Array.from(hex.slice(2).match(/../g) ?? [], (byte) => parseInt(byte, 16)),
+  timestamptz(text: string) {
+    const date = new Date(text);
+    return Number.isNaN(date.getTime()) ? text : date;
+  },
+};
+
+function list(type: string): Read {
+  const read = reader(type);
+  return (items: unknown[]) => items.map(read);
+}
+
+/** `record(value text, count bigint)`: an object by field. */
+function record(type: string): Read {
+  const fields = new Map<string, Read>();
+  let from = 7;
+  for (let at = from, depth = 0; at < type.length; at++) {
+    if (type[at] === '(') depth++;
+    if (depth === 0 && (type[at] === ',' || type[at] === ')')) {
+      const [, name, of] = /^ ?(\S+) (.*)/.exec(type.slice(from, at)) ?? [];
+      if (name) fields.set(name, reader(of));
+      from = at + 1;
+    } else if (type[at] === ')') depth--;
   }
-  if (type.startsWith('timestamp') && typeof value === 'string') return new Date(value);
-  if (type.startsWith('double') || type === 'real') return Number(value);
-  return value;
+  return (value: object) =>
+    Object.fromEntries(Object.entries(value).map(([name, field]) => [name, fields.get(name)?.(field) ?? field]));
 }
