@@ -36,6 +36,7 @@ export class Column {
   readonly #texts: Dictionary;
   readonly #index: number;
   readonly #flagsAt: number;
+  readonly #isPreset: boolean;
   /** Why the last {@link copy} stopped. */
   fault: ValueFault | undefined;
   #flags!: Uint8Array;
@@ -46,9 +47,13 @@ export class Column {
 
   /**
    * `layout`: type, precision, scale, longest value in bytes, address of values, address of slots. `flagsAt`: the
-   * address of a byte per column that says "a NULL was written".
+   * address of a byte per column that says "a NULL was written". `isPreset`: every row has a value before it is
+   * written, which a null leaves as it is.
    */
-  constructor(name: string, index: number, layout: ArrayLike<number>, flagsAt: number, rows: number, texts: Dictionary) {
+  constructor(
+    name: string, index: number, layout: ArrayLike<number>, flagsAt: number, rows: number, texts: Dictionary,
+    isPreset: boolean,
+  ) {
     this.name = name;
     this.#index = index;
     this.#flagsAt = flagsAt;
@@ -60,6 +65,7 @@ export class Column {
     this.#slotsAt = layout[5];
     this.#rows = rows;
     this.#texts = texts;
+    this.#isPreset = isPreset;
   }
 
   /** Makes views; again whenever the memory grew. */
@@ -80,8 +86,9 @@ export class Column {
     return type === Type.Decimal || type === Type.Interval ? 4 : 2;
   }
 
-  /** Marks a row as NULL. */
+  /** Marks a row as NULL; a preset value stays. */
   setNull(row: number): void {
+    if (this.#isPreset) return;
     this.#slots[row] = 1;
     this.#flags[this.#index] = 1;
   }

@@ -50,7 +50,7 @@ export class Table {
     const flagsAt = layout[layout.length - 1];
     this.#columns = [...names, ARRIVAL].map((name, i) => {
       this.#byName.set(name, i);
-      return new Column(name, i, layout.subarray(i * WORDS, i * WORDS + WORDS), flagsAt, memory.rows, texts);
+      return new Column(name, i, layout.subarray(i * WORDS, i * WORDS + WORDS), flagsAt, memory.rows, texts, i === names.length);
     });
     this.#arrival = this.#columns[names.length];
     this.#written = new Uint8Array(this.#columns.length);
