@@ -1,7 +1,7 @@
 //! Streams with their stages and rollups.
 //!
 //! Owns: which table number is which stream. Must not know: sessions, JavaScript.
-//! Invariant: a stream that the hub dropped keeps its rollup until what it gathered was frozen.
+//! Invariant: what a stream gathered goes with it when the hub drops it; its events are told, not sent.
 
 use crate::dictionary::Dictionary;
 use crate::stage::Stage;
@@ -28,8 +28,6 @@ pub fn needs_full(plans: &Plans) -> bool {
 #[derive(Default)]
 pub struct Feed {
     streams: Vec<Stream>,
-    /// Streams that are gone, until they are frozen.
-    retired: Vec<Rollup>,
 }
 
 struct Stream {
@@ -40,8 +38,9 @@ struct Stream {
 }
 
 impl Feed {
-    /// Replaces the plans, complete. Returns how many this build cannot run.
-    pub fn set_plans(&mut self, plans: Plans) -> usize {
+    /// Replaces the plans, complete. Returns how many this build cannot run, and how many events were gathered for
+    /// streams that are not among them.
+    pub fn set_plans(&mut self, plans: Plans) -> (usize, u64) {
         let mut old = core::mem::take(&mut self.streams);
         let mut refused = 0;
         for StreamPlans { schema, plans } in plans.streams {
@@ -56,8 +55,7 @@ impl Feed {
             let stage = Stage::new(rollup.schema());
             self.streams.push(Stream { key_columns, rollup, stage });
         }
-        self.retired.extend(old.into_iter().map(|stream| stream.rollup));
-        refused
+        (refused, old.iter_mut().map(|stream| stream.rollup.take_events()).sum())
     }
 
     /// Names, as `Engine::schema` gives them.
@@ -93,13 +91,11 @@ impl Feed {
     /// Freezes all partials.
     pub fn freeze(&mut self, mut delta: LedgerDelta, limits: &BatchLimits) -> EncodedBatches {
         let mut partials = Vec::new();
-        let live = self.streams.iter_mut().map(|stream| &mut stream.rollup);
-        for rollup in live.chain(&mut self.retired) {
+        for Stream { rollup, .. } in &mut self.streams {
             rollup.set_options(RollupOptions { key_bytes_max: limits.key_bytes_max });
             delta.events += rollup.take_events();
             partials.append(&mut rollup.drain());
         }
-        self.retired.clear();
         let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
         encode_payloads(&delta, &sections, limits)
     }

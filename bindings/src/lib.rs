@@ -106,6 +106,7 @@ impl Engine {
         let reason = match reason {
             2 => DropReason::WaitingFull,
             7 => DropReason::Closed,
+            9 => DropReason::StreamGone,
             _ => DropReason::Invalid,
         };
         self.session.count_dropped(reason, events as u64);
@@ -210,12 +211,15 @@ impl Engine {
         if self.events.is_empty() { Vec::new() } else { self.events.remove(0) }
     }
 
-    /// Puts announced plans into force. Rows written before must have been pushed.
-    pub fn apply_plans(&mut self) {
-        let Some(plans) = self.next_plans.take() else { return };
-        if self.feed.set_plans(plans) > 0 {
+    /// Puts announced plans into force. Rows written before must have been pushed. Gives how many of their events
+    /// nothing can count any more, because their stream was dropped.
+    pub fn apply_plans(&mut self) -> f64 {
+        let Some(plans) = self.next_plans.take() else { return 0.0 };
+        let (refused, gone) = self.feed.set_plans(plans);
+        if refused > 0 {
             self.events.push(b"error\0unsupported_plan".to_vec());
         }
+        gone as f64
     }
 
     /// When to call [`Engine::handle_timeout`]; infinite for never.

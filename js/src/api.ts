@@ -7,4 +7,4 @@ export type { QueryOptions } from './query.ts';
 export type { WasmInput, WasmSource } from './module.ts';
 export type { Stream, Writer } from './stream.ts';
 export type { SendOptions, Transport, TransportError } from './transport.ts';
-export type { AckLevel, ColumnInfo, EventValues, Interval, Rows, Stats, Value } from './types.ts';
+export type { AckLevel, ColumnInfo, EventOf, EventValues, Interval, Rows, Stats, Value } from './types.ts';

@@ -19,10 +19,18 @@ export type ErrorCode =
   /** The hub has no such stream (yet); events wait for it while the buffer has room. */
   | 'unknown_stream'
   | ValueFault
+  /** The stream was dropped. Its events are refused until it is made again; those that it held are dropped. */
+  | 'stream_gone'
   /** The buffer for events before the first plans was full. */
   | 'waiting_full'
   /** The outbox was full: its oldest batches were dropped. */
   | 'outbox_full'
+  /** Some of the events that `emit` took were dropped or are in doubt: `dropped` and `inDoubt` say how many. */
+  | 'lost'
+  /** The hub has forgotten this producer: batches that were sent may or may not be counted. */
+  | 'in_doubt'
+  /** A view needs a newer package; the others go on. */
+  | 'unsupported_plan'
   /** The client was closed. */
   | 'closed'
   /** The WASM module could not be loaded. */
@@ -33,7 +41,7 @@ export type ErrorCode =
   | 'unreachable'
   /** The `signal` of a query was aborted; its reason is the `cause`. */
   | 'aborted'
-  /** The time for a `flush`, `query` or `close` ran out. Nothing is lost by that. */
+  /** The time for a `flush` ran out: sending goes on, nothing is lost. Or for a `query`: it may have been executed. */
   | 'timeout'
   /** Bytes from the hub could not be read. */
   | 'malformed'
@@ -51,12 +59,16 @@ export class HeadwaterError extends Error {
   readonly position?: number;
   /** What to try, where the hub knows. */
   readonly hint?: string;
+  /** Events dropped, with the code `lost`. */
+  readonly dropped?: number;
+  /** Events in doubt, with the code `lost`. */
+  readonly inDoubt?: number;
 
   /** @internal */
   constructor(
     code: ErrorCode,
     message: string,
-    more?: { stream?: string; column?: string; position?: number; hint?: string; cause?: unknown },
+    more?: Partial<Pick<HeadwaterError, 'stream' | 'column' | 'position' | 'hint' | 'dropped' | 'inDoubt' | 'cause'>>,
   ) {
     super(`${code}: ${message}`, more && 'cause' in more ? { cause: more.cause } : undefined);
     this.name = 'HeadwaterError';
@@ -65,5 +77,7 @@ export class HeadwaterError extends Error {
     this.column = more?.column;
     this.position = more?.position;
     this.hint = more?.hint;
+    this.dropped = more?.dropped;
+    this.inDoubt = more?.inDoubt;
   }
 }

@@ -10,7 +10,7 @@ import type { ColumnValues } from './column.ts';
 import { type Interned, Pinned } from './dictionary.ts';
 import type { Engine, Instance } from './engine.ts';
 import { type ErrorCode, HeadwaterError } from './errors.ts';
-import { COUNTERS, REASONS, TRANSMITTED, frozen } from './ledger.ts';
+import { COUNTERS, REASONS, TRANSMITTED, droppedEvents, frozen } from './ledger.ts';
 import type { WasmSource } from './module.ts';
 import { Pending, type Waiting } from './pending.ts';
 import type { Producer } from './producer.ts';
@@ -18,7 +18,7 @@ import { type QueryOptions, query } from './query.ts';
 import { Stream } from './stream.ts';
 import type { Fault, Table } from './table.ts';
 import { FetchTransport, type Transport } from './transport.ts';
-import type { AckLevel, EventValues, Rows, Stats } from './types.ts';
+import type { AckLevel, EventOf, EventValues, Rows, Stats } from './types.ts';
 
 /** Ack levels by the number that frames use. */
 const LEVELS: AckLevel[] = ['received', 'durable', 'replicated'];
@@ -29,7 +29,7 @@ const TIMER_MAX = 2 ** 31 - 1;
 
 /** Options of `Headwater.connect`. */
 export interface ConnectOptions {
-  /** The hub, for example `https://hub.example.com:4433`. */
+  /** The hub, for example `https://hub.example.com:7171`. */
   url: string;
   /** Streams to feed, so that their plans come with the first answer. Others are added when first used. */
   streams?: string[];
@@ -59,7 +59,7 @@ export type Sources = { core?: WasmSource; full?: WasmSource };
 
 type Flavor = 'core' | 'full';
 
-/** A connection to a hub. Made by `Headwater.connect`. */
+/** A connection to a hub. Made by `connect` of the class `Headwater`, which each entry point exports. */
 export class Client {
   readonly #options: ConnectOptions;
   readonly #sources: Sources;
@@ -73,7 +73,9 @@ export class Client {
   readonly #untold = new Map<number, number>();
   /** Streams that the hub has said it does not have. */
   readonly #unknown = new Set<string>();
-  /** Those of them for which a flush has asked again. */
+  /** Streams that were there: once unknown, they were dropped. */
+  readonly #met = new Set<string>();
+  /** Unknown streams for which a flush has asked again. */
   readonly #doubted = new Set<string>();
   readonly #draining = new Set<Producer>();
   readonly #past = new Float64Array(COUNTERS.length);
@@ -89,6 +91,11 @@ export class Client {
   #taken = 0;
   #offset = 0;
   #drained: (() => void)[] = [];
+  /** Events that `emit` took and that never came into a batch. */
+  #lost = 0;
+  /** What {@link #givenUp} was when a flush last told of it. */
+  #told = [0, 0];
+  readonly #end = new AbortController();
 
   /** @internal */
   constructor(options: ConnectOptions, sources: Sources) {
@@ -104,16 +111,20 @@ export class Client {
    * Takes one event: values by column name. Never blocks and never throws.
    *
    * @returns undefined when the event was taken, else why it was refused: `not_a_row`, `unknown_column`,
-   * `wrong_type`, `nan`, `out_of_range`, `too_long`, `waiting_full`, `closed`, `wasm_unavailable`, `wasm_trapped`.
+   * `wrong_type`, `nan`, `out_of_range`, `too_long`, `waiting_full`, `stream_gone`, `closed`, `wasm_unavailable`,
+   * `wasm_trapped`.
    * Refused events are counted in {@link stats} and at the hub, and `onError` hears of them. Before the plans of its
-   * stream are here an event is only buffered: what is wrong with it then, `onError` and the counters say later.
+   * stream are here an event is only buffered: what is wrong with it then, `onError`, the counters and {@link flush}
+   * (as `lost`) say later.
+   *
+   * @typeParam E - the columns: any object type whose members are values, an interface as well.
    */
-  emit(stream: string, event: EventValues): HeadwaterError | undefined {
+  emit<E extends EventOf<E>>(stream: string, event: E): HeadwaterError | undefined {
     this.#emitted++;
     const table = this.table(stream);
     try {
       if (!isRow(event)) return this.#refuse('not_a_row', stream, 1);
-      if (table) return this.#booked(stream, table.emit(event, this.eventMicros()));
+      if (table) return this.#booked(stream, table.emit(event as EventValues, this.eventMicros()));
       return this.#wait(stream, { happenedAt: localMicros(), rows: 1, event: { ...event } });
     } catch (cause) {
       return this.#refuse('wrong_type', stream, 1, undefined, cause); // a getter of the event threw
@@ -121,7 +132,7 @@ export class Client {
   }
 
   /** A handle for one stream: shorter calls, column batches, writers. */
-  stream<E extends EventValues = EventValues>(name: string): Stream<E> {
+  stream<E extends EventOf<E> = EventValues>(name: string): Stream<E> {
     return new Stream<E>(this, name);
   }
 
@@ -167,8 +178,12 @@ export class Client {
    * client's `ackLevel`); a query then sees it.
    *
    * Rejects with `timeout` after `timeoutMs` (default 30,000), `unknown_stream` when all but the events of streams
-   * that the hub does not have is safe, `closed`, `wasm_trapped`, `wasm_unavailable`. Nothing is lost by the first two:
-   * sending goes on, and events wait for their stream. Batches that the hub refuses for good are reported to `onError`.
+   * that the hub does not have is safe, `lost`, `closed`, `wasm_trapped`, `wasm_unavailable`. Nothing is lost by the
+   * first two: sending goes on, and events wait for their stream.
+   *
+   * `lost` says how many of the events that `emit` took were `dropped` (the hub refused their batch, the outbox was
+   * full, their stream was dropped, they were buffered and turned out to be bad) or are `inDoubt` since a flush last
+   * told; everything else is safe. What `emit` itself refused is no part of it.
    */
   async flush(level?: AckLevel, options: { timeoutMs?: number } = {}): Promise<void> {
     if (this.#state === 'idle' && !this.#pending.rows) return;
@@ -186,9 +201,22 @@ export class Client {
   }
 
   /**
-   * Runs SQL at the hub; rows are objects by column name. `bigint` is a number while it is safe, else a `bigint`;
-   * `numeric` is a string; `timestamptz` a `Date`. Rejects with the hub's code (an SQLSTATE), `position` and `hint`, or
-   * with `unreachable`, `timeout` (default 30,000 ms) or `aborted`: the statement may then have been executed.
+   * Runs SQL at the hub; rows are objects by column name, and NULL is `null`.
+   *
+   * | type | value |
+   * | --- | --- |
+   * | boolean, text | `boolean`, `string` |
+   * | smallint, integer, real, double precision | `number`, NaN and infinities too |
+   * | bigint | `number` while that is safe, else `bigint` |
+   * | numeric | `string`, exact; `emit` takes it back |
+   * | bytea | `Uint8Array` |
+   * | uuid, date | `string`, as `emit` takes them: `'2026-11-20'` has no time zone, which a `Date` has |
+   * | timestamptz | `Date`, which ends at milliseconds: ask for `at::text` to have the microseconds; `string` after 9999 |
+   * | interval | `string` as PostgreSQL writes it: `'1 mon 2 days 03:04:05.5'` |
+   * | array, record | array and object of these |
+   *
+   * Rejects with the hub's code (an SQLSTATE), `position` and `hint`, or with `unreachable`, `timeout` (default
+   * 30,000 ms) or `aborted` (whose `cause` is the signal's reason): the statement may then have been executed.
    *
    * @typeParam T - the row type, for type checking only.
    */
@@ -208,6 +236,7 @@ export class Client {
     clearTimeout(this.#timer);
     this.#refusing ??= 'closed';
     this.#state = 'closed';
+    this.#end.abort();
     for (const producer of [...this.#draining, this.#producer]) if (producer) this.#retire(producer);
     this.#producer = undefined;
     this.#forfeit('closed');
@@ -219,9 +248,9 @@ export class Client {
   stats(): Stats {
     const counts = this.#counts();
     const [delivered, inOutbox, inDoubt] = counts;
-    const dropped = { ...this.#dropped };
+    const reasons = { ...this.#dropped };
     COUNTERS.forEach((name, i) => {
-      if (i > TRANSMITTED && name !== 'forfeited' && counts[i]) dropped[name] = (dropped[name] ?? 0) + counts[i];
+      if (i > TRANSMITTED && name !== 'forfeited' && counts[i]) reasons[name] = (reasons[name] ?? 0) + counts[i];
     });
     return {
       emitted: this.#emitted,
@@ -229,7 +258,7 @@ export class Client {
       held: this.#taken - frozen(counts),
       inOutbox,
       delivered,
-      dropped,
+      dropped: reasons,
       inDoubt,
       batches: { sent: counts[3], resent: counts[4], acked: counts[5] },
       bytesSent: counts[6],
@@ -245,9 +274,8 @@ export class Client {
     this.#state = 'started';
     void this.#open();
     const page = globalThis.document;
-    page?.addEventListener('visibilitychange', () => {
-      if (page.visibilityState === 'hidden') this.#flush();
-    });
+    const onChange = () => page.visibilityState === 'hidden' && this.#flush();
+    page?.addEventListener('visibilitychange', onChange, { signal: this.#end.signal });
   }
 
   /** Loads the module until it is there; only what cannot change ends the attempts. */
@@ -266,7 +294,7 @@ export class Client {
         const isFinal = [CompileError, LinkError, EvalError].some((kind) => cause instanceof kind);
         const error = new HeadwaterError('wasm_unavailable', String(cause), { cause });
         if (wait === RELOAD_MS[0]) this.#report(error);
-        if (isFinal) return this.#give_up(error);
+        if (isFinal) return this.#giveUp(error);
         await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random())));
       }
     }
@@ -302,7 +330,9 @@ export class Client {
   #planned(producer: Producer, unknown: string[]): void {
     const { engine } = producer;
     engine.pushAll();
-    engine.invoke((x, at) => x.engine_apply_plans(at));
+    const gone = engine.invoke((x, at) => x.engine_apply_plans(at)) ?? 0;
+    this.#taken -= gone;
+    this.#lose('stream_gone', gone);
     if (producer !== this.#producer) return;
     engine.bind();
     this.#offset = engine.invoke((x, at) => x.engine_clock_offset(at, localMicros())) ?? 0;
@@ -310,7 +340,9 @@ export class Client {
       const table = this.table(stream);
       if (!table) continue;
       for (const waiting of this.#pending.take(stream)) {
+        this.#lost += waiting.rows + this.#taken;
         this.#fill(stream, table, { ...waiting, happenedAt: waiting.happenedAt + this.#offset });
+        this.#lost -= this.#taken;
       }
     }
     this.#miss(engine, unknown);
@@ -318,15 +350,26 @@ export class Client {
     if (this.#isAnswered) for (const resolve of this.#drained.splice(0)) resolve();
   }
 
-  /** Remembers, and says once, which streams the hub does not have. */
+  /** Remembers, and says once, which streams the hub does not have, or has no longer. */
   #miss(engine: Engine, unknown: string[]): void {
-    for (const stream of engine.tables.keys()) this.#unknown.delete(stream);
+    for (const stream of engine.tables.keys()) {
+      this.#unknown.delete(stream);
+      this.#met.add(stream);
+    }
     for (const stream of unknown) {
       this.#doubted.delete(stream);
       if (this.#unknown.has(stream)) continue;
       this.#unknown.add(stream);
-      this.#report(missing([stream], 'its events wait'));
+      if (this.#met.has(stream)) this.#part(stream);
+      else this.#report(missing([stream], 'its events wait'));
     }
+  }
+
+  /** The stream was dropped, and its views with it: nothing can count what waits for it. */
+  #part(stream: string): void {
+    for (const { rows } of this.#pending.take(stream)) this.#lose('stream_gone', rows);
+    const message = `stream ${stream} was dropped: its events are refused until it is made again`;
+    this.#report(new HeadwaterError('stream_gone', message, { stream }));
   }
 
   /** True when the hub has said of every stream with waiting events that it does not have it. */
@@ -363,11 +406,11 @@ export class Client {
     producer?.fail(error);
     if (producer && producer !== this.#producer) return;
     this.#module = 'trapped';
-    this.#give_up(error);
+    this.#giveUp(error);
   }
 
   /** From now on events are refused. */
-  #give_up(error: HeadwaterError): void {
+  #giveUp(error: HeadwaterError): void {
     this.#refusing = error.code;
     this.#forfeit(error.code);
   }
@@ -396,6 +439,7 @@ export class Client {
 
   async #settled(level: number): Promise<void> {
     if (this.#refusing) throw new HeadwaterError(this.#refusing, 'nothing can be sent');
+    const told = this.#told;
     this.#doubt();
     if (!this.#isAnswered || !this.#producer) await new Promise<void>((resolve) => this.#drained.push(resolve));
     if (this.#refusing || !this.#producer) throw new HeadwaterError(this.#refusing ?? 'closed', 'nothing can be sent');
@@ -403,7 +447,18 @@ export class Client {
     this.#tell();
     const old = [...this.#draining].map((producer) => producer.barrier(level));
     await Promise.all([...old, this.#producer.barrier(level)]);
+    this.#told = this.#givenUp();
+    const [dropped, inDoubt] = this.#told.map((events, i) => events - told[i]);
+    if (dropped + inDoubt) {
+      throw new HeadwaterError('lost', `${dropped} events were dropped and ${inDoubt} are in doubt`, { dropped, inDoubt });
+    }
     if (unknown.length) throw missing(unknown, 'everything else is safe, their events wait');
+  }
+
+  /** Events that `emit` took and no ack will cover: dropped, in doubt. */
+  #givenUp(): number[] {
+    const counts = this.#counts();
+    return [this.#lost + droppedEvents(counts), counts[2]];
   }
 
   /** Whoever flushes may have made the stream a moment ago: the hub is asked again. */
@@ -422,13 +477,14 @@ export class Client {
     try {
       await this.flush(undefined, { timeoutMs });
     } catch (error) {
-      if ((error as HeadwaterError).code !== 'unknown_stream') return undefined;
-      for (const stream of this.#unknown) {
+      const streams = this.#pending.streams().filter((stream) => this.#unknown.has(stream));
+      if (!['unknown_stream', 'lost'].includes((error as HeadwaterError).code) || !streams.length) return undefined;
+      for (const stream of streams) {
         for (const { rows } of this.#pending.take(stream)) this.#count('unknown_stream', rows);
       }
       // The hub is to hear of it.
       await this.flush(undefined, { timeoutMs: end - performance.now() }).catch(() => {});
-      return error as HeadwaterError;
+      return missing(streams, 'their events were given up');
     }
     return undefined;
   }
@@ -471,6 +527,7 @@ export class Client {
   #wait(stream: string, waiting: Waiting): HeadwaterError | undefined {
     if (this.#refusing) return this.#refuse(this.#refusing, stream, waiting.rows);
     if (typeof stream !== 'string') return this.#refuse('unknown_stream', String(stream), waiting.rows);
+    if (this.#unknown.has(stream) && this.#met.has(stream)) return this.#refuse('stream_gone', stream, waiting.rows);
     if (!this.#pending.add(stream, waiting)) return this.#refuse('waiting_full', stream, waiting.rows);
     this.#start();
     if (!this.#names.has(stream)) this.#subscribe(stream);
@@ -514,6 +571,12 @@ export class Client {
       this.#arm();
     }
     return error;
+  }
+
+  /** Counts events that `emit` took: the next flush tells of them. */
+  #lose(code: ErrorCode, events: number): void {
+    this.#lost += events;
+    this.#count(code, events);
   }
 
   #count(code: ErrorCode, events: number): void {

@@ -17,10 +17,15 @@ export const COUNTERS = [
  * The hub's reasons for events that were given up in JavaScript, by the tags of `DropReason` (`sdk/src/wire/batch.rs`).
  * What is not listed is the event's own fault.
  */
-export const REASONS: Record<string, number> = { invalid: 1, waiting_full: 2, closed: 7, unknown_stream: 7 };
+export const REASONS: Record<string, number> = { invalid: 1, waiting_full: 2, closed: 7, unknown_stream: 7, stream_gone: 9 };
 
 /** Where `transmitted` is; dropped events follow it. */
 export const TRANSMITTED = 7;
+
+/** Events that were taken and then dropped, but for those that a module took with it. */
+export function droppedEvents(counts: Float64Array): number {
+  return counts.slice(TRANSMITTED + 1, -1).reduce((sum, count) => sum + count, 0);
+}
 
 /** Events that left the rollup, wherever they are now. */
 export function frozen(counts: Float64Array): number {

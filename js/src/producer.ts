@@ -83,7 +83,7 @@ export class Producer {
     return batch;
   }
 
-  /** Resolves when everything evaluated before is safe at `level`, or was given up and reported. */
+  /** Resolves when everything evaluated before is safe at `level`, or was given up: then the counters have it. */
   barrier(level: number): Promise<void> {
     const batch = this.flush();
     this.engine.invoke((x, at) => x.engine_require(at, batch, level));

@@ -7,11 +7,11 @@ import type { ColumnValues } from './column.ts';
 import type { Interned } from './dictionary.ts';
 import type { HeadwaterError } from './errors.ts';
 import type { Fault, Table } from './table.ts';
-import type { EventValues, Value } from './types.ts';
+import type { EventOf, EventValues, Value } from './types.ts';
 
 /** What a stream needs of its client. */
 export interface Sink {
-  /** Takes one event; see `Headwater.emit`. */
+  /** Takes one event; see `Client.emit`. */
   emit(stream: string, event: EventValues): HeadwaterError | undefined;
   /** Takes events by column; see {@link Stream.columns}. */
   emitColumns(stream: string, columns: Record<string, ColumnValues>): HeadwaterError | undefined;
@@ -26,11 +26,11 @@ export interface Sink {
 }
 
 /**
- * A stream, bound to its client. Made by `Headwater.stream`.
+ * A stream, bound to its client. Made by `Client.stream`.
  *
  * @typeParam E - the columns, for type checking only: `hw.stream<{ url: string; ms: number }>('views')`.
  */
-export class Stream<E extends EventValues = EventValues> {
+export class Stream<E extends EventOf<E> = EventValues> {
   /** Its name, as SQL folds it. */
   readonly name: string;
   readonly #sink: Sink;
@@ -41,9 +41,9 @@ export class Stream<E extends EventValues = EventValues> {
     this.name = name;
   }
 
-  /** Takes one event. Never blocks, never throws; see `Headwater.emit`. */
+  /** Takes one event. Never blocks, never throws; see `Client.emit`. */
   emit(event: E): HeadwaterError | undefined {
-    return this.#sink.emit(this.name, event);
+    return this.#sink.emit(this.name, event as EventValues);
   }
 
   /**

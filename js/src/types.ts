@@ -39,6 +39,9 @@ export type Value = boolean | number | bigint | string | Uint8Array | Date | Int
  */
 export type EventValues = Record<string, Value>;
 
+/** What an object type must be to be an event. An interface fits, which has no index signature as {@link EventValues} has. */
+export type EventOf<E> = object & { [K in keyof E & string]?: Value };
+
 /** How safe a batch is: in the hub's memory, fsynced at the primary, fsynced at every in-sync replica. */
 export type AckLevel = 'received' | 'durable' | 'replicated';
 

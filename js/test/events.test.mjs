@@ -17,6 +17,8 @@ const ALL = {
 const count = { view: 1, version: 1, stream: 1, nodes: [], keys: [], states: [{ spec: spec.count, args: [] }] };
 const byText = { view: 2, version: 1, stream: 1, nodes: [{ op: op.column(7), type: 'text' }], keys: [0], states: [{ spec: spec.count, args: [] }] };
 
+const BY_ARRIVAL = { view: 1, version: 1, stream: 1, nodes: [{ op: op.column(2), type: 'timestamptz' }], keys: [0], states: [{ spec: spec.count, args: [] }] };
+
 async function withClient(options, body) {
   const hub = await startHub(options.hub ?? { streams: [{ schema: ALL, plans: [count, byText] }] });
   const errors = [];
@@ -77,9 +79,29 @@ test('bad events in the buffer are counted and reported once the plans are there
     assert.equal(hw.emit('views', { nope: 1 }), undefined);
     assert.equal(hw.emit('views', { t: 'good' }), undefined);
     hw.stream('views').columns({ f8: [1, NaN, 3] });
-    await hw.flush();
+    // `emit` took them: its caller could not know.
+    await assert.rejects(hw.flush(), { code: 'lost', dropped: 2, inDoubt: 0 });
     assert.deepEqual(errors.map((e) => e.code), ['unknown_column', 'nan']);
     assert.equal(hub.events(), 3);
+    await hw.flush();
+  }));
+
+test('an arrival time that is null is now, by every way in', () =>
+  withClient({ hub: { streams: [{ schema: VIEWS, plans: [BY_ARRIVAL] }] } }, async ({ hub, hw, errors }) => {
+    const stream = hw.stream('views');
+    const start = Date.now();
+    for (const way of ['buffered', 'taken']) {
+      stream.emit({ url: way, arrival_timestamp: null });
+      stream.writer('url', 'arrival_timestamp').emit(way, null);
+      stream.writer('url', 'arrival_timestamp').emit(way, undefined);
+      stream.columns({ url: [way, way], arrival_timestamp: [null, new Date(start)] });
+      await hw.flush();
+    }
+    const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
+    // `e6`, then big endian: what the integer has above 96.
+    const times = keys.map((key) => (key[0] === 0xe6 ? Number(BigInt(`0x${Buffer.from(key.subarray(1)).toString('hex')}`)) / 1000 : null));
+    assert.ok(times.every((time) => Math.abs(time - start) < 60_000), `${times}`);
+    assert.deepEqual([hub.viewEvents(1), errors], [10, []]);
   }));
 
 test('an event object may change after emit, and may be hostile', () =>
@@ -92,7 +114,7 @@ test('an event object may change after emit, and may be hostile', () =>
     const cyclic = {};
     cyclic.t = cyclic;
     hw.emit('views', cyclic);
-    await hw.flush();
+    await assert.rejects(hw.flush(), { code: 'lost', dropped: 1 });
     assert.equal(hub.events(), 1);
     assert.equal(hw.emit('views', hostile)?.code, 'wrong_type');
   }));
@@ -181,18 +203,20 @@ test('queries give typed rows and the hub\'s errors', () =>
   withClient({ client: { token: 'key' } }, async ({ hub, hw }) => {
     hub.onSql = () => ({
       body: {
-        columns: [['n', 'bigint'], ['big', 'bigint'], ['x', 'double precision'], ['at', 'timestamp with time zone'], ['d', 'numeric(9,2)'], ['z', 'text']].map(([name, type]) => ({ name, type })),
+        columns: [['n', 'bigint'], ['big', 'bigint'], ['x', 'double precision'], ['at', 'timestamptz'], ['d', 'numeric(9,2)'], ['z', 'text']].map(([name, type]) => ({ name, type })),
         rows: [[3, '9007199254740993', 'NaN', '2026-11-20T12:00:00Z', '1.50', null]],
         tag: 'SELECT 1',
       },
     });
     const rows = await hw.query('SELECT 1');
-    assert.deepEqual([...rows], [{ n: 3, big: 9007199254740993n, x: NaN, at: new Date('2026-11-20T12:00:00Z'), d: '1.50', z: null }]);
+    assert.deepEqual(rows, [{ n: 3, big: 9007199254740993n, x: NaN, at: new Date('2026-11-20T12:00:00Z'), d: '1.50', z: null }]);
     assert.deepEqual(rows.columns.map((c) => c.name), ['n', 'big', 'x', 'at', 'd', 'z']);
     assert.deepEqual(JSON.parse(hub.sql[0].body), { sql: 'SELECT 1' });
     assert.equal(hub.sql[0].headers.authorization, 'Bearer key');
     hub.onSql = () => ({ status: 404, body: { error: { code: '42P01', message: 'no such view', position: 15, hint: 'by_url?' } } });
     await assert.rejects(hw.query('SELECT * FROM nope'), { code: '42P01', position: 15, hint: 'by_url?' });
+    hub.onSql = () => ({ status: 400, body: { error: { code: '0A000', message: 'not so', position: null, hint: null } } });
+    await assert.rejects(hw.query('SELECT 1'), { code: '0A000', position: undefined, hint: undefined });
     hub.onSql = () => ({ body: { columns: [], rows: [], error: { code: '57014', message: 'too slow' } } });
     await assert.rejects(hw.query('SELECT 1'), { code: '57014' });
     hub.onSql = () => ({ status: 502, body: 'nginx' });

@@ -33,6 +33,22 @@ test('events emitted before anything is loaded arrive, each once', () =>
     assert.equal(hw.stats().delivered, 5000);
   }));
 
+test('nobody listens to the page any more once the client is closed', async (t) => {
+  const page = Object.assign(new EventTarget(), { visibilityState: 'hidden' });
+  const listening = new Set();
+  page.addEventListener = (name, listener, { signal }) => {
+    listening.add(name);
+    signal.addEventListener('abort', () => listening.delete(name));
+  };
+  globalThis.document = page;
+  t.after(() => delete globalThis.document);
+  await run({}, async ({ hw }) => {
+    hw.emit('views', { url: '/' });
+    assert.deepEqual([...listening], ['visibilitychange']);
+  });
+  assert.equal(listening.size, 0);
+});
+
 test('nothing happens before the first event', () =>
   run({}, async ({ hub, hw }) => {
     await hw.flush();
@@ -111,10 +127,13 @@ test('a batch that the hub refuses for good is counted and reported, the next on
   };
   await run({ hub: { faults } }, async ({ hub, hw, errors }) => {
     hw.emit('views', { url: '/', ms: 1 });
-    await hw.flush();
+    // The caller of `emit` knows of this one.
+    assert.equal(hw.emit('views', null)?.code, 'not_a_row');
+    const lost = { code: 'lost', message: 'lost: 1 events were dropped and 0 are in doubt', dropped: 1, inDoubt: 0 };
+    await assert.rejects(hw.flush(), lost);
     hw.emit('views', { url: '/', ms: 1 });
     await hw.flush();
-    assert.deepEqual(errors, ['malformed']);
+    assert.deepEqual(errors, ['not_a_row', 'malformed']);
     assert.equal(hw.stats().dropped.refused, 1);
     assert.equal(hub.events(), 1);
   });
@@ -129,7 +148,7 @@ test('a hub that forgot the producer leaves its transmitted batches in doubt', a
   };
   await run({ hub: { faults } }, async ({ hub, hw, errors }) => {
     hw.emit('views', { url: '/', ms: 1 });
-    await hw.flush();
+    await assert.rejects(hw.flush(), { code: 'lost', dropped: 0, inDoubt: 1 });
     assert.equal(hw.stats().inDoubt, 1);
     assert.deepEqual(errors, ['in_doubt']);
     hw.emit('views', { url: '/', ms: 1 });
@@ -219,12 +238,39 @@ test('events of an unknown stream do not hold up the others, and close gives the
   await hub.close();
 });
 
+test('events of a dropped stream are refused, those that it held are counted, and made again it goes on', () =>
+  run({ flushIntervalMs: 60_000 }, async ({ hub, hw, errors }) => {
+    const writer = hw.stream('views').writer('url');
+    writer.emit('/');
+    await hw.flush();
+    for (let i = 0; i < 5; i++) writer.emit('/held');
+    hub.change([]);
+    await until('the news', () => errors.length > 0);
+    assert.deepEqual([errors, hw.stats().dropped, hw.stats().held], [['stream_gone'], { stream_gone: 5 }, 0]);
+    assert.equal(hw.emit('views', { url: '/' })?.code, 'stream_gone');
+    assert.equal(writer.emit('/')?.code, 'stream_gone');
+    assert.equal(hw.stream('views').columns({ url: ['a', 'b'] })?.code, 'stream_gone');
+    // A flush tells of what was taken, once.
+    await assert.rejects(hw.flush(), { code: 'lost', dropped: 5, inDoubt: 0 });
+    await hw.flush();
+    assert.deepEqual([hub.dropped(), hub.events()], [{ stream_gone: 9 }, 1]);
+    const again = { schema: { ...VIEWS, id: 2 }, plans: [{ ...countAndSum(3), stream: 2 }] };
+    hub.change([again]);
+    await until('the stream', () => writer.emit('/again') === undefined);
+    // Dropped and made again in one go, it is another stream as well.
+    hub.change([{ schema: { ...VIEWS, id: 3 }, plans: [{ ...countAndSum(4), stream: 3 }] }]);
+    await until('the next', () => hw.stats().dropped.stream_gone > 9 && hw.stats().held === 0);
+    writer.emit('/third');
+    await assert.rejects(hw.flush(), { code: 'lost' });
+    assert.deepEqual([hub.viewEvents(3), hub.viewEvents(4)], [0, 1]);
+  }));
+
 test('what emit refused is told to the hub, by reason, each once', async () => {
   const faults = ({ kind }) => (kind === KIND.batch && Math.random() < 0.5 ? 'lose_answer' : undefined);
   await run({ hub: { faults }, pendingMax: 2 }, async ({ hub, hw }) => {
     for (let i = 0; i < 5; i++) hw.emit('views', { url: '/', nope: i });
     assert.deepEqual(hw.stats().dropped, { waiting_full: 3 });
-    await hw.flush();
+    await assert.rejects(hw.flush(), { code: 'lost', dropped: 2 });
     hw.stream('views').columns({ ms: [1, NaN, 3] });
     hw.emit('views', { url: 5 });
     hw.emit('views', null);

@@ -105,7 +105,7 @@ test('the ledger holds at the hub: generated = applied + dropped', { skip }, asy
   await hw.query('CREATE CONTINUOUS VIEW visits_by AS SELECT url, count(*) AS n FROM visits GROUP BY url');
   hw.emit('visits', { url: '/early', wrong: 1 });
   hw.emit('visits', { url: '/', ms: 1 });
-  await hw.flush();
+  await assert.rejects(hw.flush(), { code: 'lost', dropped: 1 });
   const bad = [{ wrong: 1 }, { url: 5 }, { ms: NaN }, { url: 'x'.repeat(2000) }, null, undefined, [1], 'text', 7, new Date(), Promise.resolve()];
   const codes = bad.map((event) => hw.emit('visits', event)?.code);
   assert.deepEqual(codes, ['unknown_column', 'wrong_type', 'nan', 'too_long', ...Array(7).fill('not_a_row')]);
@@ -139,6 +139,39 @@ test('a stream that is not there is named at once, and can be made a moment late
   await hw.flush();
   const { delivered, dropped } = hw.stats();
   assert.deepEqual([delivered, dropped], [1, {}]);
+});
+
+test('every type comes back as the documentation of query says', { skip }, async (t) => {
+  const hw = connect();
+  t.after(() => hw.close());
+  const columns = {
+    f: 'BOOLEAN', s: 'SMALLINT', i: 'INTEGER', b: 'BIGINT', r: 'REAL', x: 'DOUBLE PRECISION', n: 'NUMERIC(9,2)', t: 'TEXT', bin: 'BYTEA',
+    id: 'UUID', d: 'DATE', at: 'TIMESTAMPTZ', span: 'INTERVAL',
+  };
+  const bytes = new Uint8Array([0, 15, 255]);
+  const event = {
+    f: true, s: -5, i: 7, b: 2n ** 53n + 1n, r: 0.5, x: 2.25, n: '1.50', t: 'gr\u00fcn', bin: bytes,
+    id: '123e4567-e89b-12d3-a456-426614174000', d: '2026-11-20', at: 1_700_000_000_000_001n, span: { months: 1, days: 2, micros: 3_500_000 },
+  };
+  const at = new Date(1_700_000_000_000);
+  const read = { ...event, at, span: '1 mon 2 days 00:00:03.5' };
+  await hw.query(`CREATE STREAM kinds (${Object.entries(columns).map(([name, type]) => `${name} ${type}`)})`);
+  const names = Object.keys(columns);
+  await hw.query(`CREATE CONTINUOUS VIEW kinds_by AS SELECT ${names}, count(*) AS events FROM kinds GROUP BY ${names}`);
+  const sets = names.filter((name) => name !== 'f').map((name) => `set_agg(${name}) AS ${name}`);
+  await hw.query(`CREATE CONTINUOUS VIEW kinds_sets AS SELECT ${sets}, percentile_cont(ARRAY[0, 0.5]) WITHIN GROUP (ORDER BY x) AS p,
+    topk_agg(b, 2) AS wide, topk_agg(x, 2) AS doubles, topk_agg(n, 2) AS numbers FROM kinds`);
+  assert.equal(hw.emit('kinds', event), undefined);
+  await hw.flush();
+  assert.deepEqual(await hw.query('SELECT * FROM kinds_by'), [{ ...read, events: 1 }]);
+  const [{ p, wide, doubles, numbers, ...rest }] = await hw.query('SELECT * FROM kinds_sets');
+  const { f, ...each } = read;
+  assert.deepEqual(rest, Object.fromEntries(Object.entries(each).map(([name, value]) => [name, [value]])));
+  assert.ok(p.length === 2 && p.every((value) => Math.abs(value - 2.25) < 0.1), `${p}`);
+  assert.deepEqual([wide, doubles, numbers], [[{ value: event.b, count: 1 }], [{ value: 2.25, count: 1 }], [{ value: '1.50', count: 1 }]]);
+  const [{ micros, ...odd }] = await hw.query("SELECT 'NaN'::float8 AS nan, '-Infinity'::float8 AS least, NULL AS nothing, ARRAY['NaN'::float8, NULL] AS some, at::text AS micros FROM kinds_by");
+  assert.deepEqual(odd, { nan: NaN, least: -Infinity, nothing: null, some: [NaN, null] });
+  assert.match(micros, /^2023-11-14.22:13:20\.000001/);
 });
 
 test('SQL errors have a code, a position and a hint', { skip }, async () => {

@@ -216,6 +216,21 @@ fn error_codes() {
     let have: BTreeSet<String> =
         types.flat_map(|l| l.split('\'').skip(1).step_by(2)).map(str::to_owned).collect();
     assert_eq!(js, have, "JavaScript");
+    for word in ["bindings/src/lib.rs", "bindings/src/events.rs"].into_iter().flat_map(words) {
+        assert!(js.contains(&word) || MODULE_WORDS.contains(&word.as_str()), "the module says {word}");
+    }
+}
+
+/// What the WASM module says besides codes: the names of its events, a message, its feature.
+const MODULE_WORDS: [&str; 9] =
+    ["connect", "open", "offline", "unknown", "plans", "needs_full", "error", "truncated", "full"];
+
+/// The lower-case words of a source's texts; NUL joins them.
+fn words(path: &str) -> Vec<String> {
+    let source = text(path).lines().filter(|line| !line.trim_start().starts_with("//")).collect::<String>();
+    let texts = source.split('"').skip(1).step_by(2).flat_map(|text| text.split("\\0"));
+    let is_word = |text: &&str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_') && !text.is_empty();
+    texts.filter(is_word).map(str::to_owned).collect()
 }
 
 #[test]
