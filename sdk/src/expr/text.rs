@@ -83,10 +83,9 @@ fn trim<'a>(s: &'a str, chars: &str, function: F) -> &'a str {
 
 /// The byte where character `n` (from 0) starts, or the end.
 fn byte_of(s: &str, n: i64) -> usize {
-    match usize::try_from(n) {
-        Ok(n) => s.char_indices().nth(n).map_or(s.len(), |(at, _)| at),
-        Err(_) => 0,
-    }
+    // A large `n` may not fit the 32 bits of WASM: it is past every end.
+    let n = usize::try_from(n.max(0)).unwrap_or(usize::MAX);
+    s.char_indices().nth(n).map_or(s.len(), |(at, _)| at)
 }
 
 /// Characters `from` up to (without) `from + count`; positions before 1 are counted but empty.
