@@ -2,11 +2,14 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { Headwater } from '../dist/slim.js';
+import { startHub } from './hub.mjs';
 import * as wire from './wire.mjs';
 
 const read = async (name) => wire.vectors(await readFile(new URL(`../../tests/vectors/${name}`, import.meta.url), 'utf8'));
 const frames = await read('frames.txt');
 const batches = await read('batches.txt');
+const keys = await read('keys.txt');
 
 test('frames have the bytes that Rust writes', () => {
   const pid = '018bcfe5687b07070707070707070707';
@@ -39,4 +42,28 @@ test('payloads read as Rust meant them', () => {
   for (let end = 0; end < batches.get('full').length; end++) {
     assert.throws(() => wire.readPayload(batches.get('full').subarray(0, end)));
   }
+});
+
+test('the WASM module makes of an event what Rust makes of it: every expression and every key', async () => {
+  const text = await readFile(new URL('../../tests/vectors/events.txt', import.meta.url), 'utf8');
+  const lines = text.trim().split('\n').filter((line) => !line.startsWith('#')).map((line) => line.split('\t'));
+  const bytes = (hex) => Uint8Array.from(Buffer.from(hex, 'hex'));
+  const hub = await startHub({ streams: [{ schema: { id: 1, name: 'events', fields: [['c', 'text']] }, plans: lines.map(([, plan]) => bytes(plan)) }] });
+  const errors = [];
+  const full = () => readFile(new URL('../dist/headwater_full.wasm', import.meta.url));
+  const hw = Headwater.connect({ url: hub.url, wasm: { full }, onError: (error) => errors.push(error) });
+  hw.emit('events', {});
+  await hw.flush();
+  await hw.close();
+  await hub.close();
+  assert.deepEqual(errors, []);
+  const made = new Map([...hub.batches.values()].flatMap(({ report }) => report.sections).map((section) => [section.view, section]));
+  for (const [name, , payload] of lines) {
+    const { events, sections } = wire.readPayload(bytes(payload));
+    assert.equal(events, 1);
+    for (const section of sections) assert.deepEqual(made.get(section.view), section, name);
+    if (name.startsWith('key ')) assert.equal(wire.hex(sections[0].keys[0]), wire.hex(keys.get(name.slice(4))), name);
+  }
+  assert.equal(made.size, lines.length);
+  assert.equal(lines.filter(([name]) => name.startsWith('key ')).length, keys.size);
 });

@@ -115,12 +115,12 @@ export function readResume(body) {
   return { pid: hex(r.raw(16)), lowWater: r.varint() };
 }
 
-/** The report and the sections of a payload; states stay bytes. */
 /** Reasons for dropped events, by tag. */
 export const DROPS = {
   1: 'invalid', 2: 'waiting_full', 3: 'outbox_full', 4: 'refused', 5: 'oversized', 6: 'backpressure', 7: 'closed', 8: 'late', 9: 'stream_gone',
 };
 
+/** The report and the sections of a payload; states stay bytes. */
 export function readPayload(bytes) {
   const r = new Reader(bytes);
   if (r.u8() !== 1) throw new Error('payload version');
@@ -155,7 +155,9 @@ function writeType(w, type) {
   else w.varint(TYPES.indexOf(type));
 }
 
+/** A plan may be its bytes. */
 function writePlan(w, plan) {
+  if (plan instanceof Uint8Array) return w.raw(plan);
   w.varint(plan.view).varint(plan.version).varint(plan.stream);
   w.list(plan.nodes, (w, node) => {
     node.op(w);

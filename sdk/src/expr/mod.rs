@@ -17,7 +17,7 @@ mod md5;
 mod number;
 mod scalar;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod text;
 mod time;
 mod time_text;

@@ -1,6 +1,6 @@
 //! The evaluator against PostgreSQL's own answers, and kernels against the row-by-row path.
 
-mod case;
+pub(crate) mod case;
 mod laws;
 
 use super::*;

@@ -1,3 +1,5 @@
+mod events;
+
 use super::*;
 use crate::aggregate::AggregateSpec;
 use crate::codec::Reader;

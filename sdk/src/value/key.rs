@@ -8,7 +8,7 @@
 
 mod decode;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decode::{decode_append, decode_key, decode_value};
 

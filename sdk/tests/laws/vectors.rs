@@ -1,4 +1,4 @@
-//! Golden vectors of states: `tests/vectors/states.txt`, add-only, read by WASM and TypeScript tests too.
+//! Golden vectors of states: `tests/vectors/states.txt`, add-only.
 
 use crate::support::{Row, build, bytes};
 use headwater::aggregate::AggregateSpec as Spec;

@@ -239,17 +239,7 @@ impl Case {
             .map(|(i, (_, data_type))| Field { name: alloc::format!("c{i}"), data_type: data_type.clone() })
             .collect();
         let schema = StreamSchema { id: StreamId(1), name: "s".to_string(), fields };
-        let ids: Vec<ExprId> = self
-            .operands
-            .iter()
-            .enumerate()
-            .map(|(i, (value, data_type))| {
-                let literal = shape == Shape::Literals || (i == 0 && self.needs_literal());
-                let op = if literal { Op::Literal(value.clone()) } else { Op::Column(i as u16) };
-                b.node(op, data_type.clone()).expect("room")
-            })
-            .collect();
-        let root = b.node(self.op(&ids), self.result.clone()).expect("room");
+        let root = self.add(&mut b, shape);
         let as_text = match self.result {
             DataType::Interval => root,
             _ => b.node(Op::Cast { input: root, try_cast: false }, DataType::Text).expect("room"),
@@ -268,6 +258,25 @@ impl Case {
         let first = shown(root, text, 0);
         assert_eq!(first, shown(root, text, last), "{}: rows agree", self.sql);
         first
+    }
+
+    /// Adds the expression over literals; gives its root.
+    pub fn literals(&self, b: &mut PlanBuilder) -> ExprId {
+        self.add(b, Shape::Literals)
+    }
+
+    fn add(&self, b: &mut PlanBuilder, shape: Shape) -> ExprId {
+        let ids: Vec<ExprId> = self
+            .operands
+            .iter()
+            .enumerate()
+            .map(|(i, (value, data_type))| {
+                let literal = shape == Shape::Literals || (i == 0 && self.needs_literal());
+                let op = if literal { Op::Literal(value.clone()) } else { Op::Column(i as u16) };
+                b.node(op, data_type.clone()).expect("room")
+            })
+            .collect();
+        b.node(self.op(&ids), self.result.clone()).expect("room")
     }
 
     fn batch(&self, schema: &StreamSchema, shape: Shape) -> ColumnBatch {

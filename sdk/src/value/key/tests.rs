@@ -164,7 +164,7 @@ fn values_outside_their_type_are_refused() {
 }
 
 /// Names, types and values of the golden vectors; the file is add-only.
-fn golden() -> Vec<(&'static str, DataType, Value)> {
+pub(crate) fn golden() -> Vec<(&'static str, DataType, Value)> {
     use DataType as T;
     let int = |v| Value::Int(v);
     let text = |v: &str| Value::Text(v.to_string());
