@@ -3,6 +3,8 @@
 use crate::support::{Row, build, bytes};
 use headwater::aggregate::AggregateSpec as Spec;
 use headwater::codec::Reader;
+use headwater::ids::{PlanVersion, StreamId, ViewId};
+use headwater::plan::PlanBuilder;
 use headwater::value::{DataType as T, Interval, Value};
 
 type Vector = (&'static str, Spec, Vec<Row>);
@@ -120,4 +122,69 @@ fn golden_vectors_hold() {
     for name in Spec::NAMES {
         assert!(vectors.iter().any(|(_, spec, _)| spec.name() == name), "{name} has no vector");
     }
+}
+
+/// A type as the tests of the npm package write it, and a value as they read it.
+fn type_name(data_type: &T) -> String {
+    match data_type {
+        T::Bool => "\"boolean\"".into(),
+        T::Int16 => "\"smallint\"".into(),
+        T::Int32 => "\"integer\"".into(),
+        T::Int64 => "\"bigint\"".into(),
+        T::Float32 => "\"real\"".into(),
+        T::Float64 => "\"double\"".into(),
+        T::Decimal { precision, scale } => format!("{{\"precision\":{precision},\"scale\":{scale}}}"),
+        T::Text => "\"text\"".into(),
+        T::Timestamp => "\"timestamptz\"".into(),
+        T::Interval => "\"interval\"".into(),
+        other => panic!("no name for {other:?}"),
+    }
+}
+
+fn json(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(b) => b.to_string(),
+        Value::Int(n) => format!("\"{n}\""),
+        Value::Float(x) if x.is_infinite() => format!("\"{}Infinity\"", if *x < 0.0 { "-" } else { "" }),
+        Value::Float(x) => format!("\"{x:e}\""),
+        Value::Decimal(units) => format!("\"{units}\""),
+        Value::Text(text) => format!("{text:?}"),
+        Value::Interval(Interval { months, days, micros }) => {
+            format!("{{\"months\":{months},\"days\":{days},\"micros\":{micros}}}")
+        }
+        other => panic!("no JSON for {other:?}"),
+    }
+}
+
+fn list(items: impl IntoIterator<Item = String>) -> String {
+    format!("[{}]", items.into_iter().collect::<Vec<_>>().join(","))
+}
+
+/// The state over a stream whose columns are its arguments, and the rows.
+fn event_line(number: u32, (name, spec, rows): &Vector) -> String {
+    let types: Vec<T> = spec.arg_types().iter().map(|t| t.clone().unwrap_or(T::Int64)).collect();
+    let mut b = PlanBuilder::new();
+    let column = |(at, data_type): (usize, &T)| b.column(at as u16, data_type.clone()).expect("room");
+    let args: Vec<_> = types.iter().enumerate().map(column).collect();
+    b.state(spec.clone(), &args, None).expect("room");
+    let plan = b.finish(ViewId(number), PlanVersion(1), StreamId(number), 10);
+    let plan: String = plan.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    let rows = list(rows.iter().map(|row| list(row.iter().map(json))));
+    format!("{name}\t{plan}\t{}\t{rows}", list(types.iter().map(type_name)))
+}
+
+/// The same states for the WASM module (`js/test/vectors.test.mjs`), as events; `emit` takes no NaN.
+#[test]
+fn events_of_the_vectors_hold() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/state_events.txt");
+    let file = std::fs::read_to_string(path).expect("the vectors");
+    let is_nan = |value: &Value| matches!(value, Value::Float(x) if x.is_nan());
+    let vectors: Vec<Vector> = [counts_and_sums(), extremes(), sketches()].concat();
+    let vectors = vectors.iter().zip(1..).filter(|((_, _, rows), _)| !rows.iter().flatten().any(is_nan));
+    let missing: String = vectors
+        .map(|(vector, number)| event_line(number, vector) + "\n")
+        .filter(|line| !file.lines().any(|known| known == line.trim_end()))
+        .collect();
+    assert!(missing.is_empty(), "missing or different:\n{missing}");
 }
