@@ -1,14 +1,16 @@
 //! Answers over HTTP: JSON, NDJSON, CSV.
 //!
 //! Owns: which format a request wants and how rows look in it. JSON keeps what JavaScript keeps exactly:
-//! integers beyond 2^53 and numerics are strings, timestamps are ISO 8601 with `Z`, bytea is `\x` hex,
+//! integers beyond 2^53 and numerics are strings, dates and timestamps (with `Z`) are ISO 8601, bytea is `\x` hex,
 //! doubles that are not numbers are the strings `NaN`, `Infinity`, `-Infinity`.
 
 use super::text;
 use axum::http::{HeaderMap, Uri, header};
+use headwater::expr::{iso_date, iso_timestamp};
 use headwater::schema::Field;
 use headwater::value::{DataType, Value};
-use serde_json::{Map, Value as Json, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value as Json, json};
 
 /// The largest integer below which all are exact in a double.
 const SAFE_INTEGER: u64 = 1 << 53;
@@ -71,48 +73,78 @@ impl Format {
 }
 
 /// `[{"name":...,"type":...}]`
-pub fn columns(fields: &[Field]) -> Json {
-    fields.iter().map(|f| json!({ "name": f.name, "type": headwater_sql::type_name(&f.data_type) })).collect()
+pub fn columns(fields: &[Field]) -> String {
+    let column = |f: &Field| json!({ "name": f.name, "type": headwater_sql::type_name(&f.data_type) });
+    Json::Array(fields.iter().map(column).collect()).to_string()
 }
 
 /// A row as an array.
-pub fn json_row(row: &[Value], fields: &[Field]) -> Json {
-    row.iter().zip(fields).map(|(value, field)| to_json(value, &field.data_type)).collect()
+pub fn json_row(row: &[Value], fields: &[Field]) -> String {
+    written(&Row(row, fields))
 }
 
-/// A row as an object.
-pub fn json_object(row: &[Value], fields: &[Field]) -> Json {
-    let pairs = row.iter().zip(fields).map(|(value, f)| (f.name.clone(), to_json(value, &f.data_type)));
-    Json::Object(pairs.collect())
+/// A row as an object, its members in the order of the columns.
+pub fn json_object(row: &[Value], fields: &[Field]) -> String {
+    written(&Object(row, || fields.iter().map(|f| (f.name.as_str(), &f.data_type))))
 }
 
-fn to_json(value: &Value, data_type: &DataType) -> Json {
-    match (value, data_type) {
-        (Value::Null, _) => Json::Null,
-        (Value::Bool(b), _) => Json::Bool(*b),
-        (Value::Int(micros), DataType::Timestamp) => {
-            let mut out = String::new();
-            text::timestamp(*micros, "T", "Z", &mut out);
-            Json::String(out)
+/// Nothing here can fail to be JSON: keys are text, doubles are finite.
+fn written(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+struct Row<'a>(&'a [Value], &'a [Field]);
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0.iter().zip(self.1).map(|(value, field)| Cell(value, &field.data_type)))
+    }
+}
+
+/// Values with what gives their names and types.
+struct Object<'a, N>(&'a [Value], N);
+
+impl<'a, N, I> Serialize for Object<'a, N>
+where
+    N: Fn() -> I,
+    I: Iterator<Item = (&'a str, &'a DataType)>,
+{
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().zip((self.1)()).map(|(value, (name, of))| (name, Cell(value, of))))
+    }
+}
+
+/// A value and its type.
+struct Cell<'a>(&'a Value, &'a DataType);
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match (self.0, self.1) {
+            (Value::Null, _) => to.serialize_unit(),
+            (Value::Bool(b), _) => to.serialize_bool(*b),
+            (Value::Int(days), DataType::Date) => to.serialize_str(&iso_date(*days)),
+            (Value::Int(micros), DataType::Timestamp) => to.serialize_str(&iso_timestamp(*micros)),
+            (Value::Int(n), DataType::Int16 | DataType::Int32 | DataType::Int64)
+                if n.unsigned_abs() <= SAFE_INTEGER =>
+            {
+                to.serialize_i64(*n)
+            }
+            (Value::Float(x), DataType::Float32) if x.is_finite() => {
+                // Through the shortest text: 0.1, not 0.10000000149011612.
+                to.serialize_f64((*x as f32).to_string().parse().unwrap_or(*x))
+            }
+            (Value::Float(x), _) if x.is_finite() => to.serialize_f64(*x),
+            (Value::List(items), DataType::List(item)) => {
+                to.collect_seq(items.iter().map(|value| Cell(value, item)))
+            }
+            (Value::Struct(values), DataType::Struct(types)) => {
+                Object(values, || types.iter().map(|(name, of)| (name.as_str(), of))).serialize(to)
+            }
+            (value, of) => match text::text(value, of) {
+                Some(text) => to.serialize_str(&text),
+                None => to.serialize_unit(),
+            },
         }
-        (Value::Int(n), DataType::Int16 | DataType::Int32 | DataType::Int64)
-            if n.unsigned_abs() <= SAFE_INTEGER =>
-        {
-            Json::from(*n)
-        }
-        (Value::Float(x), DataType::Float32) if x.is_finite() => {
-            // Through the shortest text: 0.1, not 0.10000000149011612.
-            (*x as f32).to_string().parse().map_or(Json::Null, |n: f64| Json::from(n))
-        }
-        (Value::Float(x), _) if x.is_finite() => Json::from(*x),
-        (Value::List(items), DataType::List(item)) => {
-            items.iter().map(|value| to_json(value, item)).collect()
-        }
-        (Value::Struct(values), DataType::Struct(types)) => {
-            let pairs = values.iter().zip(types).map(|(value, (name, t))| (name.clone(), to_json(value, t)));
-            Json::Object(pairs.collect::<Map<_, _>>())
-        }
-        _ => text::text(value, data_type).map_or(Json::Null, Json::String),
     }
 }
 
@@ -171,9 +203,24 @@ mod tests {
                 DataType::List(Box::new(DataType::Struct(vec![("n".into(), DataType::Int64)]))),
                 json!([{"n": 1}]),
             ),
+            (Value::Int(-800_017), DataType::Date, json!("-000221-08-18")),
+            (Value::Int(3_700_000), DataType::Date, json!("+012100-04-04")),
+            (Value::Int(317_351_476_805_000_000), DataType::Timestamp, json!("+012026-06-20T12:00:05Z")),
         ] {
-            assert_eq!(to_json(&value, &data_type), expected);
+            let row = json_row(&[value], &[field("x", data_type)]);
+            assert_eq!(serde_json::from_str::<Json>(&row).expect("json"), json!([expected]), "{row}");
         }
+    }
+
+    /// They came in the order of the alphabet.
+    #[test]
+    fn members_are_in_the_order_of_the_columns() {
+        let pair =
+            DataType::Struct(vec![("value".into(), DataType::Text), ("count".into(), DataType::Int64)]);
+        let fields = [field("z", DataType::Int64), field("a", pair)];
+        let row = [Value::Int(1), Value::Struct(vec![Value::Text("\"x".into()), Value::Int(2)])];
+        assert_eq!(json_object(&row, &fields), r#"{"z":1,"a":{"value":"\"x","count":2}}"#);
+        assert_eq!(json_row(&row, &fields), r#"[1,{"value":"\"x","count":2}]"#);
     }
 
     #[test]

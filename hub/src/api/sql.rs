@@ -265,7 +265,7 @@ impl Json {
         let mut out = String::new();
         for row in rows {
             out.push_str(if self.sent == 0 { "" } else { "," });
-            out.push_str(&format::json_row(row, &self.answer.fields).to_string());
+            out.push_str(&format::json_row(row, &self.answer.fields));
             self.sent += 1;
         }
         out

@@ -2,10 +2,9 @@
 //!
 //! Owns: the text of every type. Must not know: where it is shown; NULL is the caller's business.
 
+use headwater::expr::{date_text, timestamp_text};
 use headwater::value::{DataType, Interval, Value};
 use std::fmt::Write;
-
-const DAY: i64 = 86_400_000_000;
 
 /// The text of a value of type `data_type`; `None` for NULL.
 pub fn text(value: &Value, data_type: &DataType) -> Option<String> {
@@ -18,8 +17,8 @@ fn put(value: &Value, data_type: &DataType, out: &mut String) -> bool {
     match (value, data_type) {
         (Value::Null, _) => return false,
         (Value::Bool(b), _) => out.push(if *b { 't' } else { 'f' }),
-        (Value::Int(days), DataType::Date) => date(*days, out),
-        (Value::Int(micros), DataType::Timestamp) => timestamp(*micros, " ", "+00", out),
+        (Value::Int(days), DataType::Date) => out.push_str(&date_text(*days)),
+        (Value::Int(micros), DataType::Timestamp) => out.push_str(&timestamp_text(*micros)),
         (Value::Int(n), _) => push(out, format_args!("{n}")),
         (Value::Float(x), DataType::Float32) => float(&(*x as f32).to_string(), *x, out),
         (Value::Float(x), _) => float(&shortest(*x), *x, out),
@@ -75,31 +74,6 @@ fn decimal(units: i128, scale: u8, out: &mut String) {
     if scale > 0 {
         push(out, format_args!(".{fraction}"));
     }
-}
-
-/// Year, month, day of a day number (Howard Hinnant, "chrono-compatible low-level date algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let z = days.saturating_add(719_468);
-    let era = z.div_euclid(146_097);
-    let day_of_era = z.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1)
-}
-
-fn date(days: i64, out: &mut String) {
-    let (year, month, day) = civil(days);
-    push(out, format_args!("{year:04}-{month:02}-{day:02}"));
-}
-
-/// A timestamp with this separator and zone: `2024-02-29 12:34:56.5+00` or `2024-02-29T12:34:56.5Z`.
-pub fn timestamp(micros: i64, separator: &str, zone: &str, out: &mut String) {
-    date(micros.div_euclid(DAY), out);
-    out.push_str(separator);
-    clock(micros.rem_euclid(DAY).unsigned_abs(), out);
-    out.push_str(zone);
 }
 
 fn clock(micros: u64, out: &mut String) {
@@ -201,6 +175,9 @@ mod tests {
             (Value::Int(0), DataType::Date, "1970-01-01"),
             (Value::Int(19_782), DataType::Date, "2024-02-29"),
             (Value::Int(-1), DataType::Date, "1969-12-31"),
+            (Value::Int(-800_017), DataType::Date, "0222-08-18 BC"),
+            (Value::Int(3_700_000), DataType::Date, "12100-04-04"),
+            (Value::Int(-62_167_219_200_000_001), DataType::Timestamp, "0002-12-31 23:59:59.999999+00 BC"),
             (Value::Int(1_500_000), DataType::Timestamp, "1970-01-01 00:00:01.5+00"),
             (Value::Int(-1), DataType::Timestamp, "1969-12-31 23:59:59.999999+00"),
             (Value::Float(0.1), DataType::Float64, "0.1"),

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn csv_and_json_are_for_programs() {
         assert_eq!(render(&rows(), Format::Csv, false), "url,count\n/,12345\n\"/a,b\",\n");
-        let expected = "{\"count\":12345,\"url\":\"/\"}\n{\"count\":null,\"url\":\"/a,b\"}\n";
+        let expected = "{\"url\":\"/\",\"count\":12345}\n{\"url\":\"/a,b\",\"count\":null}\n";
         assert_eq!(render(&rows(), Format::Json, false), expected);
         let command = Rows { tag: "CREATE STREAM".into(), ..Rows::default() };
         assert_eq!(render(&command, Format::Aligned, false), "CREATE STREAM\n");

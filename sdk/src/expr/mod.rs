@@ -26,6 +26,8 @@ mod time_text;
 pub use md5::md5;
 #[cfg(feature = "finish")]
 pub use time::truncate_years;
+#[cfg(feature = "finish")]
+pub use time_text::{date_text, iso_date, iso_timestamp, timestamp_text};
 
 pub(crate) use cast::{cast_is_defined, float_to_int, narrow, parse_uuid};
 #[cfg(feature = "client")]

@@ -1,6 +1,8 @@
 //! Dates and timestamps as text: ISO 8601 in, PostgreSQL's ISO style (UTC) out.
 
 use super::time::{MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, days_from_civil, days_in_month};
+#[cfg(feature = "finish")]
+use alloc::string::String;
 use alloc::vec::Vec;
 
 /// A cursor over ASCII text.
@@ -126,9 +128,17 @@ pub(super) fn put_date(days: i64, out: &mut Vec<u8>) {
 /// `2024-02-29 12:34:56.789+00`: no trailing zeros in the fraction.
 pub(super) fn put_timestamp(micros: i64, out: &mut Vec<u8>) {
     let bc = put_civil(micros.div_euclid(MICROS_PER_DAY), out);
-    let time = micros.rem_euclid(MICROS_PER_DAY) as u64;
+    put_clock(micros.rem_euclid(MICROS_PER_DAY) as u64, b' ', out);
+    out.extend_from_slice(b"+00");
+    if bc {
+        out.extend_from_slice(b" BC");
+    }
+}
+
+/// A time of day behind `lead`.
+fn put_clock(time: u64, lead: u8, out: &mut Vec<u8>) {
     let seconds = time / 1_000_000;
-    for (lead, part) in [(b' ', seconds / 3600), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
+    for (lead, part) in [(lead, seconds / 3600), (b':', seconds / 60 % 60), (b':', seconds % 60)] {
         out.push(lead);
         put_digits(part, 2, out);
     }
@@ -139,8 +149,58 @@ pub(super) fn put_timestamp(micros: i64, out: &mut Vec<u8>) {
             out.pop();
         }
     }
-    out.extend_from_slice(b"+00");
-    if bc {
-        out.extend_from_slice(b" BC");
+}
+
+/// ISO 8601, where year 0 is 1 BC; years outside of 0 to 9999 have a sign and at least six digits, as ECMAScript
+/// reads them.
+#[cfg(feature = "finish")]
+fn put_iso_date(days: i64, out: &mut Vec<u8>) {
+    let (year, month, day) = civil_from_days(days);
+    let width = if (0..=9999).contains(&year) {
+        4
+    } else {
+        out.push(if year < 0 { b'-' } else { b'+' });
+        6
+    };
+    put_digits(year.unsigned_abs(), width, out);
+    for part in [month, day] {
+        out.push(b'-');
+        put_digits(part as u64, 2, out);
     }
+}
+
+#[cfg(feature = "finish")]
+fn text(put: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut out = Vec::new();
+    put(&mut out);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Days since 1970-01-01 as PostgreSQL prints a date: `2024-02-29`, `0222-09-04 BC`.
+#[cfg(feature = "finish")]
+pub fn date_text(days: i64) -> String {
+    text(|out| put_date(days, out))
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z as PostgreSQL prints a `timestamptz` in UTC:
+/// `2024-02-29 12:34:56.789+00`.
+#[cfg(feature = "finish")]
+pub fn timestamp_text(micros: i64) -> String {
+    text(|out| put_timestamp(micros, out))
+}
+
+/// Days since 1970-01-01 in ISO 8601: `2024-02-29`, `+012026-01-01`, `-000221-09-04`.
+#[cfg(feature = "finish")]
+pub fn iso_date(days: i64) -> String {
+    text(|out| put_iso_date(days, out))
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z in ISO 8601: `2024-02-29T12:34:56.789Z`, years as [`iso_date`] has them.
+#[cfg(feature = "finish")]
+pub fn iso_timestamp(micros: i64) -> String {
+    text(|out| {
+        put_iso_date(micros.div_euclid(MICROS_PER_DAY), out);
+        put_clock(micros.rem_euclid(MICROS_PER_DAY) as u64, b'T', out);
+        out.push(b'Z');
+    })
 }

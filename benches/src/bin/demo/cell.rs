@@ -72,7 +72,7 @@ impl fmt::Display for Cell {
             Self::Int(v) => f.pad(&grouped(*v)),
             Self::Float(v) => f.pad(&format!("{v:.4}")),
             Self::Text(v) => f.pad(v),
-            Self::Time(v) => f.pad(&crate::flights::iso(*v)[..10]),
+            Self::Time(v) => f.pad(&headwater::expr::iso_date(v.div_euclid(86_400_000_000))),
         }
     }
 }

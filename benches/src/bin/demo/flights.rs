@@ -4,6 +4,7 @@ use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::SessionContext;
+use headwater::expr::iso_timestamp;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::io::Write;
@@ -87,7 +88,7 @@ impl Flights {
         let mut sink = Counter(0);
         for row in 0..self.len() {
             let flight = self.get(row);
-            let line = Line { date: iso(flight.date), rest: flight };
+            let line = Line { date: iso_timestamp(flight.date), rest: flight };
             // Counting bytes cannot fail: the sink takes everything and the fields are plain.
             let written = line.write(&mut sink);
             debug_assert!(written.is_ok());
@@ -123,19 +124,4 @@ impl Write for Counter {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// `2001-01-01T00:01:00Z`; the days-to-civil algorithm is Howard Hinnant's (chrono-compatible date algorithms).
-pub fn iso(micros: i64) -> String {
-    let seconds = micros.div_euclid(1_000_000);
-    let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let z = days + 719_468;
-    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }

@@ -8,6 +8,7 @@
 //! With `HEADWATER_SLT=complete` the expected parts are rewritten from what came out.
 
 use crate::hub::{Hub, run};
+use headwater::expr::{date_text, timestamp_text};
 use headwater::schema::ARRIVAL_TIMESTAMP;
 use headwater::value::{DataType, Interval, Value};
 use headwater_sql::{Engine, Rows, type_name};
@@ -118,8 +119,8 @@ fn show(answer: &Rows, sorted: bool) -> String {
 fn cell(value: &Value, data_type: &DataType) -> String {
     match (value, data_type) {
         (Value::Null, _) => "NULL".into(),
-        (Value::Int(v), DataType::Timestamp) => timestamp(*v),
-        (Value::Int(v), DataType::Date) => timestamp(v * 86_400_000_000)[..10].to_owned(),
+        (Value::Int(v), DataType::Timestamp) => timestamp_text(*v),
+        (Value::Int(v), DataType::Date) => date_text(*v),
         (Value::Decimal(v), DataType::Decimal { scale, .. }) => decimal(*v, usize::from(*scale)),
         (Value::Bool(v), _) => v.to_string(),
         (Value::Int(v), _) => v.to_string(),
@@ -144,22 +145,6 @@ fn decimal(units: i128, scale: usize) -> String {
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     let sign = if units < 0 { "-" } else { "" };
     if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
-}
-
-/// ISO 8601 in UTC, by the civil-from-days algorithm (Howard Hinnant, "chrono-compatible date algorithms").
-fn timestamp(micros: i64) -> String {
-    let (days, rest) = (micros.div_euclid(86_400_000_000), micros.rem_euclid(86_400_000_000));
-    let z = days + 719_468;
-    let (era, doe) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
-    let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let fraction = if fraction == 0 { String::new() } else { format!(".{fraction:06}") };
-    format!("{year:04}-{month:02}-{day:02} {clock}{fraction}")
 }
 
 fn events(hub: &Hub, stream: &str, input: &str) {
