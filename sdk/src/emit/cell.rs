@@ -6,8 +6,8 @@ use crate::expr::{
     decimal_to_float, float_to_decimal, parse_bool, parse_bytea, parse_float, parse_int, rescale,
 };
 use crate::schema::Field;
-use crate::value::DataType;
 use crate::value::column::{Column, Slot};
+use crate::value::{DataType, Interval, Value};
 use alloc::vec::Vec;
 
 /// A value as a file has it.
@@ -35,6 +35,8 @@ pub enum Cell<'a> {
     Text(&'a str),
     /// Bytes.
     Bytes(&'a [u8]),
+    /// An interval.
+    Interval(Interval),
 }
 
 /// Adds a value to a column of the field's type, or refuses it and leaves the column alone.
@@ -70,6 +72,7 @@ pub fn push_cell(column: &mut Column, field: &Field, cell: Cell<'_>) -> Result<(
         Cell::Decimal { units, scale } => decimal(target, units, scale),
         Cell::Text(v) => text(target, v),
         Cell::Bytes(v) => target.bytes(v),
+        Cell::Interval(v) => target.value(&Value::Interval(v)),
     };
     pushed.map_err(|fault| fault.at(&field.name))
 }
@@ -138,7 +141,6 @@ fn unreadable(slot: Slot) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Value;
     use alloc::string::String;
 
     fn one(data_type: DataType, cell: Cell<'_>) -> Result<Value, &'static str> {
@@ -209,5 +211,8 @@ mod tests {
         assert_eq!(one(DataType::Float64, Cell::Decimal { units: 15, scale: 1 }), Ok(Value::Float(1.5)));
         assert_eq!(one(DataType::Text, Cell::Int(5)), Err("wrong_type"));
         assert_eq!(one(DataType::Interval, Cell::Text("1 day")), Err("wrong_type"));
+        let interval = Interval { months: 1, days: -2, micros: 3 };
+        assert_eq!(one(DataType::Interval, Cell::Interval(interval)), Ok(Value::Interval(interval)));
+        assert_eq!(one(DataType::Int64, Cell::Interval(interval)), Err("wrong_type"));
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
         DataType::Text => Ok(Value::Text(text.to_owned())),
         DataType::Bytea => bytea(text).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
         DataType::Uuid => uuid(trimmed).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
-        DataType::Interval => parse_interval(trimmed).map(Value::Interval).ok_or_else(|| invalid("22007")),
+        DataType::Interval => parse_interval(text).map(Value::Interval).ok_or_else(|| invalid("22007")),
         DataType::Bool => boolean(trimmed).map(Value::Bool).ok_or_else(|| invalid("22P02")),
         DataType::Date | DataType::Timestamp => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22007")),
         _ => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22P02")),
@@ -59,8 +59,8 @@ pub(crate) fn cast_value(value: &Value, from: &DataType, to: &DataType) -> Optio
 }
 
 /// An interval as PostgreSQL writes it: `1 day 02:30:00`, `2 hours`, `1 mon`.
-pub(crate) fn parse_interval(text: &str) -> Option<Interval> {
-    let text = spell_interval(text);
+pub fn parse_interval(text: &str) -> Option<Interval> {
+    let text = spell_interval(text.trim());
     let IntervalMonthDayNano { months, days, nanoseconds } = parse_interval_month_day_nano(&text).ok()?;
     (nanoseconds % 1_000 == 0).then_some(Interval { months, days, micros: nanoseconds / 1_000 })
 }

@@ -8,7 +8,7 @@ use headwater::emit::{Cell, EmitError, push_cell};
 use headwater::limits::TimeLimits;
 use headwater::value::DataType;
 use headwater::value::column::{Column, ColumnBatch, ColumnData};
-use headwater_sql::type_name;
+use headwater_sql::{parse_interval, type_name};
 use std::borrow::Cow;
 
 /// A value as text formats have it.
@@ -109,7 +109,13 @@ impl<'a> Block<'a> {
     /// reads as NULL, and is counted so that the load can tell.
     pub fn put(&mut self, at: usize, cell: Cell<'_>) -> Result<(), Fault> {
         let field = &self.targets[at].field;
-        match push_cell(&mut self.columns[at], field, cell) {
+        let pushed = match cell {
+            Cell::Text(text) if field.data_type == DataType::Interval => parse_interval(text)
+                .ok_or_else(|| EmitError::Malformed(field.name.clone()))
+                .and_then(|v| push_cell(&mut self.columns[at], field, Cell::Interval(v))),
+            cell => push_cell(&mut self.columns[at], field, cell),
+        };
+        match pushed {
             Ok(()) => Ok(()),
             Err(EmitError::NotANumber(_)) => {
                 self.odd.nans += 1;
@@ -183,6 +189,25 @@ mod tests {
             target("t", DataType::Text, None),
             target(ARRIVAL_TIMESTAMP, DataType::Timestamp, Some(2)),
         ]
+    }
+
+    /// No format could feed such a column.
+    #[test]
+    fn intervals_are_read_from_text() {
+        let field = Field { name: "i".into(), data_type: DataType::Interval };
+        let targets = [Target { field, source: Some(0) }];
+        let mut block = Block::new(&targets);
+        for text in ["1 day 02:00:00", " -00:00:01.5 ", "90", "1 year 2 mons"] {
+            block.push_row(|_| Ok(Found::Text(text.into()))).expect(text);
+        }
+        let faults = [Found::Text("soon".into()), Found::Number("7"), Found::Text("1 fortnight".into())]
+            .map(|found| block.push_row(|_| Ok(found.clone())).expect_err("no interval").what);
+        assert_eq!(faults[0], "column i: \"soon\" cannot be read as interval");
+        let shown: Vec<_> = (0..block.rows)
+            .map(|row| block.columns[0].value(row, &DataType::Interval))
+            .filter_map(|value| crate::api::text::text(&value, &DataType::Interval))
+            .collect();
+        assert_eq!(shown, ["1 day 02:00:00", "-00:00:01.5", "00:01:30", "1 year 2 mons"]);
     }
 
     #[test]
