@@ -28,8 +28,10 @@ pub const IN_FLIGHT: usize = 8;
 /// Producers at once.
 pub const PRODUCERS: u64 = 4;
 
-const DEFINITIONS: &str = "CREATE STREAM s (url text, n bigint, v bigint);
-    CREATE CONTINUOUS VIEW v AS SELECT url, n, count(*) AS events, sum(v) AS total FROM s GROUP BY url, n";
+const DEFINITIONS: [&str; 2] = [
+    "CREATE STREAM s (url text, n bigint, v bigint)",
+    "CREATE CONTINUOUS VIEW v AS SELECT url, n, count(*) AS events, sum(v) AS total FROM s GROUP BY url, n",
+];
 
 /// What the programs of this crate fail with.
 pub type Failed = Box<dyn std::error::Error>;
@@ -59,7 +61,9 @@ impl Rooms {
         let rooms = Self { catalog, shards };
         if rooms.catalog.snapshot().views.is_empty() {
             let engine = Engine::new(rooms.source(), EngineOptions::default());
-            engine.execute(DEFINITIONS, ReadOptions::default()).await?;
+            for definition in DEFINITIONS {
+                engine.execute(definition, ReadOptions::default()).await?;
+            }
         }
         Ok(rooms)
     }

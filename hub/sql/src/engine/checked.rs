@@ -7,17 +7,16 @@
 //! constants, filters, joins and subqueries are checked, too. Decimals, times and intervals are checked by Arrow.
 
 use super::guard;
+use super::walk::rewrite;
 use crate::error::SqlError;
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum};
 use datafusion::arrow::compute::kernels::numeric;
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
@@ -37,25 +36,7 @@ impl AnalyzerRule for CheckArithmetic {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let schema = schema_of(&plan);
-            let checked = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let checked = expr.transform_up(|expr| Ok(checked(expr, &schema)))?;
-                Ok(checked.update_data(|expr| name.restore(expr)))
-            })?;
-            if checked.transformed { checked.map_data(LogicalPlan::recompute_schema) } else { Ok(checked) }
-        })
-        .data()
-    }
-}
-
-/// What a plan's expressions can name.
-fn schema_of(plan: &LogicalPlan) -> DFSchema {
-    match plan {
-        LogicalPlan::TableScan(scan) => scan.projected_schema.as_ref().clone(),
-        _ => merge_schema(&plan.inputs()),
+        rewrite(plan, |expr, schema| Ok(checked(expr, schema)))
     }
 }
 

@@ -11,15 +11,43 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 /// Translates an error of planning or running `text`.
 pub(super) fn from_datafusion(error: DataFusionError, text: &Text) -> SqlError {
+    let error = own_words(translate(error, text));
+    let at = find_unreadable(&error, text);
+    error.at(at)
+}
+
+/// DataFusion's internal errors ask for a report to its authors, who have nothing to do with it.
+fn own_words(error: SqlError) -> SqlError {
+    let is_internal = error.code == "XX000" && error.message.to_lowercase().contains("internal error");
+    if !is_internal && !error.message.contains("caused by a bug in DataFusion") {
+        return error;
+    }
+    tracing::error!(code = error.code, message = error.message, "a statement met an internal error");
+    SqlError::new(
+        "XX000",
+        "internal error: this statement could not be planned or run; the hub's log has the details",
+    )
+    .at(error.position)
+    .with_hint("write it in another way, and report it to Headwater's authors")
+}
+
+/// Where the literal stands that is no value of its type.
+fn find_unreadable(error: &SqlError, text: &Text) -> Option<u32> {
+    let (_, literal) = (error.code == "22P02").then(|| error.message.split_once(": \"")).flatten()?;
+    let literal = literal.strip_suffix('"')?;
+    find_token(text, |token| matches!(token, Token::SingleQuotedString(quoted) if quoted == literal))
+}
+
+fn translate(error: DataFusionError, text: &Text) -> SqlError {
     match error {
         DataFusionError::Diagnostic(diagnostic, inner) => {
             let at = diagnostic.span.map(|s| Location { line: s.start.line, column: s.start.column });
-            from_datafusion(*inner, text).at(at.and_then(|at| text.position(at)))
+            translate(*inner, text).at(at.and_then(|at| text.position(at)))
         }
-        DataFusionError::Context(_, inner) => from_datafusion(*inner, text),
+        DataFusionError::Context(_, inner) => translate(*inner, text),
         DataFusionError::Shared(shared) => from_shared(&shared, text),
         DataFusionError::Collection(mut errors) if !errors.is_empty() => {
-            from_datafusion(errors.swap_remove(0), text)
+            translate(errors.swap_remove(0), text)
         }
         DataFusionError::External(error) => match error.downcast::<SqlError>() {
             Ok(error) => *error,
@@ -58,7 +86,7 @@ fn from_shared(error: &DataFusionError, text: &Text) -> SqlError {
             None => SqlError::new("XX000", inner.to_string()),
         },
         DataFusionError::ResourcesExhausted(message) => {
-            from_datafusion(DataFusionError::ResourcesExhausted(message.clone()), text)
+            translate(DataFusionError::ResourcesExhausted(message.clone()), text)
         }
         DataFusionError::Execution(message) => from_execution(message),
         DataFusionError::ArrowError(inner, _) => arrow_by_text(&inner.to_string()),
@@ -69,7 +97,7 @@ fn from_shared(error: &DataFusionError, text: &Text) -> SqlError {
 fn from_arrow(error: ArrowError) -> SqlError {
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
-            Ok(inner) => from_datafusion(*inner, &Text::new("")),
+            Ok(inner) => translate(*inner, &Text::new("")),
             Err(inner) => match inner.downcast::<SqlError>() {
                 Ok(error) => *error,
                 Err(inner) => SqlError::new("XX000", inner.to_string()),
@@ -220,13 +248,17 @@ fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
 
 /// The place of the first word of the text that folds to `name`.
 pub(super) fn find(text: &Text, name: &str) -> Option<u32> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text.as_str()).tokenize_with_location().ok()?;
-    let is_name = |token: &Token| match token {
+    find_token(text, |token| match token {
         Token::Word(word) if word.quote_style.is_some() => word.value == name,
         Token::Word(word) => word.value.to_lowercase() == name,
         _ => false,
-    };
-    tokens.iter().find(|t| is_name(&t.token)).and_then(|t| text.of_span(t.span))
+    })
+}
+
+/// The place of the first such token.
+fn find_token(text: &Text, is_it: impl Fn(&Token) -> bool) -> Option<u32> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text.as_str()).tokenize_with_location().ok()?;
+    tokens.iter().find(|t| is_it(&t.token)).and_then(|t| text.of_span(t.span))
 }
 
 /// One line, without DataFusion's prefixes, in lower case.
@@ -275,4 +307,23 @@ fn sql_types(line: &str) -> String {
         rest = after;
     }
     out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They reached users with a request to report them to DataFusion.
+    #[test]
+    fn internal_errors_are_our_own() {
+        let internal = || DataFusionError::Internal("no such thing".to_owned());
+        let planned = DataFusionError::Plan(format!("failed to coerce: {}", internal().strip_backtrace()));
+        for error in [internal(), internal().context("rule"), planned] {
+            let error = from_datafusion(error, &Text::new("SELECT 1"));
+            assert_eq!(error.code, "XX000");
+            assert!(error.message.starts_with("internal error: this statement"), "{error}");
+        }
+        let users = from_datafusion(DataFusionError::Plan("type 'internal error'".into()), &Text::new(""));
+        assert_eq!((users.code, users.message.as_str()), ("42804", "type 'internal error'"));
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::growth::{Growth, growth_of};
 use super::guard;
+use super::walk::rewrite;
 use super::watched::longest;
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayData, ArrayRef, make_array};
@@ -14,10 +15,9 @@ use datafusion::arrow::compute;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
@@ -58,16 +58,7 @@ impl AnalyzerRule for LimitFunctions {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            let names = NamePreserver::new(&plan);
-            let limited = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let limited = expr.transform_up(|expr| Ok(limited(expr)))?;
-                Ok(limited.update_data(|expr| name.restore(expr)))
-            })?;
-            if limited.transformed { limited.map_data(LogicalPlan::recompute_schema) } else { Ok(limited) }
-        })
-        .data()
+        rewrite(plan, |expr, _| Ok(limited(expr)))
     }
 }
 

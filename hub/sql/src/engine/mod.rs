@@ -14,6 +14,7 @@ mod failure;
 mod growth;
 mod guard;
 mod limited;
+mod literals;
 mod merge;
 mod names;
 mod patterns;
@@ -27,6 +28,7 @@ mod sketch;
 mod sums;
 mod system;
 mod tables;
+mod walk;
 mod watched;
 
 pub use answer::{Answer, Rows, batch_of, rows_of};
@@ -124,13 +126,11 @@ impl Engine {
         Self { core: Arc::new(Core { source, options, base, tables: Mutex::new(None), places }) }
     }
 
-    /// Executes the statements of a text in order, and answers with the last one's answer. An empty text
-    /// answers with an empty tag. Runs on a thread of its own; the caller, who must be in a Tokio runtime with
+    /// Executes a statement. A text without one answers with an empty tag. Runs on a thread of its own; the caller, who must be in a Tokio runtime with
     /// time, only waits, and no longer than [`EngineOptions::timeout`]. Dropping the future or the answer stops it.
     ///
     /// # Errors
-    /// The first error ends the text; what was executed before it stays. Everything that parsing, [`compile`] and
-    /// queries refuse. Errors that come up while rows are read are in the answer's batches.
+    /// Everything that parsing, [`compile`] and queries refuse; a text of several statements (`42601`). Errors that come up while rows are read are in the answer's batches.
     pub async fn execute(&self, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
         running::execute(&self.core, sql, options).await
     }
@@ -139,11 +139,12 @@ impl Engine {
 impl Core {
     /// On the statement's own thread.
     async fn execute(&self, sql: &str, options: ReadOptions, guard: &Arc<Guard>) -> Result<Answer, SqlError> {
-        let mut answer = Answer::command("");
-        for statement in parse(sql)? {
-            answer = self.run(&statement, options, guard).await?;
+        let statements = parse(sql)?;
+        match statements.as_slice() {
+            [] => Ok(Answer::command("")),
+            [statement] => self.run(statement, options, guard).await,
+            [_, second, ..] => Err(second.not_alone()),
         }
-        Ok(answer)
     }
 
     async fn run(

@@ -111,7 +111,7 @@ fn wrong(what: &str) -> DataFusionError {
 }
 
 /// Runs over an array, or over the one value of a constant.
-fn each(
+pub(super) fn each(
     value: &ColumnarValue,
     rows: usize,
     run: impl Fn(&ArrayRef) -> Result<ArrayRef>,

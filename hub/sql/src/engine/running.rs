@@ -41,7 +41,7 @@ enum Message {
     End,
 }
 
-/// Runs a text on a thread of its own and answers with its last statement's answer.
+/// Runs a statement on a thread of its own.
 pub(super) async fn execute(core: &Arc<Core>, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
     let deadline = Instant::now() + core.options.timeout;
     let waiting = timeout_at(deadline.into(), Arc::clone(&core.places).acquire_owned());

@@ -2,6 +2,7 @@
 
 use super::checked::CheckArithmetic;
 use super::limited::{self, LimitFunctions};
+use super::literals::{ReadLiterals, Types};
 use super::{collected, combine, guard, names, patterns, postgres, sketch, sums};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -12,7 +13,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::config::{ConfigOptions, Dialect};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
-use datafusion::optimizer::{Optimizer, OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
@@ -48,11 +49,19 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
         .with_config(config)
         .with_optimizer_rules(between(Optimizer::new().rules, || Arc::new(Stop)))
         .with_physical_optimizer_rules(between(PhysicalOptimizer::new().rules, || Arc::new(Stop)))
+        .with_analyzer_rules(analyzer_rules())
+        .with_type_planner(Arc::new(Types))
         .with_analyzer_rule(Arc::new(LimitFunctions))
         .with_analyzer_rule(Arc::new(CheckArithmetic))
         .build();
     register(&mut state);
     state
+}
+
+/// DataFusion's, behind what has to see literals before they are coerced.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let first: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(ReadLiterals);
+    std::iter::once(first).chain(Analyzer::new().rules).collect()
 }
 
 /// Every rule, and a stop behind each.
@@ -206,6 +215,11 @@ impl VisitorMut for Prepare<'_> {
                         return ControlFlow::Break(error.at(self.text.of(expr)));
                     }
                 }
+            }
+            Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } if matches!(**expr, Expr::Interval(_)) => {
+                // DataFusion would put the sign before the literal's text, where it is its first part's alone.
+                let inner = std::mem::replace(expr.as_mut(), Expr::Value(ast::Value::Null.into()));
+                **expr = Expr::Nested(Box::new(inner));
             }
             Expr::Interval(interval) if interval.leading_field.is_none() => spell(&mut interval.value),
             Expr::Cast { expr, data_type: ast::DataType::Interval { .. }, .. } => spell(expr),

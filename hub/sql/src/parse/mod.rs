@@ -37,6 +37,16 @@ impl Statement {
         self.text.as_str().get(self.start..self.end).unwrap_or_default().trim_end()
     }
 
+    /// `42601`: this statement follows another one. Several at once would not be atomic, and all but the last
+    /// one's answers lost.
+    pub(crate) fn not_alone(&self) -> SqlError {
+        SqlError::new("42601", "a request is one statement")
+            .at(Some(self.text.position_of_byte(self.start)))
+            .with_hint(
+                "send one statement at a time; `headwater sql` takes several and sends them one by one",
+            )
+    }
+
     /// Where the defining SELECT of a view starts.
     pub(crate) fn query_position(&self) -> Option<u32> {
         match &self.kind {

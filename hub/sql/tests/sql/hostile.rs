@@ -1,7 +1,7 @@
 //! Statements that would take a hub's time or memory end with their code by their deadline, and others are
 //! answered meanwhile.
 
-use crate::hub::{Hub, run};
+use crate::hub::{Hub, define, run};
 use futures::StreamExt;
 use headwater::value::Value;
 use headwater_sql::{Engine, EngineOptions, ReadOptions};
@@ -18,7 +18,7 @@ async fn engine() -> (Arc<Hub>, Engine) {
     let (hub, engine) = Hub::start_with(EngineOptions { timeout: TIMEOUT, ..EngineOptions::default() });
     let ddl = "CREATE STREAM s (k text, n bigint);
         CREATE CONTINUOUS VIEW v AS SELECT k, count(*) AS n, sum(n) AS total FROM s GROUP BY k";
-    run(&engine, ddl).await.expect("defined");
+    define(&engine, ddl).await;
     let rows: Vec<_> =
         (0..200).map(|n| vec![Value::Text(format!("key {}", n % 20)), Value::Int(n)]).collect();
     hub.push("s", &["k", "n"], &rows, 100);

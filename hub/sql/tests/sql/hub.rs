@@ -179,6 +179,13 @@ impl Source for Handle {
     }
 }
 
+/// Executes definitions that semicolons end.
+pub async fn define(engine: &Engine, ddl: &str) {
+    for statement in ddl.split(';') {
+        run(engine, statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+}
+
 /// Executes and reads to the end.
 pub async fn run(engine: &Engine, sql: &str) -> Result<Rows, SqlError> {
     engine.execute(sql, ReadOptions::default()).await?.collect().await

@@ -1,6 +1,6 @@
 //! Limits end a query with an error, never with a shorter answer.
 
-use crate::hub::{Hub, run};
+use crate::hub::{Hub, define, run};
 use headwater::value::Value;
 use headwater_sql::{Engine, EngineOptions};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 async fn filled(options: EngineOptions, groups: i64) -> (Arc<Hub>, Engine) {
     let (hub, engine) = Hub::start_with(options);
     let ddl = "CREATE STREAM s (a bigint, b text); CREATE CONTINUOUS VIEW v AS SELECT a, b, count(*) AS n FROM s GROUP BY a, b";
-    run(&engine, ddl).await.expect("defined");
+    define(&engine, ddl).await;
     let rows: Vec<Vec<Value>> =
         (0..groups).map(|a| vec![Value::Int(a), Value::Text(format!("text {a}"))]).collect();
     hub.push("s", &["a", "b"], &rows, 1_000);

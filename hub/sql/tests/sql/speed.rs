@@ -1,6 +1,6 @@
 //! How long a read takes in process; run by hand in release: `cargo test -p headwater-sql --release -- --ignored`.
 
-use crate::hub::{Hub, run};
+use crate::hub::{Hub, define};
 use futures::StreamExt;
 use headwater::value::Value;
 use headwater_sql::ReadOptions;
@@ -12,7 +12,7 @@ async fn select_of_a_thousand_groups() {
     let (hub, engine) = Hub::start();
     let ddl = "CREATE STREAM s (a bigint, b text, c double precision);
                CREATE CONTINUOUS VIEW v AS SELECT a, b, count(*) AS n, sum(c) AS total, avg(c) AS mean FROM s GROUP BY a, b";
-    run(&engine, ddl).await.expect("defined");
+    define(&engine, ddl).await;
     let row = |a: i64| vec![Value::Int(a), Value::Text(format!("text {a}")), Value::Float(a as f64)];
     hub.push("s", &["a", "b", "c"], &(0..1_000).map(row).collect::<Vec<_>>(), 1_000);
     let mut times = Vec::new();

@@ -296,6 +296,9 @@ const REFUSED: &[(&str, &str, &str, bool)] = &[
     ("CREATE CONTINUOUS VIEW w AS SELECT string_agg(t, ',') FROM s", "0A000", "string_agg", false),
     ("CREATE CONTINUOUS VIEW w AS SELECT cuont(*) FROM s", "42883", "cuont", true),
     ("CREATE STREAM z (a intger)", "42704", "intger", true),
+    ("SELECT 1; SELECT 2", "42601", "SELECT 2", true),
+    ("SELECT 'xyz'::uuid", "22P02", "'xyz'", false),
+    ("SELECT '\\x0'::bytea FROM e", "22P02", "'\\x0'", false),
 ];
 
 #[tokio::test]
