@@ -13,6 +13,7 @@ mod expansion;
 mod failure;
 mod growth;
 mod guard;
+mod guarded;
 mod limited;
 mod literals;
 mod merge;
@@ -24,6 +25,7 @@ mod range;
 mod running;
 mod scan;
 mod session;
+mod signed;
 mod sketch;
 mod sums;
 mod system;
@@ -274,7 +276,9 @@ fn plan(
     read_only().verify_plan(&plan)?;
     expansion::check_plan(&plan, nodes_max)?;
     let plan = combine::rewrite(plan)?;
-    watched::watch(state.create_physical_plan(&plan).now_or_never().ok_or_else(waited)??)
+    let plan = guarded::guard(state.optimize(&plan)?)?;
+    let planned = state.query_planner().create_physical_plan(&plan, state).now_or_never();
+    watched::watch(planned.ok_or_else(waited)??)
 }
 
 fn df_statement(query: ast::Query, explain: Option<Explain>) -> DfStatement {

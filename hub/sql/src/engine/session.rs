@@ -3,6 +3,7 @@
 use super::checked::CheckArithmetic;
 use super::limited::{self, LimitFunctions};
 use super::literals::{ReadLiterals, Types};
+use super::signed::SignOperands;
 use super::{collected, combine, guard, names, patterns, postgres, sketch, sums};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -58,10 +59,13 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
     state
 }
 
-/// DataFusion's, behind what has to see literals before they are coerced.
+/// DataFusion's, behind what has to see literals before they are coerced; and before types are made to agree, which its
+/// last one does, what has to see theirs.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
-    let first: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(ReadLiterals);
-    std::iter::once(first).chain(Analyzer::new().rules).collect()
+    let mut rules = Analyzer::new().rules;
+    rules.insert(rules.len().saturating_sub(1), Arc::new(SignOperands));
+    rules.insert(0, Arc::new(ReadLiterals));
+    rules
 }
 
 /// Every rule, and a stop behind each.
