@@ -187,7 +187,8 @@ fn every_commit_is_all_or_nothing_wherever_the_disk_dies() {
 /// Files whose disk fails.
 static PLANTED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Makes the disk under a file fail, or work again.
+/// Makes the disk under a file fail when a batch is put there or the file is opened, or work again. What an earlier ack
+/// still has to delete passes: tests do not see when that is.
 pub(in crate::client) fn plant(path: &Path, fails: bool) {
     let mut planted = PLANTED.lock().expect("lock");
     planted.retain(|failing| failing != path);
