@@ -27,6 +27,8 @@ const PLAIN_BYTES_MAX: usize = 24;
 const RUN_MIN: usize = 4;
 /// A window that no exponent reaches: the first addition places it.
 const NOWHERE: i32 = 1 << 20;
+/// The exponent that [`split`] gives infinities and NaNs.
+const NOT_FINITE: i32 = 0x7ff - 1075;
 /// Binades kept free below the first term, so that smaller ones still fit the window.
 const SLACK: i32 = 32;
 
@@ -81,7 +83,7 @@ impl ExactSum {
         let (mantissa, exponent) = split(x);
         let shift = exponent.wrapping_sub(self.base) as u32;
         // 54 signed bits shifted by less than 64 fit an i128; the sum may still leave it.
-        if shift < 64 {
+        if shift < 64 && exponent != NOT_FINITE {
             let (sum, overflow) = self.window.overflowing_add(i128::from(mantissa) << shift);
             if !overflow {
                 self.window = sum;
@@ -613,6 +615,16 @@ mod tests {
         }
         assert!(dyadic(&[], 0).within(0, 0) && !dyadic(&[1], -1074).within(0, 1024));
         assert_eq!(MAGNITUDE_BYTES_MAX, 533);
+    }
+
+    /// An infinity after values near the end of the range once counted as 2^1024.
+    #[test]
+    fn specials_are_seen_beside_huge_values() {
+        for huge in [f64::MAX, 1e300, 1e292, -1e308] {
+            assert_eq!(sum(&[huge, f64::INFINITY]).to_f64(), f64::INFINITY);
+            assert_eq!(sum(&[huge, huge, f64::NEG_INFINITY]).to_f64(), f64::NEG_INFINITY);
+            assert!(sum(&[huge, f64::NAN]).to_f64().is_nan());
+        }
     }
 
     #[test]
