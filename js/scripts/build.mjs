@@ -63,6 +63,8 @@ async function bundle() {
     bundle: true,
     splitting: true,
     minify: true,
+    // An error's trace in Node shows the whole line.
+    lineLimit: 160,
     sourcemap: true,
     sourcesContent: false,
     chunkNames: 'chunks/[name]-[hash]',

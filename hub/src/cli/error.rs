@@ -91,6 +91,9 @@ impl CliError {
             Self::Connect(ConnectError::Untrusted(_)) => Some(
                 "a development hub prints its fingerprint when it starts: pass it as --fingerprint".into(),
             ),
+            Self::Connect(error) if error.code() == "unauthorized" => {
+                Some("pass the hub's token as --token, or in HEADWATER_TOKEN".into())
+            }
             Self::Connect(ConnectError::Unreachable(_) | ConnectError::TimedOut) => {
                 Some("start a hub with: headwater serve; or name another with --hub HOST:PORT".into())
             }

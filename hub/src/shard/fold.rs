@@ -214,6 +214,8 @@ impl<'a> ViewFold<'a> {
         #[cfg(test)]
         assert_ne!(key, super::testing::POISON, "planted");
         if key == OTHER_KEY {
+            // Producers had more groups than they keep: each of their parts stands for at least one.
+            self.stats.other += sources.len() as u64;
             merge_all(&mut self.other, OTHER_KEY, tables, sources);
             return Ok(());
         }

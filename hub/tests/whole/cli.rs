@@ -177,6 +177,22 @@ fn a_hub_that_is_not_there_is_told_at_once() {
     assert!(output.status.code() == Some(2) && stderr.contains("127.0.0.1:7171"), "{stderr}");
 }
 
+/// A hub that wants a token looked like one that is down.
+#[test]
+fn a_missing_token_is_told_as_such() {
+    let house = House::new();
+    let server = Server::start(&house, &["--tokens", "right"]);
+    for token in [&[][..], &["--token", "wrong"]] {
+        for command in [["sql", "-c", "SELECT 1"].as_slice(), &["status"]] {
+            let output = server.run(&[command, token].concat());
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success(), "{stderr}");
+            assert!(stderr.contains("token") && stderr.contains("HEADWATER_TOKEN"), "{command:?}: {stderr}");
+        }
+    }
+    assert!(server.run(&["sql", "-c", "SELECT 1", "--token", "right"]).status.success());
+}
+
 /// `headwater status | head` panicked.
 #[cfg(unix)]
 #[test]

@@ -56,6 +56,24 @@ pub fn wait_for_batches(house: &House, child: &mut Child, batches: usize) {
     }
 }
 
+/// Groups that producers had folded themselves were told of nowhere.
+#[test]
+fn an_explosion_at_a_producer_is_visible_at_the_hub() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(&VIEW.replace(" AS SELECT", " WITH (group_cap = 3) AS SELECT"));
+    let output = load(&server, &house, &csv(&house), &[]).output().expect("load");
+    assert!(output.status.success(), "{}", text(&output));
+    assert_totals(&server, 1);
+    // Sizes are those of the last fold.
+    let begun = Instant::now();
+    let sizes = ["sql", "--format", "csv", "-c", "SELECT other > 0 FROM headwater.view_sizes"];
+    while text(&server.run(&sizes)).lines().nth(1) != Some("t") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", text(&server.run(&sizes)));
+    }
+}
+
 #[test]
 fn a_load_killed_at_any_moment_continues_exactly() {
     let house = House::new();

@@ -12,6 +12,7 @@ use crate::wire::{FrameDecoder, FrameKind};
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -123,7 +124,18 @@ fn transport(limits: &TransportLimits) -> TransportConfig {
     config
 }
 
+/// The code that hubs close connections with whose token they do not accept (FORMAT.md, "Codes").
+const UNAUTHORIZED: VarInt = VarInt::from_u32(5);
+
+/// How long the hub's reason for closing may come after the end of a stream, which overtakes it.
+const REASON_DELAY: Duration = Duration::from_secs(1);
+
 fn connect_error(error: &ConnectionError) -> ConnectError {
+    if let ConnectionError::ApplicationClosed(close) = error
+        && close.error_code == UNAUTHORIZED
+    {
+        return ConnectError::Unauthorized(String::from_utf8_lossy(&close.reason).into_owned());
+    }
     // TLS alerts 42 to 49 and 113 to 116 say that a certificate was not accepted, 51 that a signature on it or by
     // it is wrong (RFC 8446, 6.2); QUIC carries them in codes 0x100 to 0x1ff.
     let alert = match error {
@@ -205,18 +217,24 @@ async fn run_control(
     let error = match connection.open_bi().await {
         Ok((send, recv)) => {
             let mut decoder = FrameDecoder::new(frame_bytes_max);
-            tokio::select! {
+            let error = tokio::select! {
                 error = write_control(send, frames) => error,
-                error = read_frames(recv, &mut decoder, &reports) => {
-                    // The hub's reason for closing says more than the stream's end.
-                    let reason = connection.close_reason().map(|reason| connect_error(&reason));
-                    reason.unwrap_or(ConnectError::Unreachable(error))
-                }
-            }
+                error = read_frames(recv, &mut decoder, &reports) => ConnectError::Unreachable(error),
+            };
+            reason_for(error, &connection).await
         }
         Err(error) => connect_error(&error),
     };
     reports.send(Net::Closed(error)).await;
+}
+
+/// The hub's reason for closing, which says more than the end of a stream.
+async fn reason_for(error: ConnectError, connection: &Connection) -> ConnectError {
+    if !matches!(error, ConnectError::Unreachable(_)) {
+        return error;
+    }
+    let reason = tokio::time::timeout(REASON_DELAY, connection.closed()).await;
+    reason.map_or(error, |reason| connect_error(&reason))
 }
 
 async fn write_control(mut send: SendStream, mut frames: mpsc::Receiver<Vec<u8>>) -> ConnectError {

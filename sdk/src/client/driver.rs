@@ -227,6 +227,8 @@ impl Driver {
     fn drop_connection(&mut self) {
         self.shared.set_connected(None);
         if let Some(live) = self.live.take() {
+            // What its tasks still report is not to hide why it was dropped.
+            self.generation += 1;
             live.close();
         }
     }

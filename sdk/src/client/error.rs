@@ -29,6 +29,9 @@ pub enum ConnectError {
     /// The hub's certificate is not trusted.
     #[error("the hub's certificate is not trusted: {0}")]
     Untrusted(String),
+    /// The hub asks for a token, or does not accept this one.
+    #[error("{0}")]
+    Unauthorized(String),
     /// The hub could not be reached, or the connection broke.
     #[error("cannot reach the hub: {0}")]
     Unreachable(String),
@@ -58,6 +61,7 @@ impl ConnectError {
             Self::Socket(_) => "socket",
             Self::Tls(_) => "tls",
             Self::Untrusted(_) => "untrusted",
+            Self::Unauthorized(_) => "unauthorized",
             Self::Unreachable(_) => "unreachable",
             Self::TimedOut => "timed_out",
             Self::Session(error) => error.code(),

@@ -105,6 +105,18 @@ enum Link {
     Down(ConnectError),
 }
 
+impl Link {
+    /// True when waiting does not help: it is up, closed, or its only hub (`alone`) does not trust the client or the
+    /// other way around.
+    fn is_settled(&self, alone: bool) -> bool {
+        match self {
+            Self::Starting => false,
+            Self::Up(_) | Self::Down(ConnectError::Closed) => true,
+            Self::Down(error) => alone && matches!(error.code(), "unauthorized" | "untrusted"),
+        }
+    }
+}
+
 /// What the driver and the handles share.
 #[derive(Debug)]
 struct Shared {
@@ -252,11 +264,11 @@ impl Client {
     /// Waits for an open session.
     async fn connected(&self) -> Result<Connection, ConnectError> {
         let mut link = self.handle.shared.link.subscribe();
+        let alone = self.handle.options.addresses.len() == 1;
         let wait = async {
-            let up =
-                link.wait_for(|link| matches!(link, Link::Up(_) | Link::Down(ConnectError::Closed))).await;
-            match up.as_deref() {
+            match link.wait_for(|link| link.is_settled(alone)).await.as_deref() {
                 Ok(Link::Up(connection)) => Ok(connection.clone()),
+                Ok(Link::Down(error)) => Err(error.clone()),
                 _ => Err(ConnectError::Closed),
             }
         };

@@ -62,7 +62,7 @@ pub(super) struct LoadArgs {
     #[arg(long)]
     unchecked: bool,
     /// Rows bring their own time but are no history: time buckets older than the hub's late_max_ms are left out
-    /// (late_groups in `headwater status`), as from any other producer
+    /// (groups_late in `headwater status`), as from any other producer
     #[arg(long)]
     live: bool,
     /// Seconds to wait for a hub that does not answer before giving up (at most a year); the next run continues

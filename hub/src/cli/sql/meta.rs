@@ -18,8 +18,8 @@ pub(super) enum Meta {
     Help,
     /// Leave.
     Quit,
-    /// Toggle timing.
-    Timing,
+    /// Timing on or off, or the other.
+    Timing(Option<bool>),
     /// Toggle expanded output.
     Expanded,
     /// Run these statements.
@@ -43,7 +43,9 @@ pub(super) fn parse(line: &str) -> Option<Meta> {
     Some(match (name, argument) {
         ("?" | "h" | "help", _) => Meta::Help,
         ("q", _) => Meta::Quit,
-        ("timing", _) => Meta::Timing,
+        ("timing", "") => Meta::Timing(None),
+        ("timing", "on") => Meta::Timing(Some(true)),
+        ("timing", "off") => Meta::Timing(Some(false)),
         ("x", _) => Meta::Expanded,
         ("d", "") => query(
             "SELECT name, 'stream' AS kind FROM headwater.streams \

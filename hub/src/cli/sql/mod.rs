@@ -110,8 +110,8 @@ impl Shell {
     fn meta(&mut self, meta: &Meta) -> Result<(), CliError> {
         match meta {
             Meta::Help => return out::print(&format!("{}\n", meta::HELP)),
-            Meta::Timing => {
-                self.is_timed = !self.is_timed;
+            Meta::Timing(wanted) => {
+                self.is_timed = wanted.unwrap_or(!self.is_timed);
                 return out::print(&format!("Timing is {}.\n", on(self.is_timed)));
             }
             Meta::Expanded => {
