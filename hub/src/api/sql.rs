@@ -1,7 +1,7 @@
 //! `POST /v1/sql`: one statement in, rows out.
 //!
 //! The body is the statement as text, or JSON `{"sql": ..., "read_level": "replicated" | "durable"}`. Nothing is
-//! sent before the answer is complete or [`HELD_BYTES`] of it are there: an error until then has its status. Then
+//! sent before the answer is complete or 256 KiB of it are there: an error until then has its status. Then
 //! answers stream; a later error ends a JSON answer with an `error` member and an NDJSON answer with an
 //! `{"error":...}` line. CSV and Arrow have no place for one: the transfer is broken off, so that no client takes
 //! the part for the whole, CSV after a last line that tells the reason, and the hub logs it. A trailer would not
