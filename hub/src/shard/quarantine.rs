@@ -104,7 +104,7 @@ pub struct Quarantined {
     pub key: Vec<u8>,
     /// How long the states or the payload are.
     pub bytes: u64,
-    /// Their first 64 bytes.
+    /// Their first 256 bytes.
     pub head: Vec<u8>,
 }
 
