@@ -64,10 +64,7 @@ impl ConnectArgs {
             return Ok(Trust::Fingerprint(fingerprint));
         }
         if let Some(path) = &self.ca {
-            use rustls::pki_types::CertificateDer;
-            use rustls::pki_types::pem::PemObject;
-            let der = CertificateDer::from_pem_file(path).map_err(|error| CliError::file(path, error))?;
-            return Ok(Trust::Certificate(der.to_vec()));
+            return Trust::from_pem_file(path).map_err(|error| CliError::file(path, error));
         }
         let local = self.hub.to_socket_addrs().ok().and_then(|mut all| all.find(|a| is_local(a.ip())));
         Ok(local.and_then(ask).map_or(Trust::PlatformRoots, Trust::Fingerprint))

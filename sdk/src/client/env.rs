@@ -49,17 +49,11 @@ fn trust(fingerprint: Option<String>, ca: Option<String>) -> Result<Trust, Conne
             let parsed = text.parse::<Fingerprint>();
             parsed.map(Trust::Fingerprint).map_err(|error| unusable(FINGERPRINT, &text, error))
         }
-        (None, Some(path)) => certificate(&path).map_err(|error| unusable(CA, &path, error)),
+        (None, Some(path)) => Trust::from_pem_file(path.as_ref()).map_err(|error| unusable(CA, &path, error)),
         (Some(_), Some(_)) => {
             Err(ConnectError::Options(format!("{FINGERPRINT} and {CA} are both set: whom to trust?")))
         }
     }
-}
-
-fn certificate(path: &str) -> Result<Trust, rustls::pki_types::pem::Error> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject;
-    Ok(Trust::Certificate(CertificateDer::from_pem_file(path)?.to_vec()))
 }
 
 fn unusable(name: &str, value: &str, why: impl std::fmt::Display) -> ConnectError {

@@ -2,7 +2,7 @@
 
 use crate::limits::{BatchLimits, FlushLimits, FrameLimits, OutboxLimits, TimeLimits, TransportLimits};
 use crate::wire::{AckLevel, ReadLevel, Token};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where a client connects, whom it trusts, how much it keeps.
@@ -100,6 +100,22 @@ pub enum Trust {
     Certificate(Vec<u8>),
     /// The hub that owns the certificate with this fingerprint, under any name: for development.
     Fingerprint(Fingerprint),
+}
+
+impl Trust {
+    /// [`Trust::Certificate`], the first one in a PEM file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds no certificate.
+    pub fn from_pem_file(path: &Path) -> std::io::Result<Self> {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::{Error, PemObject};
+        let certificate = CertificateDer::from_pem_file(path).map_err(|error| match error {
+            Error::Io(error) => error,
+            error => std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
+        })?;
+        Ok(Self::Certificate(certificate.to_vec()))
+    }
 }
 
 /// SHA-256 of a certificate's DER bytes.
