@@ -49,14 +49,7 @@ impl ConnectArgs {
         &self,
         work: impl Future<Output = Result<T, CliError>>,
     ) -> Result<T, CliError> {
-        tokio::select! {
-            biased;
-            result = work => result,
-            () = refused(&self.hub) => {
-                let message = format!("nothing listens at {} (UDP)", self.hub);
-                Err(CliError::Connect(ConnectError::Unreachable(message)))
-            }
-        }
+        unless_refused(&self.hub, work).await
     }
 
     fn trust(&self) -> Result<Trust, CliError> {
@@ -86,14 +79,27 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && (is_bracketed || !text.contains([':', '/', '@', ' ']))
 }
 
+/// The result of `work`, which connects to `hub`; or an error as soon as it is certain that nothing listens there.
+pub(super) async fn unless_refused<T>(
+    hub: &str,
+    work: impl Future<Output = Result<T, CliError>>,
+) -> Result<T, CliError> {
+    tokio::select! {
+        biased;
+        result = work => result,
+        error = refused(hub) => Err(error),
+    }
+}
+
 /// Returns once every address of the hub has said that nobody listens there; never when one did not.
-async fn refused(hub: &str) {
+pub(super) async fn refused(hub: &str) -> CliError {
     let Ok(addresses) = tokio::net::lookup_host(hub).await else { return std::future::pending().await };
     for address in addresses {
         if !is_refused(address).await {
             return std::future::pending().await;
         }
     }
+    CliError::Connect(ConnectError::Unreachable(format!("nothing listens at {hub} (UDP)")))
 }
 
 /// Asks with a datagram that no hub answers; where nobody listens the system says so.

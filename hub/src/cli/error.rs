@@ -42,6 +42,9 @@ pub enum CliError {
     /// The hub's storage does not take rows.
     #[error("the hub takes no rows: {0}")]
     HubStorage(String),
+    /// The hub was there and is not any more.
+    #[error("{0}")]
+    Gone(String),
     /// Nobody reads what is printed.
     #[error("the output was closed")]
     OutputClosed,
@@ -63,7 +66,9 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Options(_) | Self::Usage(_) => 2,
-            Self::Connect(_) | Self::Query(QueryError::Disconnected(_) | QueryError::TimedOut) => 3,
+            Self::Connect(_)
+            | Self::Gone(_)
+            | Self::Query(QueryError::Disconnected(_) | QueryError::TimedOut) => 3,
             Self::Query(QueryError::Failed(_)) => 4,
             Self::Store(error) | Self::Hub(HubError::Store(error)) => storage(error),
             Self::HubStorage(message) if message.starts_with(&StoreError::NoSpace.to_string()) => 16,
@@ -80,6 +85,7 @@ impl CliError {
             |message: &dyn std::fmt::Display| format!("{message}; run the same command again to continue");
         match self {
             Self::HubStorage(message) => Self::HubStorage(again(&message)),
+            error @ (Self::Connect(_) | Self::Gone(_)) => Self::Gone(again(&error)),
             other => Self::Other(again(&other)),
         }
     }

@@ -21,12 +21,13 @@ const EXIT_CODES: &str = "Exit codes:
   0  done
   1  failed
   2  wrong usage or options
-  3  no connection to the hub
+  3  no connection to the hub, or it went away
   4  the hub refused a statement
   10 data directory in use       11 data directory is read-only
   12 not a data directory        13 data is corrupted
   14 data has a newer format     15 data has an older format
   16 no space left               17 other storage failure (load: the hub's)
+  130 interrupted by ctrl-C
   141 nobody read the output to its end (as with SIGPIPE)";
 
 /// Counts at the source: continuous views over events that producers aggregate themselves.

@@ -32,7 +32,7 @@ fn journal(house: &House) -> PathBuf {
     house.path().join("numbers.journal")
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -288,6 +288,8 @@ fn history_loads_unless_the_hub_takes_none() {
     assert_eq!(by_year(&server), "1987,1 2016,1");
     let output = load(&server, &house, &file, &["--again", "--live"]).output().expect("load");
     assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("left out groups with all their rows"), "{}", text(&output));
+    assert!(text(&output).contains("2 late, ") || text(&output).contains(", 2 late"), "{}", text(&output));
     assert_eq!(by_year(&server), "1987,1 2016,1", "late, and counted as such by the hub");
     let metrics = text(&server.run(&["status"]));
     assert!(metrics.contains("late"), "{metrics}");

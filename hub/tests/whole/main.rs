@@ -5,6 +5,7 @@ mod ends;
 mod formats;
 mod house;
 mod load;
+mod load_told;
 mod options;
 #[cfg(unix)]
 mod terminal;

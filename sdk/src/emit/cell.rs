@@ -1,7 +1,7 @@
 //! Values of files onto columns: the conversions of events, and text read as a column's type.
 
 use super::column::Target;
-use super::{EmitError, Fault};
+use super::{EmitError, EmitOptions, Fault};
 use crate::expr::{
     decimal_to_float, float_to_decimal, parse_bool, parse_bytea, parse_float, parse_int, rescale,
 };
@@ -46,7 +46,8 @@ pub enum Cell<'a> {
 /// `1.0` or `1e3` where the column takes whole numbers; a fraction is never cut.
 ///
 /// # Errors
-/// Those of [`super::EventBuffer::push_values`] that are about one value. Length is not limited here.
+/// Those of [`super::EventBuffer::push_values`] that are about one value: text and bytea of more than 64 KiB, the default of
+/// [`EmitOptions::value_bytes_max`], are too long.
 ///
 /// ```
 /// use headwater::emit::{Cell, push_cell};
@@ -62,7 +63,8 @@ pub enum Cell<'a> {
 /// # Ok::<(), headwater::emit::EmitError>(())
 /// ```
 pub fn push_cell(column: &mut Column, field: &Field, cell: Cell<'_>) -> Result<(), EmitError> {
-    let target = Target { column, data_type: &field.data_type, bytes_max: usize::MAX };
+    let bytes_max = EmitOptions::default().value_bytes_max;
+    let target = Target { column, data_type: &field.data_type, bytes_max };
     let pushed = match cell {
         Cell::Null => target.null(),
         Cell::Bool(v) => target.bool(v),

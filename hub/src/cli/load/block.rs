@@ -11,6 +11,9 @@ use headwater::value::column::{Column, ColumnBatch, ColumnData};
 use headwater_sql::{parse_interval, type_name};
 use std::borrow::Cow;
 
+/// Text and bytea may be as long as for `emit`.
+const VALUE_KIB: usize = 64;
+
 /// A value as text formats have it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Found<'a> {
@@ -33,6 +36,8 @@ pub(super) struct Odd {
     pub nans: u64,
     /// Rows whose time lies further in the future than hubs take.
     pub future: u64,
+    /// Rows whose time is NULL, in a file that brings times.
+    pub timeless: u64,
 }
 
 impl Odd {
@@ -40,6 +45,7 @@ impl Odd {
     pub fn add(&mut self, other: Self) {
         self.nans += other.nans;
         self.future += other.future;
+        self.timeless += other.timeless;
     }
 }
 
@@ -135,6 +141,9 @@ impl<'a> Block<'a> {
                 _ => arrival,
             };
             let filled: Vec<i64> = (0..self.rows).map(time).collect();
+            if self.targets.last().is_some_and(|target| target.source.is_some()) {
+                self.odd.timeless += (0..self.rows).filter(|row| !times.is_valid(*row)).count() as u64;
+            }
             self.odd.future += filled.iter().filter(|time| **time > latest).count() as u64;
             self.columns.push(Column::valid(ColumnData::Int(filled)));
         }
@@ -148,6 +157,7 @@ fn fault(error: &EmitError, name: &str, data_type: &DataType, cell: Cell<'_>) ->
         "wrong_type" => format!("column {name}: {shown} is not {of}"),
         "out_of_range" => format!("column {name}: {shown} is out of range for {of}"),
         "malformed" => format!("column {name}: {shown} cannot be read as {of}"),
+        "too_long" => format!("column {name}: {shown} is longer than {VALUE_KIB} KiB"),
         _ => error.to_string(),
     };
     Fault { code: error.code(), what }
@@ -210,6 +220,25 @@ mod tests {
         assert_eq!(shown, ["1 day 02:00:00", "-00:00:01.5", "00:01:30", "1 year 2 mons"]);
     }
 
+    /// A file's value of any length was taken, where `emit` refuses it.
+    #[test]
+    fn values_are_as_long_as_emit_takes_them() {
+        let max = headwater::emit::EmitOptions::default().value_bytes_max;
+        assert_eq!(max, VALUE_KIB << 10);
+        let field = |data_type| Field { name: "v".into(), data_type };
+        for (data_type, longest, longer) in [
+            (DataType::Text, "x".repeat(max), "x".repeat(max + 1)),
+            (DataType::Bytea, format!("\\x{}", "00".repeat(max)), format!("\\x{}", "00".repeat(max + 1))),
+        ] {
+            let targets = [Target { field: field(data_type), source: Some(0) }];
+            let mut block = Block::new(&targets);
+            block.push_row(|_| Ok(Found::Text(longest.as_str().into()))).expect("as long as may be");
+            let fault = block.push_row(|_| Ok(Found::Text(longer.as_str().into()))).expect_err("too long");
+            assert_eq!(fault.code, "too_long");
+            assert!(fault.what.ends_with("... is longer than 64 KiB"), "{}", fault.what);
+        }
+    }
+
     #[test]
     fn a_row_is_taken_whole_or_not_at_all() {
         let targets = targets();
@@ -232,7 +261,7 @@ mod tests {
         ];
         assert_eq!(faults, expected);
         let (batch, odd) = block.finish(40);
-        assert_eq!((batch.rows(), odd), (2, Odd { nans: 1, future: 0 }));
+        assert_eq!((batch.rows(), odd), (2, Odd { nans: 1, timeless: 1, ..Odd::default() }));
         let values = |at: usize| [0, 1].map(|row| batch.columns[at].value(row, &targets[at].field.data_type));
         assert_eq!(values(0), [Value::Int(1), Value::Int(3)]);
         assert_eq!(values(1), [Value::Null, Value::Float(0.5)]);

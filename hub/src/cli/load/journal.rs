@@ -12,7 +12,7 @@ use headwater::ids::{Pid, Seq};
 use headwater::schema::StreamSchema;
 use headwater::wire::Welcome;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
@@ -93,9 +93,15 @@ impl Journal {
         std::fs::create_dir_all(parent).map_err(|e| CliError::file(parent, e))?;
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = options.map_err(|e| CliError::file(path, e))?;
-        if let Err(error) = file.try_lock() {
-            return Err(CliError::file(path, format!("another load of this file is running ({error})")));
-        }
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => CliError::Other(format!(
+                "another `headwater load` is loading this file into stream {} right now (it holds {}); wait for it to \
+                 end, or stop it: this command then goes on where it was",
+                head.stream,
+                path.display()
+            )),
+            TryLockError::Error(error) => CliError::file(path, format!("cannot be locked: {error}")),
+        })?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|e| CliError::file(path, e))?;
         // A line without its line break was never complete, so its batch was never sent.
@@ -344,7 +350,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join("journal");
         let journal = Journal::open(&path, &head(1)).expect("new");
-        assert!(Journal::open(&path, &head(1)).expect_err("in use").to_string().contains("running"));
+        let error = Journal::open(&path, &head(1)).expect_err("in use").to_string();
+        assert!(
+            error.contains("another `headwater load`") && error.contains("stream s right now"),
+            "{error}"
+        );
         drop(journal);
         for (change, expected) in [
             (|head: &mut Head| head.cluster = "d".into(), "into another hub"),

@@ -22,7 +22,8 @@ mod text;
 use super::connect::ConnectArgs;
 use super::{CliError, out, runtime};
 use file::{Kind, Rows};
-use headwater::client::ConnectOptions;
+use headwater::client::{Client, ConnectOptions};
+use headwater::expr::iso_timestamp;
 use headwater::ids::{Micros, Pid, Seq};
 use indicatif::{ProgressBar, ProgressStyle};
 use journal::{Head, Journal};
@@ -30,14 +31,21 @@ use link::Link;
 use mapping::Target;
 use pump::{Pump, Report};
 use rows::Builder;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Silence after which a connection is dead: rows are always on their way, so a hub that lives is heard.
+const SILENCE_MAX: Duration = Duration::from_secs(6);
+/// As shells tell that SIGINT ended a program.
+const INTERRUPTED: i32 = 130;
 
 /// Flags of `load`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
     /// The file: .parquet, .csv (with a header line; an empty field is NULL, "" is empty text), .ndjson or
-    /// .jsonl. NaN reads as NULL, and how many is told. A fraction is no integer; more digits than a numeric's
+    /// .jsonl. NaN reads as NULL, and how many is told. Text and bytea may have 64 KiB, as for emit. A fraction is no integer; more digits than a numeric's
     /// scale round half away from zero
     file: PathBuf,
     /// The stream
@@ -45,7 +53,8 @@ pub(super) struct LoadArgs {
     stream: String,
     /// Feed a stream's column from this column of the file; nothing after = leaves it NULL. May be given several
     /// times. Others meet by name. arrival_timestamp is the start of the load unless a column feeds it: then the
-    /// rows count in the time buckets of their own time, however long ago
+    /// rows count in the time buckets of their own time, however long ago, and where it is NULL at the start of the
+    /// load; how many is told
     #[arg(short, long = "map", value_name = "COLUMN=FILE_COLUMN")]
     maps: Vec<String>,
     /// Rows per batch (1 to 10000000); fewer where a batch would become too large
@@ -62,10 +71,11 @@ pub(super) struct LoadArgs {
     #[arg(long)]
     unchecked: bool,
     /// Rows bring their own time but are no history: time buckets older than the hub's late_max_ms are left out
-    /// (groups_late in `headwater status`), as from any other producer
+    /// (told at the end, and groups_late in `headwater status`), as from any other producer
     #[arg(long)]
     live: bool,
-    /// Seconds to wait for a hub that does not answer before giving up (at most a year); the next run continues
+    /// Seconds to wait for a hub that went away or takes no rows before giving up (at most a year); the next run
+    /// continues
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
     patience: u64,
     #[command(flatten)]
@@ -76,8 +86,13 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
     let kind = Kind::of(&args.file)?;
     let contents = journal::contents(&args.file)?;
     let (names, total) = kind.columns(&args.file)?;
-    let options = args.connect.options()?;
+    let mut options = args.connect.options()?;
+    options.transport.idle_timeout = SILENCE_MAX.min(Duration::from_secs(args.patience.max(1)));
+    options.transport.keep_alive = options.transport.idle_timeout / 3;
     runtime()?.block_on(async {
+        let bar = progress(total);
+        let mut interrupt = JoinSet::new();
+        interrupt.spawn(end_on_interrupt(bar.clone()));
         let mut link = args.connect.unless_refused(Link::open(&options, &args.stream)).await?;
         let plans = link.plans.borrow().clone();
         let targets = mapping::resolve(&plans.schema, &names, &args.maps)?;
@@ -119,8 +134,17 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             return Err(nothing_sent(error));
         }
         let builder = builder(targets)?;
-        load(args, options, link, journal, builder, progress(total)).await
+        load(args, options, link, journal, builder, bar).await
     })
+}
+
+/// Ctrl-C ends the process, as it may at any moment, but not without a word.
+async fn end_on_interrupt(bar: ProgressBar) {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        bar.finish_and_clear();
+        out::note("headwater: interrupted; run the same command again to continue");
+        std::process::exit(INTERRUPTED);
+    }
 }
 
 fn nothing_sent(error: CliError) -> CliError {
@@ -159,14 +183,42 @@ async fn load(
 ) -> Result<(), CliError> {
     let begun = Instant::now();
     let (was, patience) = (journal.next_row(), Duration::from_secs(args.patience));
-    let stream = args.stream.clone();
+    let before = left_out(&options).await;
+    let (stream, started, asked) = (args.stream.clone(), journal.head.started, options.clone());
     let pump = Pump::new(options, stream, link, journal, builder, bar.clone(), patience)?;
     let pump = if args.live { pump.live() } else { pump };
     let result = pump.run(args.batch_rows).await;
     bar.finish_and_clear();
     let report = result?;
     tell(args, &report, was, begun.elapsed());
+    odd(&report, started);
+    late(&before, &left_out(&asked).await);
     Ok(())
+}
+
+/// Groups that the hub has left out so far, by reason; empty when it does not say.
+async fn left_out(options: &ConnectOptions) -> BTreeMap<String, i64> {
+    let sql = "SELECT reason, count FROM headwater.ledger WHERE outcome = 'groups left out'";
+    let Ok(client) = Client::connect(options.clone()).await else { return BTreeMap::new() };
+    let rows: Vec<(String, i64)> = client.query_as(sql).await.unwrap_or_default();
+    client.close().await;
+    rows.into_iter().collect()
+}
+
+/// What only the hub sees, which has one count for all producers.
+fn late(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) {
+    let more = |(reason, count): (&String, &i64)| {
+        let more = count - before.get(reason)?;
+        (more > 0).then(|| format!("{more} {reason}"))
+    };
+    let told: Vec<String> = after.iter().filter_map(more).collect();
+    if !told.is_empty() {
+        out::note(&format!(
+            "warning: meanwhile the hub left out groups with all their rows, of this load or of others: {} (`headwater \
+             status` counts them)",
+            told.join(", ")
+        ));
+    }
 }
 
 fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
@@ -182,8 +234,19 @@ fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
         report.bytes,
         report.sent_rows as f64 / seconds.max(0.001),
     ));
+}
+
+/// Warns of what was read in another way than it may look, and of what is in no view.
+fn odd(report: &Report, started: i64) {
     if report.odd.nans > 0 {
         out::note(&format!("warning: {} NaN values were read as NULL", report.odd.nans));
+    }
+    if report.odd.timeless > 0 {
+        out::note(&format!(
+            "warning: {} rows have no arrival_timestamp (NULL): they count at the start of the load, {}",
+            report.odd.timeless,
+            iso_timestamp(started)
+        ));
     }
     if report.odd.future > 0 {
         out::note(&format!(
@@ -195,6 +258,14 @@ fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
         out::note(&format!(
             "warning: {} groups are too large for a batch and were left out",
             report.oversized
+        ));
+    }
+    if !report.rejected.is_empty() {
+        let reasons: Vec<String> =
+            report.rejected.iter().map(|(reason, rows)| format!("{rows} {}", reason.code())).collect();
+        out::note(&format!(
+            "warning: views left out rows that they cannot count, each for itself: {}",
+            reasons.join(", ")
         ));
     }
 }

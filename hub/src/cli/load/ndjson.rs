@@ -7,14 +7,14 @@ use super::text::Records;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::path::Path;
 
-/// Records that are looked at for a file's columns.
-const INFER: usize = 1024;
+/// Most columns of a file. Keys that are data would otherwise all be kept.
+const COLUMNS_MAX: usize = 65_536;
 
 /// The records of a file, one at a time.
 pub(super) struct Objects {
@@ -59,25 +59,60 @@ impl Records for Objects {
     }
 }
 
-/// The columns of the file's first records, in the order in which they come up.
+/// The columns of all records, in the order in which they come up: one may be missing for long.
 pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
     let mut objects = Objects::open(path, &[])?;
-    let mut names: Vec<String> = Vec::new();
-    let mut known = HashMap::new();
-    for _ in 0..INFER {
-        if !objects.advance()? {
-            break;
-        }
+    let mut names = Names::default();
+    while objects.advance()? {
+        let mut reader = serde_json::Deserializer::from_slice(objects.lines.text());
         // What is no object is told with its line when its turn comes.
-        let record: Result<serde_json::Map<String, serde_json::Value>, _> =
-            serde_json::from_slice(objects.lines.text());
-        for name in record.into_iter().flat_map(|record| record.into_iter().map(|(name, _)| name)) {
-            if known.insert(name.clone(), ()).is_none() {
-                names.push(name);
-            }
+        let _ = reader.deserialize_map(&mut names);
+        if names.ordered.len() > COLUMNS_MAX {
+            let line = objects.lines.number();
+            let message = format!("line {line}: more than {COLUMNS_MAX} different columns up to here");
+            return Err(io::Error::other(message));
         }
     }
-    Ok(names)
+    Ok(names.ordered)
+}
+
+/// Names of columns, each once.
+#[derive(Default)]
+struct Names {
+    ordered: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl<'de> Visitor<'de> for &mut Names {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key_seed(&mut *self)?.is_some() {
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<(), E> {
+        if !self.known.contains(name) {
+            self.known.insert(name.into());
+            self.ordered.push(name.into());
+        }
+        Ok(())
+    }
+}
+
+/// A key of an object.
+impl<'de> DeserializeSeed<'de> for &mut Names {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
 }
 
 /// The words of a JSON error without its line, which is always the first.
@@ -159,5 +194,25 @@ impl Visitor<'_> for Key<'_> {
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
         Ok(self.0.get(key).copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Those of the first 1,024 records only: a later one was dropped in silence.
+    #[test]
+    fn a_column_may_come_up_late() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("late.ndjson");
+        let mut text = "{\"a\":1,\"b\":[{\"c\":2}]}\n".repeat(3_000);
+        text.push_str("no object\n{\"a\":1,\"sp\\u00e4t\":2,\"broken\n[\"x\"]\n{\"last\":null}\n");
+        std::fs::write(&path, text).expect("write");
+        assert_eq!(names(&path).expect("names"), ["a", "b", "sp\u{e4}t", "last"]);
+        let wide: String = (0..=COLUMNS_MAX).map(|n| format!("{{\"{n}\":0}}\n")).collect();
+        std::fs::write(&path, wide).expect("write");
+        let error = names(&path).expect_err("too many").to_string();
+        assert!(error.contains("line 65537: more than 65536"), "{error}");
     }
 }

@@ -9,8 +9,10 @@ use super::journal::{Journal, Range};
 use super::link::{Fate, Link};
 use super::rows::{Builder, Built};
 use super::{CliError, out};
+use crate::cli::connect::{refused, unless_refused};
 use headwater::client::ConnectOptions;
 use headwater::ids::{Pid, Seq};
+use headwater::wire::batch::DropCounts;
 use headwater::wire::{RefusedCode, Resumed};
 use indicatif::ProgressBar;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,11 +22,13 @@ use tokio::task::JoinSet;
 
 /// Batches sent and not answered (C3).
 const IN_FLIGHT: usize = 8;
-/// Between two tries to reach a hub that went away.
+/// Between two tries to reach a hub that went away; the least that one may take.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Silence after which it is worth asking whether anybody listens.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What a load did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Report {
     /// Rows of the file.
     pub rows: u64,
@@ -36,6 +40,8 @@ pub(super) struct Report {
     pub bytes: u64,
     /// Groups left out.
     pub oversized: u64,
+    /// Rows sent by this run that views left out, by reason, counted per view.
+    pub rejected: DropCounts,
     /// What is odd about the rows sent by this run.
     pub odd: Odd,
 }
@@ -118,15 +124,28 @@ impl Pump {
                     None => break,
                 }
             }
-            let Some(fate) = self.fates.join_next().await else { break };
-            let (seq, fate) = fate.map_err(|e| CliError::Other(e.to_string()))?;
-            self.settle(seq, fate).await?;
+            match tokio::time::timeout(QUIET, self.fates.join_next()).await {
+                Ok(None) => break,
+                Ok(Some(fate)) => {
+                    let (seq, fate) = fate.map_err(|e| CliError::Other(e.to_string()))?;
+                    self.settle(seq, fate).await?;
+                }
+                Err(_) => self.ask_in_silence().await?,
+            }
         }
         self.journal.finish()?;
         self.link.close().await;
         self.report.rows = self.journal.next_row();
         self.report.batches = self.journal.batches();
         Ok(self.report)
+    }
+
+    /// QUIC takes its time to see that a hub is gone; where nobody listens any more the system says so at once.
+    async fn ask_in_silence(&mut self) -> Result<(), CliError> {
+        match tokio::time::timeout(QUIET, refused(&self.options.addresses[0])).await {
+            Ok(gone) => self.recover(gone).await,
+            Err(_) => Ok(()),
+        }
     }
 
     /// What earlier runs sent and the hub does not hold.
@@ -177,6 +196,7 @@ impl Pump {
 
     fn sent(&mut self, range: Range, built: Built) -> Sent {
         self.report.oversized += built.oversized;
+        self.report.rejected.merge(&built.rejected);
         self.report.odd.add(built.odd);
         self.report.bytes += built.bytes.len() as u64;
         self.report.sent_rows += range.rows;
@@ -205,7 +225,6 @@ impl Pump {
                 self.done(seq)
             }
             Fate::Refused(refused) if refused.code == RefusedCode::Unavailable => {
-                self.tell_once(&refused.message);
                 return self.recover(CliError::HubStorage(refused.message)).await;
             }
             Fate::Refused(refused) if refused.code.is_retryable() => {
@@ -225,7 +244,7 @@ impl Pump {
                     refused.code.code()
                 )));
             }
-            Fate::Lost(why) => return self.recover(CliError::Other(why)).await,
+            Fate::Lost(why) => return self.recover(CliError::Gone(why)).await,
         }
         Ok(())
     }
@@ -233,7 +252,9 @@ impl Pump {
     fn done(&mut self, seq: u64) {
         if let Some(sent) = self.sent.remove(&seq) {
             self.bar.inc(sent.range.rows);
-            self.stalled = None;
+            if self.stalled.take().is_some() {
+                self.note("the hub takes rows again");
+            }
         }
     }
 
@@ -242,15 +263,19 @@ impl Pump {
     async fn recover(&mut self, why: CliError) -> Result<(), CliError> {
         self.fates.abort_all();
         while self.fates.join_next().await.is_some() {}
-        tracing::debug!(%why, "connecting again");
-        let stalled = *self.stalled.get_or_insert_with(Instant::now);
+        if self.stalled.is_none() {
+            let seconds = self.patience.as_secs();
+            self.note(&format!("warning: {why}; trying again for {seconds} s (--patience)"));
+        }
+        let (stalled, patience) = (*self.stalled.get_or_insert_with(Instant::now), self.patience);
         let resumed = loop {
-            tokio::time::sleep(PAUSE).await;
-            let tried = self.reconnect().await;
-            if stalled.elapsed() > self.patience {
-                return Err(tried.err().unwrap_or(why).while_loading());
+            let left = || patience.saturating_sub(stalled.elapsed());
+            tokio::time::sleep(PAUSE.min(left())).await;
+            let tried = tokio::time::timeout(left().max(PAUSE), self.reconnect()).await;
+            if left().is_zero() {
+                return Err(tried.ok().and_then(Result::err).unwrap_or(why).while_loading());
             }
-            if let Ok(resumed) = tried {
+            if let Ok(Ok(resumed)) = tried {
                 break resumed;
             }
         };
@@ -263,19 +288,13 @@ impl Pump {
     }
 
     /// Who waits should know what for.
-    fn tell_once(&self, message: &str) {
-        if self.stalled.is_none() {
-            let seconds = self.patience.as_secs();
-            self.bar.suspend(|| {
-                out::note(&format!(
-                    "warning: the hub takes no rows: {message}; trying again for {seconds} s"
-                ));
-            });
-        }
+    fn note(&self, line: &str) {
+        self.bar.suspend(|| out::note(line));
     }
 
     async fn reconnect(&mut self) -> Result<Resumed, CliError> {
-        self.link = Link::open(&self.options, &self.stream).await?;
+        let open = Link::open(&self.options, &self.stream);
+        self.link = unless_refused(&self.options.addresses[0], open).await?;
         // A new session's plans are news even if nothing changed.
         self.builder.set_plans(&self.link.plans.borrow_and_update().clone());
         self.link.resume(self.pid, self.low_water()).await

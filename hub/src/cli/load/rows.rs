@@ -11,7 +11,7 @@ use super::mapping::Target;
 use headwater::limits::BatchLimits;
 use headwater::rollup::{Rollup, RollupOptions};
 use headwater::value::column::{Column, ColumnBatch};
-use headwater::wire::batch::{LedgerDelta, SectionInput, encode_payloads};
+use headwater::wire::batch::{DropCounts, LedgerDelta, SectionInput, encode_payloads};
 use headwater::wire::{SessionLimits, StreamPlans};
 use std::collections::VecDeque;
 
@@ -24,6 +24,8 @@ pub(super) struct Built {
     pub bytes: Vec<u8>,
     /// Groups that alone are too large for a batch and are not in it.
     pub oversized: u64,
+    /// Rows that views left out, by reason, counted per view.
+    pub rejected: DropCounts,
     /// What was odd about rows read since the payload before.
     pub odd: Odd,
 }
@@ -138,13 +140,15 @@ impl Builder {
         let events = self.rollup.take_events();
         let partials = self.rollup.drain();
         let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
+        let mut rejected = DropCounts::default();
+        partials.iter().for_each(|view| rejected.merge(&view.rejected));
         let ledger = LedgerDelta { events, ..LedgerDelta::default() };
         let mut encoded = encode_payloads(&ledger, &sections, limits);
         let oversized = encoded.oversized_groups;
         match (encoded.payloads.pop(), encoded.payloads.is_empty()) {
             (Some(payload), true) => {
                 let odd = std::mem::take(&mut self.odd);
-                Ok(Some(Built { rows: events, bytes: payload.bytes, oversized, odd }))
+                Ok(Some(Built { rows: events, bytes: payload.bytes, oversized, rejected, odd }))
             }
             (Some(_), false) => Ok(None),
             (None, _) => Err(CliError::Other("rows became no batch".into())),
