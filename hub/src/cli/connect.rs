@@ -99,7 +99,8 @@ pub(super) async fn refused(hub: &str) -> CliError {
             return std::future::pending().await;
         }
     }
-    CliError::Connect(ConnectError::Unreachable(format!("nothing listens at {hub} (UDP)")))
+    let (address, message) = (hub.into(), "nothing listens there (UDP)".into());
+    CliError::Connect(ConnectError::Unreachable { address, message })
 }
 
 /// Asks with a datagram that no hub answers; where nobody listens the system says so.

@@ -94,13 +94,13 @@ impl CliError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Query(QueryError::Failed(failure)) => failure.hint.clone(),
-            Self::Connect(ConnectError::Untrusted(_)) => Some(
-                "a development hub prints its fingerprint when it starts: pass it as --fingerprint".into(),
-            ),
-            Self::Connect(error) if error.code() == "unauthorized" => {
+            Self::Connect(ConnectError::Untrusted { .. }) => {
+                Some("pass the fingerprint as --fingerprint HEX, or the PEM file as --ca FILE".into())
+            }
+            Self::Connect(ConnectError::Unauthorized { .. }) => {
                 Some("pass the hub's token as --token, or in HEADWATER_TOKEN".into())
             }
-            Self::Connect(ConnectError::Unreachable(_) | ConnectError::TimedOut) => {
+            Self::Connect(ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. }) => {
                 Some("start a hub with: headwater serve; or name another with --hub HOST:PORT".into())
             }
             Self::Store(StoreError::InUse(_)) | Self::Hub(HubError::Store(StoreError::InUse(_))) => {

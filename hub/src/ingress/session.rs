@@ -11,6 +11,7 @@
 use headwater::codec::DecodeError;
 use headwater::ids::{BootId, ClusterId, Micros, RouteVersion};
 use headwater::limits::NAME_BYTES_MAX;
+pub use headwater::wire::CloseCode;
 use headwater::wire::{
     AckLevel, BatchFrame, ClockReply, ClockRequest, Failure, Frame, FrameKind, Hello, Plans, Query, Resume,
     SessionLimits, StreamPlans, Welcome, encode_control,
@@ -27,57 +28,6 @@ const STREAM_NAMES_BYTES_MAX: usize = 256 * NAME_BYTES_MAX;
 
 /// What a Welcome carries beside the plans, generously.
 const WELCOME_BYTES: usize = 256;
-
-/// Why the hub ends a session or a stream. Numbers are QUIC application error codes: wire format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-#[non_exhaustive]
-pub enum CloseCode {
-    /// Nothing is wrong: the hub or the client is going away.
-    Done = 0,
-    /// Bytes that are not a frame.
-    Malformed = 1,
-    /// A frame or a number above its limit.
-    TooLarge = 2,
-    /// A frame where it is not legal.
-    Protocol = 3,
-    /// No protocol version in common.
-    Version = 4,
-    /// The token is missing or wrong.
-    Unauthorized = 5,
-    /// Too many connections.
-    Busy = 6,
-    /// A frame was begun and not completed in time.
-    Slow = 7,
-}
-
-impl CloseCode {
-    /// All codes, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
-        Self::Done,
-        Self::Malformed,
-        Self::TooLarge,
-        Self::Protocol,
-        Self::Version,
-        Self::Unauthorized,
-        Self::Busy,
-        Self::Slow,
-    ];
-
-    /// The stable text of this code in failures, logs and metrics.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Malformed => "malformed",
-            Self::TooLarge => "too_large",
-            Self::Protocol => "protocol",
-            Self::Version => "version",
-            Self::Unauthorized => "unauthorized",
-            Self::Busy => "busy",
-            Self::Slow => "slow",
-        }
-    }
-}
 
 /// The end of a session (or of one stream), and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -167,7 +167,7 @@ fn a_hub_that_is_not_there_is_told_at_once() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{stderr}");
         assert!(
-            stderr.contains("nothing listens at 127.0.0.1:1") && stderr.contains("headwater serve"),
+            stderr.contains("127.0.0.1:1: nothing listens there") && stderr.contains("headwater serve"),
             "{stderr}"
         );
         assert!(begun.elapsed() < Duration::from_secs(5), "{command:?} took {:?}", begun.elapsed());

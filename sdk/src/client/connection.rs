@@ -5,11 +5,12 @@
 //! connection are told from later ones by their generation.
 
 use super::error::ConnectError;
-use super::options::ConnectOptions;
+use super::options::{ConnectOptions, Trust};
+use super::peer::Peer;
 use crate::limits::TransportLimits;
 use crate::outbox::BatchId;
 use crate::wire::{FrameDecoder, FrameKind};
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,7 @@ const CONTROL_QUEUE: usize = 64;
 #[derive(Debug)]
 pub(super) enum Net {
     /// The handshake is done, or failed.
-    Dialed(Result<Connection, ConnectError>),
+    Dialed(Result<(Connection, Peer), ConnectError>),
     /// A frame arrived: kind and body.
     Frame(FrameKind, Vec<u8>),
     /// No more answers come for a batch.
@@ -42,6 +43,8 @@ pub(super) type Tagged = (u64, Net);
 pub(super) struct Dialer {
     addresses: Vec<String>,
     next: usize,
+    trust: Arc<Trust>,
+    timeout: Duration,
     config: quinn::ClientConfig,
     v4: Option<Endpoint>,
     v6: Option<Endpoint>,
@@ -57,16 +60,25 @@ impl Dialer {
         }
         let mut config = quinn::ClientConfig::new(Arc::new(super::tls::client_crypto(&options.trust)?));
         config.transport_config(Arc::new(transport(&options.transport)));
-        Ok(Self { addresses: options.addresses.clone(), next: 0, config, v4: None, v6: None })
+        Ok(Self {
+            addresses: options.addresses.clone(),
+            next: 0,
+            trust: Arc::new(options.trust.clone()),
+            timeout: options.connect_timeout,
+            config,
+            v4: None,
+            v6: None,
+        })
     }
 
-    /// Connects to the next address, in a task of its own.
+    /// Connects to the next address, in a task of its own, within `connect_timeout`.
     pub async fn dial(
         &mut self,
-    ) -> Result<impl Future<Output = Result<Connection, ConnectError>> + use<>, ConnectError> {
+    ) -> Result<impl Future<Output = Result<(Connection, Peer), ConnectError>> + use<>, ConnectError> {
         let turn = self.next;
         self.next = self.next.wrapping_add(1);
         let address = &self.addresses[turn % self.addresses.len()];
+        let peer = Peer::new(address, self.trust.clone());
         let host = host_of(address)?.to_owned();
         let found: Vec<SocketAddr> = match tokio::net::lookup_host(address).await {
             Ok(found) => found.collect(),
@@ -76,11 +88,15 @@ impl Dialer {
         let Some(target) = found.get(turn / self.addresses.len() % found.len().max(1)).copied() else {
             return Err(ConnectError::Resolve { host, message: "no address".into() });
         };
-        let config = self.config.clone();
+        let (config, timeout) = (self.config.clone(), self.timeout);
         let connecting = self.endpoint(target)?.connect_with(config, target, &host);
         Ok(async move {
             let connecting = connecting.map_err(|error| ConnectError::Options(error.to_string()))?;
-            connecting.await.map_err(|error| connect_error(&error))
+            match tokio::time::timeout(timeout, connecting).await {
+                Ok(Ok(connection)) => Ok((connection, peer)),
+                Ok(Err(error)) => Err(peer.connection_error(&error)),
+                Err(_) => Err(peer.timed_out()),
+            }
         })
     }
 
@@ -124,36 +140,14 @@ fn transport(limits: &TransportLimits) -> TransportConfig {
     config
 }
 
-/// The code that hubs close connections with whose token they do not accept (FORMAT.md, "Codes").
-const UNAUTHORIZED: VarInt = VarInt::from_u32(5);
-
 /// How long the hub's reason for closing may come after the end of a stream, which overtakes it.
 const REASON_DELAY: Duration = Duration::from_secs(1);
-
-fn connect_error(error: &ConnectionError) -> ConnectError {
-    if let ConnectionError::ApplicationClosed(close) = error
-        && close.error_code == UNAUTHORIZED
-    {
-        return ConnectError::Unauthorized(String::from_utf8_lossy(&close.reason).into_owned());
-    }
-    // TLS alerts 42 to 49 and 113 to 116 say that a certificate was not accepted, 51 that a signature on it or by
-    // it is wrong (RFC 8446, 6.2); QUIC carries them in codes 0x100 to 0x1ff.
-    let alert = match error {
-        ConnectionError::TransportError(error) => u64::from(error.code),
-        ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
-        ConnectionError::TimedOut => return ConnectError::TimedOut,
-        _ => 0,
-    };
-    match alert {
-        0x12a..=0x131 | 0x133 | 0x171..=0x174 => ConnectError::Untrusted(error.to_string()),
-        _ => ConnectError::Unreachable(error.to_string()),
-    }
-}
 
 /// An established connection and its tasks.
 pub(super) struct Live {
     pub generation: u64,
     pub connection: Connection,
+    pub peer: Peer,
     control: mpsc::Sender<Vec<u8>>,
     tasks: JoinSet<()>,
     net: mpsc::Sender<Tagged>,
@@ -164,15 +158,16 @@ impl Live {
     /// Opens the control stream; its frames and its end go to `net`.
     pub fn start(
         generation: u64,
-        connection: Connection,
+        (connection, peer): (Connection, Peer),
         net: mpsc::Sender<Tagged>,
         frame_bytes_max: usize,
     ) -> Self {
         let (control, frames) = mpsc::channel(CONTROL_QUEUE);
         let mut tasks = JoinSet::new();
         let reports = Reports { generation, net: net.clone() };
-        tasks.spawn(run_control(connection.clone(), frames, reports, frame_bytes_max));
-        Self { generation, connection, control, tasks, net, frame_bytes_max }
+        let end = End { connection: connection.clone(), peer: peer.clone() };
+        tasks.spawn(run_control(end, frames, reports, frame_bytes_max));
+        Self { generation, connection, peer, control, tasks, net, frame_bytes_max }
     }
 
     /// Queues a control frame; `false` when the peer has stopped reading for so long that the queue is full.
@@ -208,43 +203,49 @@ impl Reports {
     }
 }
 
-async fn run_control(
+/// Tells why a connection ended.
+struct End {
     connection: Connection,
-    frames: mpsc::Receiver<Vec<u8>>,
-    reports: Reports,
-    frame_bytes_max: usize,
-) {
-    let error = match connection.open_bi().await {
+    peer: Peer,
+}
+
+impl End {
+    /// The hub's reason for closing, which says more than the end of a stream.
+    async fn reason(&self, stream: String) -> ConnectError {
+        match tokio::time::timeout(REASON_DELAY, self.connection.closed()).await {
+            Ok(reason) => self.peer.connection_error(&reason),
+            Err(_) => self.peer.unreachable(stream),
+        }
+    }
+}
+
+async fn run_control(end: End, frames: mpsc::Receiver<Vec<u8>>, reports: Reports, frame_bytes_max: usize) {
+    let error = match end.connection.open_bi().await {
         Ok((send, recv)) => {
             let mut decoder = FrameDecoder::new(frame_bytes_max);
-            let error = tokio::select! {
-                error = write_control(send, frames) => error,
-                error = read_frames(recv, &mut decoder, &reports) => ConnectError::Unreachable(error),
+            let stream = tokio::select! {
+                end = write_control(send, frames) => end,
+                end = read_frames(recv, &mut decoder, &reports) => Some(end),
             };
-            reason_for(error, &connection).await
+            match stream {
+                Some(stream) => end.reason(stream).await,
+                None => ConnectError::Closed,
+            }
         }
-        Err(error) => connect_error(&error),
+        Err(error) => end.peer.connection_error(&error),
     };
     reports.send(Net::Closed(error)).await;
 }
 
-/// The hub's reason for closing, which says more than the end of a stream.
-async fn reason_for(error: ConnectError, connection: &Connection) -> ConnectError {
-    if !matches!(error, ConnectError::Unreachable(_)) {
-        return error;
-    }
-    let reason = tokio::time::timeout(REASON_DELAY, connection.closed()).await;
-    reason.map_or(error, |reason| connect_error(&reason))
-}
-
-async fn write_control(mut send: SendStream, mut frames: mpsc::Receiver<Vec<u8>>) -> ConnectError {
+/// Returns why the stream ended; nothing when this side is done with it.
+async fn write_control(mut send: SendStream, mut frames: mpsc::Receiver<Vec<u8>>) -> Option<String> {
     while let Some(frame) = frames.recv().await {
         if let Err(error) = send.write_all(&frame).await {
-            return ConnectError::Unreachable(error.to_string());
+            return Some(error.to_string());
         }
     }
     let _ = send.finish();
-    ConnectError::Closed
+    None
 }
 
 async fn run_batch(

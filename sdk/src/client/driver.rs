@@ -10,7 +10,7 @@ use super::error::{ConnectError, FlushError};
 use super::flush::{self, Barrier};
 use super::options::ConnectOptions;
 use super::producer::Stream;
-use super::{CloseReport, Command, Shared, coarse, lock};
+use super::{CloseReport, Command, Link, Shared, coarse, lock};
 use crate::ids::Micros;
 use crate::outbox::{BatchId, Saved, Spool, SpoolError};
 use crate::session::{Channel, ClientSession, Event, SpoolRequest};
@@ -154,7 +154,7 @@ impl Driver {
             Event::Connect => self.dial().await,
             Event::Connected { boot, .. } => {
                 tracing::debug!(boot = boot.0, "session open");
-                self.shared.set_connected(self.live.as_ref().map(|live| live.connection.clone()));
+                self.live.iter().for_each(|live| self.shared.set_link(Link::Up(live.connection.clone())));
             }
             Event::Disconnected | Event::Unresponsive => self.drop_connection(),
             Event::Goodbye { reason } => {
@@ -181,12 +181,10 @@ impl Driver {
         self.drop_connection();
         self.generation += 1;
         let (generation, net) = (self.generation, self.net.clone());
-        let timeout = self.options.connect_timeout;
         match self.dialer.dial().await {
             Ok(dial) => {
                 self.dials.spawn(async move {
-                    let result =
-                        tokio::time::timeout(timeout, dial).await.unwrap_or(Err(ConnectError::TimedOut));
+                    let result = dial.await;
                     // The driver may be gone: then nobody wants the connection.
                     let _ = net.send((generation, Net::Dialed(result))).await;
                 });
@@ -201,15 +199,16 @@ impl Driver {
         }
         let now = self.now();
         match net {
-            Net::Dialed(Ok(connection)) => {
+            Net::Dialed(Ok(dialed)) => {
                 let limit = self.options.frame.body_bytes_max;
-                self.live = Some(Live::start(generation, connection, self.net.clone(), limit));
+                self.live = Some(Live::start(generation, dialed, self.net.clone(), limit));
                 self.session.handle_connected(now);
             }
             Net::Dialed(Err(error)) | Net::Closed(error) => self.connection_failed(error),
             Net::Frame(kind, body) => {
-                if let Err(error) = self.session.handle_frame(now, Frame { kind, body: &body }) {
-                    self.connection_failed(ConnectError::Session(error));
+                let result = self.session.handle_frame(now, Frame { kind, body: &body });
+                if let (Err(error), Some(live)) = (result, &self.live) {
+                    self.connection_failed(live.peer.session_error(error));
                 }
             }
             Net::BatchEnded(id) => self.session.handle_send_failed(now, id),
@@ -217,7 +216,11 @@ impl Driver {
     }
 
     fn connection_failed(&mut self, error: ConnectError) {
-        tracing::debug!(%error, "no connection");
+        if self.shared.is_down() {
+            tracing::debug!(%error, "still no connection");
+        } else {
+            tracing::warn!(%error, "no connection: it is tried again");
+        }
         self.shared.set_failed(error);
         self.drop_connection();
         let now = self.now();
@@ -225,8 +228,8 @@ impl Driver {
     }
 
     fn drop_connection(&mut self) {
-        self.shared.set_connected(None);
         if let Some(live) = self.live.take() {
+            self.shared.set_ended(|| live.peer.unreachable("the connection ended"));
             // What its tasks still report is not to hide why it was dropped.
             self.generation += 1;
             live.close();
@@ -367,7 +370,7 @@ impl Driver {
                 Channel::Batch(id) => live.send_batch(id, transmit.frame),
                 Channel::Control => {
                     if !live.send_control(transmit.frame) {
-                        let stuck = ConnectError::Unreachable("the control stream is stuck".into());
+                        let stuck = live.peer.unreachable("it does not read what it is sent");
                         self.connection_failed(stuck);
                     }
                 }

@@ -33,6 +33,7 @@ mod env;
 mod error;
 mod flush;
 mod options;
+mod peer;
 mod producer;
 mod query;
 mod spool;
@@ -85,7 +86,7 @@ const PLANS_TRAVEL: Duration = Duration::from_secs(1);
 pub async fn dial(options: &ConnectOptions) -> Result<Connection, ConnectError> {
     let mut dialer = Dialer::new(options)?;
     let connecting = dialer.dial().await?;
-    tokio::time::timeout(options.connect_timeout, connecting).await.map_err(|_| ConnectError::TimedOut)?
+    Ok(connecting.await?.0)
 }
 
 /// What handles ask of the driver.
@@ -112,7 +113,8 @@ impl Link {
         match self {
             Self::Starting => false,
             Self::Up(_) | Self::Down(ConnectError::Closed) => true,
-            Self::Down(error) => alone && matches!(error.code(), "unauthorized" | "untrusted"),
+            Self::Down(ConnectError::Unauthorized { .. } | ConnectError::Untrusted { .. }) => alone,
+            Self::Down(_) => false,
         }
     }
 }
@@ -141,14 +143,16 @@ struct Status {
 }
 
 impl Shared {
-    fn set_connected(&self, connection: Option<Connection>) {
-        match connection {
-            Some(connection) => self.set_link(Link::Up(connection)),
-            None if matches!(*self.link.borrow(), Link::Up(_)) => {
-                self.set_failed(ConnectError::Unreachable("the connection ended".into()));
-            }
-            None => {}
+    /// What was open is not any more; why, unless that is known already.
+    fn set_ended(&self, why: impl FnOnce() -> ConnectError) {
+        let is_up = matches!(*self.link.borrow(), Link::Up(_));
+        if is_up {
+            self.set_failed(why());
         }
+    }
+
+    fn is_down(&self) -> bool {
+        matches!(*self.link.borrow(), Link::Down(_))
     }
 
     fn set_failed(&self, error: ConnectError) {
@@ -276,9 +280,13 @@ impl Client {
             Ok(result) => result,
             Err(_) => Err(match &*self.handle.shared.link.borrow() {
                 Link::Down(error) => error.clone(),
-                _ => ConnectError::TimedOut,
+                _ => self.timed_out(),
             }),
         }
+    }
+
+    fn timed_out(&self) -> ConnectError {
+        ConnectError::TimedOut { address: self.handle.options.addresses.join(", ") }
     }
 
     /// An emitter for a stream. It may be used at once: events wait, within bounds, until the hub has sent the
@@ -307,7 +315,7 @@ impl Client {
         let emitter = self.stream(stream);
         let answered = self.wait_for_plans(|| emitter.schema().is_some() || emitter.is_unknown());
         let timeout = self.handle.options.connect_timeout;
-        tokio::time::timeout(timeout, answered).await.map_err(|_| ConnectError::TimedOut)?;
+        tokio::time::timeout(timeout, answered).await.map_err(|_| self.timed_out())?;
         // Made by another program a moment ago, it is on its way.
         let made = self.wait_for_plans(|| emitter.schema().is_some());
         let _ = tokio::time::timeout(PLANS_TRAVEL, made).await;
@@ -328,6 +336,7 @@ impl Client {
 
     /// Waits until everything emitted before the call, by any thread, is safe at `level` (or the strongest level
     /// the hub gives); a query then sees it. Waits as long as it takes: wrap it in a timeout to give up.
+    /// [`Stats::connect_error`] says why there is no connection meanwhile.
     ///
     /// # Errors
     /// Something was dropped or is in doubt, events wait for a stream that does not exist, or the client was closed.

@@ -1,6 +1,7 @@
 //! The ledger as a program sees it.
 
-use super::{Shared, lock};
+use super::error::ConnectError;
+use super::{Link, Shared, lock};
 use crate::ids::Pid;
 use crate::outbox::{OutboxLedger, SpoolError};
 use crate::wire::batch::DropCounts;
@@ -43,6 +44,8 @@ pub struct Stats {
     pub wire: WireBytes,
     /// True while a session is open.
     pub is_connected: bool,
+    /// Why the last attempt to connect failed, or the last connection ended, while there is none. It is tried again.
+    pub connect_error: Option<ConnectError>,
     /// Why the disk spool stopped, if it did; the outbox then lives in memory only, until the spool works again.
     pub spool_error: Option<SpoolError>,
     /// How often a spool that had failed was opened again.
@@ -79,6 +82,10 @@ impl Stats {
             stats.dropped.merge(&stream.dropped());
         }
         stats.wire = shared.wire();
+        stats.connect_error = match &*shared.link.borrow() {
+            Link::Down(error) => Some(error.clone()),
+            Link::Starting | Link::Up(_) => None,
+        };
         let status = lock(&shared.status);
         stats.generated = counts.generated;
         stats.refused = counts.refused;

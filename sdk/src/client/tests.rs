@@ -1,6 +1,7 @@
 //! The whole client against a hub in this process: real sockets, TLS, disk. Tests wait for what they assert,
 //! never for a time to pass; a timeout only ends a test that has failed.
 
+mod connect;
 mod hub;
 mod roots;
 
@@ -10,6 +11,7 @@ use crate::outbox::SpoolError;
 use crate::value::Value;
 use crate::wire::RefusedCode;
 use crate::wire::batch::DropReason;
+use connect::fails;
 use hub::Hub;
 use serde::{Deserialize, Serialize};
 use spool::tests::plant;
@@ -327,38 +329,6 @@ async fn the_next_address_is_tried() {
     client.stream("views").emit(&HOME).expect("emits");
     client.flush(AckLevel::Durable).await.expect("flushes");
     assert_eq!(hub.count(), 1);
-}
-
-async fn fails(options: ConnectOptions) -> ConnectError {
-    Client::connect(options).await.expect_err("does not connect")
-}
-
-#[tokio::test]
-async fn only_the_right_hub_is_trusted() {
-    let hub = Hub::start().await;
-    let quick = |options| ConnectOptions { connect_timeout: Duration::from_millis(700), ..options };
-    let wrong = ConnectOptions::development(hub.address.to_string(), Fingerprint([7; 32]));
-    assert_eq!(fails(quick(wrong)).await.code(), "untrusted");
-    let roots = ConnectOptions::new(hub.address.to_string());
-    assert_eq!(fails(quick(roots)).await.code(), "untrusted");
-    let mut pinned = ConnectOptions::new(format!("localhost:{}", hub.address.port()));
-    pinned.trust = Trust::Certificate(hub.certificate.clone());
-    let client = Client::connect(pinned).await.expect("trusts the certificate");
-    assert!(client.stats().is_connected);
-}
-
-#[tokio::test]
-async fn failures_to_connect_are_typed() {
-    let mut hub = Hub::start().await;
-    let quick = |options| ConnectOptions { connect_timeout: Duration::from_millis(500), ..options };
-    assert_eq!(fails(ConnectOptions::new("nonsense")).await.code(), "options");
-    let token = ConnectOptions { token: Some("wrong".into()), ..options(&hub) };
-    hub.state().token = Some("right".into());
-    assert_eq!(fails(quick(token.clone())).await.code(), "28000");
-    let right = ConnectOptions { token: Some("right".into()), ..token };
-    Client::connect(right).await.expect("connects");
-    hub.stop();
-    assert!(["timed_out", "unreachable"].contains(&fails(quick(options(&hub))).await.code()));
 }
 
 #[tokio::test]

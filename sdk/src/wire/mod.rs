@@ -9,12 +9,14 @@
 
 pub mod batch;
 mod batch_encode;
+mod close;
 mod frame;
 mod lean;
 #[cfg(test)]
 mod tests;
 mod token;
 
+pub use close::CloseCode;
 pub use frame::{
     BATCH_HEADER_BYTES_MAX, Body, FRAME_HEADER_BYTES_MAX, FRAME_MAGIC, FRAME_VERSION, Frame, FrameDecoder,
     SEQ_WINDOW, decode_control, encode_control, encode_frame, encode_frame_into,

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const WIRE: &str = "sdk/src/wire/mod.rs";
 const PLAN: &str = "sdk/src/plan/mod.rs";
 const BATCH: &str = "sdk/src/wire/batch.rs";
-const ENDS: &str = "hub/src/ingress/session.rs";
+const ENDS: &str = "sdk/src/wire/close.rs";
 
 /// Without case, spaces and underscores: `born_in_future`, `Born in future` and `BornInFuture` are one name.
 fn plain(name: &str) -> String {

@@ -43,7 +43,7 @@ impl Link {
     /// Connects and opens a session for one stream.
     pub async fn open(options: &ConnectOptions, stream: &str) -> Result<Self, CliError> {
         let connection = dial(options).await?;
-        let (mut control, recv) = connection.open_bi().await.map_err(|e| broken(&e))?;
+        let (mut control, recv) = connection.open_bi().await.map_err(|e| broken(&connection, &e))?;
         let hello = Hello {
             versions: vec![1],
             token: options.token.clone(),
@@ -51,8 +51,8 @@ impl Link {
             sdk: concat!("headwater-load/", env!("CARGO_PKG_VERSION")).into(),
             capabilities: u32::MAX,
         };
-        control.write_all(&encode_frame(&hello)).await.map_err(|e| broken(&e))?;
-        let mut reader = Reader::new(recv, options.frame.body_bytes_max);
+        control.write_all(&encode_frame(&hello)).await.map_err(|e| broken(&connection, &e))?;
+        let mut reader = Reader::new(&connection, recv, options.frame.body_bytes_max);
         let welcome: Welcome = reader.expect().await?;
         let Some(plans) = welcome.streams.first().cloned() else {
             connection.close(0u32.into(), b"no such stream");
@@ -68,10 +68,10 @@ impl Link {
     /// Asks what the hub holds of a producer.
     pub async fn resume(&mut self, pid: Pid, low_water: Seq) -> Result<Resumed, CliError> {
         let request = encode_frame(&Resume { pid, low_water });
-        self.control.write_all(&request).await.map_err(|e| broken(&e))?;
+        self.control.write_all(&request).await.map_err(|e| broken(&self.connection, &e))?;
         match self.answers.recv().await {
             Some(answer) => answer,
-            None => Err(broken(&"the session ended")),
+            None => Err(broken(&self.connection, &"the session ended")),
         }
     }
 
@@ -133,10 +133,10 @@ async fn no_stream(options: &ConnectOptions, name: &str) -> CliError {
 }
 
 async fn exchange(connection: &Connection, bytes: &[u8]) -> Result<Fate, CliError> {
-    let (mut send, recv) = connection.open_bi().await.map_err(|e| broken(&e))?;
-    send.write_all(bytes).await.map_err(|e| broken(&e))?;
-    send.finish().map_err(|e| broken(&e))?;
-    let mut reader = Reader::new(recv, READ_BYTES);
+    let (mut send, recv) = connection.open_bi().await.map_err(|e| broken(connection, &e))?;
+    send.write_all(bytes).await.map_err(|e| broken(connection, &e))?;
+    send.finish().map_err(|e| broken(connection, &e))?;
+    let mut reader = Reader::new(connection, recv, READ_BYTES);
     while let Some((kind, body)) = reader.next().await? {
         let frame = Frame { kind, body: &body };
         match kind {
@@ -187,21 +187,22 @@ fn refusal(refused: Refused) -> CliError {
 
 /// Frames of one stream.
 struct Reader {
+    connection: Connection,
     recv: RecvStream,
     decoder: FrameDecoder,
 }
 
 impl Reader {
-    fn new(recv: RecvStream, body_bytes_max: usize) -> Self {
-        Self { recv, decoder: FrameDecoder::new(body_bytes_max) }
+    fn new(connection: &Connection, recv: RecvStream, body_bytes_max: usize) -> Self {
+        Self { connection: connection.clone(), recv, decoder: FrameDecoder::new(body_bytes_max) }
     }
 
     async fn next(&mut self) -> Result<Option<(FrameKind, Vec<u8>)>, CliError> {
         loop {
-            if let Some(frame) = self.decoder.next_frame().map_err(|e| broken(&e))? {
+            if let Some(frame) = self.decoder.next_frame().map_err(|e| broken(&self.connection, &e))? {
                 return Ok(Some((frame.kind, frame.body.to_vec())));
             }
-            match self.recv.read_chunk(READ_BYTES, true).await.map_err(|e| broken(&e))? {
+            match self.recv.read_chunk(READ_BYTES, true).await.map_err(|e| broken(&self.connection, &e))? {
                 Some(chunk) => self.decoder.push(&chunk.bytes),
                 None => return Ok(None),
             }
@@ -209,7 +210,8 @@ impl Reader {
     }
 
     async fn expect<T: Body>(&mut self) -> Result<T, CliError> {
-        let (kind, body) = self.next().await?.ok_or_else(|| broken(&"the session ended"))?;
+        let (kind, body) =
+            self.next().await?.ok_or_else(|| broken(&self.connection, &"the session ended"))?;
         let frame = Frame { kind, body: &body };
         if kind == FrameKind::Failure {
             let failure: Failure = decode(&frame)?;
@@ -220,9 +222,11 @@ impl Reader {
 }
 
 fn decode<T: Body>(frame: &Frame<'_>) -> Result<T, CliError> {
-    frame.decode().map_err(|e| broken(&e))
+    let unreadable = |error| CliError::Other(format!("the hub's {:?} frame: {error}", frame.kind));
+    frame.decode().map_err(unreadable)
 }
 
-fn broken(error: &dyn std::fmt::Display) -> CliError {
-    CliError::Connect(ConnectError::Unreachable(error.to_string()))
+fn broken(connection: &Connection, error: &dyn std::fmt::Display) -> CliError {
+    let (address, message) = (connection.remote_address().to_string(), error.to_string());
+    CliError::Connect(ConnectError::Unreachable { address, message })
 }

@@ -42,6 +42,8 @@ pub struct State {
     pub is_mute: bool,
     pub refuse: Option<RefusedCode>,
     pub token: Option<String>,
+    /// No place for another connection.
+    pub is_full: bool,
     pub frame_bytes_max: Option<u32>,
     plan_version: u32,
 }
@@ -92,7 +94,17 @@ impl Hub {
         Self::start_as(&rcgen::CertifiedKey { cert, signing_key }).await
     }
 
+    /// Something else than a hub.
+    pub async fn start_speaking(protocol: &[u8]) -> Self {
+        let names = vec!["localhost".to_string()];
+        Self::start_with(&rcgen::generate_simple_self_signed(names).expect("certificate"), protocol).await
+    }
+
     async fn start_as(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> Self {
+        Self::start_with(made, ALPN).await
+    }
+
+    async fn start_with(made: &rcgen::CertifiedKey<rcgen::KeyPair>, protocol: &[u8]) -> Self {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -101,7 +113,7 @@ impl Hub {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .expect("certificate");
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.alpn_protocols = vec![protocol.to_vec()];
         let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls).expect("quic")));
         let state = State {
             exists: true,
@@ -116,6 +128,7 @@ impl Hub {
             is_mute: false,
             refuse: None,
             token: None,
+            is_full: false,
             frame_bytes_max: None,
             plan_version: 1,
         };
@@ -226,6 +239,10 @@ type Shared = Arc<Mutex<State>>;
 
 async fn serve(endpoint: Endpoint, state: Shared, changed: watch::Sender<u64>) {
     while let Some(incoming) = endpoint.accept().await {
+        if state.lock().expect("lock").is_full {
+            incoming.refuse();
+            continue;
+        }
         let (state, changed) = (state.clone(), changed.clone());
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
@@ -284,7 +301,7 @@ fn hello(state: &Shared, hello: &Hello, catalog: u64) -> Vec<u8> {
     let mut state = state.lock().expect("lock");
     state.hellos += 1;
     if state.token.is_some() && state.token.as_deref() != hello.token.as_deref() {
-        return failure("28000", "the token is not accepted");
+        return failure("unauthorized", "the token is not accepted");
     }
     let (streams, unknown_streams) = if hello.streams.is_empty() { (vec![], vec![]) } else { plans(&state) };
     encode_frame(&Welcome {
