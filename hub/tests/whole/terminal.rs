@@ -149,7 +149,24 @@ fn a_person_types_statements_and_commands() {
     assert!(terminal.run("\\timing").contains("Timing is on."));
     assert!(terminal.run("SELECT 4 AS four;").contains("Time: "));
     assert!(terminal.run("\\timing").contains("Timing is off."));
-    assert!(terminal.run("\\nope").contains("unknown command \\nope"));
+    assert!(terminal.run("\\nope").contains("unknown command \\nope; \\? lists all"));
+    // An error about a DESCRIBE that nobody had typed.
+    let none = terminal.run("\\d vv");
+    assert!(none.contains("no stream or view vv") && !none.contains("DESCRIBE"), "{none}");
+    assert!(terminal.run("\\d a b").contains("no stream or view a b; \\d lists all"));
+    assert!(terminal.run("\\d+ v").contains("SELECT a, count(*) FROM s"));
+    for (command, expected) in [
+        ("\\dt", " v    | view"),
+        ("\\dt s*", " s    | stream\n(1 row)"),
+        ("\\d+", " v    | view"),
+        ("\\l", "headwater"),
+        ("\\dn", " public"),
+        ("\\dv", "SELECT a, count(*) FROM s"),
+        ("\\ds", "(1 row)"),
+    ] {
+        let printed = terminal.run(command);
+        assert!(printed.contains(expected), "{command}: {printed}");
+    }
     terminal.press("\\q\r");
     assert!(terminal.process.wait().expect("wait").success());
 }

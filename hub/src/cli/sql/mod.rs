@@ -19,6 +19,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 use tokio::runtime::Runtime;
 
+/// How hubs refuse a name: there is nothing of this name, no such schema, or it is no name.
+const NOT_FOUND: [&str; 3] = ["42P01", "3F000", "42601"];
+
 /// Flags of `sql`.
 #[derive(Debug, clap::Args)]
 pub(super) struct SqlArgs {
@@ -118,11 +121,30 @@ impl Shell {
                 self.is_expanded = !self.is_expanded;
                 return out::print(&format!("Expanded display is {}.\n", on(self.is_expanded)));
             }
-            Meta::Query(statements) => return statements.iter().try_for_each(|sql| self.statement(sql)),
-            Meta::Unknown(name) => return Err(CliError::Usage(format!("unknown command \\{name}; try \\?"))),
+            Meta::Query(sql) => return self.statement(sql),
+            Meta::Describe { name, is_full } => return self.describe(name, *is_full),
+            Meta::Unknown(told) => return Err(CliError::Usage(told.clone())),
             Meta::Quit => {}
         }
         Ok(())
+    }
+
+    /// A name that is not there is no matter of a statement that nobody wrote.
+    fn describe(&self, name: &str, is_full: bool) -> Result<(), CliError> {
+        let rows = match self.runtime.block_on(self.client.query(&format!("DESCRIBE {name}"))) {
+            Ok(rows) => rows,
+            Err(QueryError::Failed(failure)) if NOT_FOUND.contains(&failure.code.as_str()) => {
+                let hint = failure.hint.unwrap_or_else(|| "\\d lists all".into());
+                return Err(CliError::Other(format!("there is no stream or view {name}; {hint}")));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        out::print(&render(&rows, self.format, self.is_expanded))?;
+        let sql = meta::definition(name);
+        if !is_full || self.runtime.block_on(self.client.query(&sql))?.rows.is_empty() {
+            return Ok(());
+        }
+        self.statement(&sql)
     }
 
     fn interactive(&mut self) -> Result<(), CliError> {
