@@ -91,9 +91,16 @@ pub(super) async fn unless_refused<T>(
     }
 }
 
-/// Returns once every address of the hub has said that nobody listens there; never when one did not.
+/// Returns once every address of the hub has said that nobody listens there, or when it has none; never when one did
+/// not.
 pub(super) async fn refused(hub: &str) -> CliError {
-    let Ok(addresses) = tokio::net::lookup_host(hub).await else { return std::future::pending().await };
+    let addresses = match tokio::net::lookup_host(hub).await {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            let (host, message) = (hub.into(), error.to_string());
+            return CliError::Connect(ConnectError::Resolve { host, message });
+        }
+    };
     for address in addresses {
         if !is_refused(address).await {
             return std::future::pending().await;

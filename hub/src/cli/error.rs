@@ -1,9 +1,11 @@
 //! What ends a command, as people and scripts see it.
 
 use crate::options::OptionsError;
-use crate::server::HubError;
+use crate::server::{DoorError, HubError};
 use crate::store::StoreError;
 use headwater::client::{ConnectError, FlushError, QueryError};
+use std::io;
+use std::net::SocketAddr;
 use thiserror::Error;
 
 /// Why a command failed.
@@ -103,12 +105,29 @@ impl CliError {
             Self::Connect(ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. }) => {
                 Some("start a hub with: headwater serve; or name another with --hub HOST:PORT".into())
             }
+            Self::Connect(ConnectError::Resolve { .. }) => Some("name the hub with --hub HOST:PORT".into()),
+            Self::Hub(HubError::Door(DoorError::Listen { address, source })) => listen(address, source),
             Self::Store(StoreError::InUse(_)) | Self::Hub(HubError::Store(StoreError::InUse(_))) => {
                 Some("stop the other hub, or choose another directory with --data-dir".into())
             }
             _ => None,
         }
     }
+}
+
+/// What to do about an address that cannot be listened on.
+fn listen(address: &SocketAddr, error: &io::Error) -> Option<String> {
+    Some(match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "another program has this port, perhaps a hub (headwater status --hub {address} asks it); stop it, or choose \
+             another with --listen HOST:PORT (for HTTP alone: --listen-http)"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; --listen 0.0.0.0:PORT takes all it has".into()
+        }
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 on with --listen HOST:PORT".into(),
+        _ => return None,
+    })
 }
 
 fn storage(error: &StoreError) -> u8 {

@@ -172,6 +172,12 @@ fn a_hub_that_is_not_there_is_told_at_once() {
         );
         assert!(begun.elapsed() < Duration::from_secs(5), "{command:?} took {:?}", begun.elapsed());
     }
+    // It took as long to say that a name is none.
+    let begun = Instant::now();
+    let output = Command::new(HEADWATER).args(["status", "--hub", "no.invalid:7171"]).output().expect("run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(3) && stderr.contains("--hub HOST:PORT"), "{stderr}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let output = Command::new(HEADWATER).args(["status", "--hub", "127.0.0.1"]).output().expect("run");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(2) && stderr.contains("127.0.0.1:7171"), "{stderr}");
@@ -182,15 +188,37 @@ fn a_hub_that_is_not_there_is_told_at_once() {
 fn a_missing_token_is_told_as_such() {
     let house = House::new();
     let server = Server::start(&house, &["--tokens", "right"]);
+    let file = house.path().join("rows.csv");
+    std::fs::write(&file, "a\n1\n").expect("write");
+    let file = file.to_str().expect("path");
     for token in [&[][..], &["--token", "wrong"]] {
-        for command in [["sql", "-c", "SELECT 1"].as_slice(), &["status"]] {
+        for command in [["sql", "-c", "SELECT 1"].as_slice(), &["status"], &["load", file, "--stream", "s"]] {
             let output = server.run(&[command, token].concat());
             let stderr = String::from_utf8_lossy(&output.stderr);
-            assert!(!output.status.success(), "{stderr}");
+            assert_eq!(output.status.code(), Some(3), "{stderr}");
+            assert!(stderr.contains(&server.address), "{stderr}");
             assert!(stderr.contains("token") && stderr.contains("HEADWATER_TOKEN"), "{command:?}: {stderr}");
         }
     }
     assert!(server.run(&["sql", "-c", "SELECT 1", "--token", "right"]).status.success());
+}
+
+/// It told a code of TLS, and neither what was tried nor which flag would help.
+#[test]
+fn a_certificate_that_is_not_trusted_is_told_with_what_was_tried() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    let (file, wrong) = (house.path().join("rows.csv"), "ab".repeat(32));
+    std::fs::write(&file, "a\n1\n").expect("write");
+    let file = file.to_str().expect("path");
+    for command in [["sql", "-c", "SELECT 1"].as_slice(), &["status"], &["load", file, "--stream", "s"]] {
+        let output = server.run(&[command, &["--fingerprint", &wrong]].concat());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        for expected in [server.address.as_str(), "fingerprint", "--fingerprint HEX", "--ca FILE"] {
+            assert!(stderr.contains(expected), "{expected}: {stderr}");
+        }
+    }
 }
 
 /// `headwater status | head` panicked.

@@ -132,7 +132,10 @@ fn an_address_in_use_is_told() {
     let address = taken.local_addr().expect("address").to_string();
     let mut command = Command::new(HEADWATER);
     command.args(["serve", "--listen", &address, "--data-dir"]).arg(house.path().join("data"));
-    assert_ends(&command.output().expect("serve"), 1, &format!("cannot listen on {address}"));
+    let output = command.output().expect("serve");
+    assert_ends(&output, 1, &format!("cannot listen on {address}"));
+    assert_ends(&output, 1, "hint: another program has this port, perhaps a hub");
+    assert_ends(&output, 1, "--listen HOST:PORT");
 }
 
 /// What was acknowledged before the signal is there after it, and the load goes on at the next hub.

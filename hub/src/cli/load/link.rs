@@ -7,8 +7,8 @@ use super::CliError;
 use headwater::client::{Client, ConnectError, ConnectOptions, dial};
 use headwater::ids::{Pid, RouteVersion, Seq};
 use headwater::wire::{
-    AckLevel, BatchFrame, Body, Failure, Frame, FrameDecoder, FrameKind, Hello, Plans, Refused, RefusedCode,
-    Resume, Resumed, StreamPlans, Welcome, encode_frame,
+    AckLevel, BatchFrame, Body, CloseCode, Failure, Frame, FrameDecoder, FrameKind, Hello, Plans, Refused,
+    RefusedCode, Resume, Resumed, StreamPlans, Welcome, encode_frame,
 };
 use quinn::{Connection, RecvStream, SendStream};
 use std::sync::Arc;
@@ -215,6 +215,10 @@ impl Reader {
         let frame = Frame { kind, body: &body };
         if kind == FrameKind::Failure {
             let failure: Failure = decode(&frame)?;
+            if failure.code == CloseCode::Unauthorized.code() {
+                let (address, message) = (self.connection.remote_address().to_string(), failure.message);
+                return Err(CliError::Connect(ConnectError::Unauthorized { address, message }));
+            }
             return Err(CliError::Other(format!("{} ({})", failure.message, failure.code)));
         }
         decode(&frame)
