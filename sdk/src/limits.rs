@@ -52,7 +52,8 @@ pub struct BatchLimits {
     /// memory at the hub: this times (key + states) of one group.
     pub groups_max: usize,
     /// Longest group key, bytes. Default: native 1 KiB, browser 256. An event whose key in a view is longer is
-    /// rejected by that view, at the rollup, and counted there as `key_too_long`; other views have it.
+    /// rejected by that view, at the rollup, and counted there as `key_too_long`; other views have it, and `emit` says
+    /// so.
     pub key_bytes_max: usize,
     /// All keys of one batch after front coding is undone, bytes. Default: four frames. Front coding can make
     /// 3 bytes on the wire stand for a whole key: this is what bounds the memory of decoded keys.

@@ -32,6 +32,7 @@ mod driver;
 mod env;
 mod error;
 mod flush;
+mod long_keys;
 mod options;
 mod peer;
 mod producer;

@@ -6,6 +6,7 @@
 //! the network or the disk; generated = rolled up + waiting + dropped.
 
 use super::coarse::CoarseClock;
+use super::long_keys::LongKeys;
 use super::waiting::{Waiting, WaitingEvent, capture};
 use crate::emit::{self, EventBuffer};
 use crate::ids::{Micros, PlanVersion, ViewId};
@@ -24,7 +25,7 @@ use tokio::sync::Notify;
 /// Rows evaluated at a time: enough to amortise a plan's per-batch work, few enough to stay in cache.
 const BUFFER_ROWS: usize = 1_024;
 
-/// Why an event was not taken. It is counted, and nothing else is lost.
+/// Why an event was not taken, or not by every view. It is counted, and nothing else is lost.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum EmitError {
@@ -52,6 +53,22 @@ pub enum EmitError {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
+    /// The event's group key in some views is above the limit: those left it out and count it as rejected, the others
+    /// have it. Emitting it again would count it again there.
+    #[error(
+        "the group key with column {column} ({bytes} bytes) is longer than {bytes_max} bytes in {views} of the \
+         stream's views, which leave the event out; the others count it"
+    )]
+    KeyTooLong {
+        /// The longest text among the columns that keys are made of.
+        column: String,
+        /// Its bytes.
+        bytes: usize,
+        /// Most bytes of a group key (`key_bytes_max` of the hub).
+        bytes_max: usize,
+        /// How many views left it out.
+        views: u64,
+    },
 }
 
 impl EmitError {
@@ -66,17 +83,20 @@ impl EmitError {
             Self::Backpressure => "backpressure",
             Self::StreamGone => "stream_gone",
             Self::Closed => "closed",
+            Self::KeyTooLong { .. } => "key_too_long",
         }
     }
 
-    fn reason(&self) -> DropReason {
-        match self {
+    /// As what the event is dropped; `None` when it was taken, and what rejected it counts that.
+    fn reason(&self) -> Option<DropReason> {
+        Some(match self {
             Self::WaitingFull | Self::NoSchema => DropReason::WaitingFull,
             Self::Backpressure => DropReason::Backpressure,
             Self::StreamGone => DropReason::StreamGone,
             Self::Closed => DropReason::Closed,
             Self::Event(_) | Self::Batch(_) | Self::Serialize(_) => DropReason::Invalid,
-        }
+            Self::KeyTooLong { .. } => return None,
+        })
     }
 }
 
@@ -170,6 +190,7 @@ struct Local {
 struct Producer {
     buffer: EventBuffer,
     rollup: Rollup,
+    long_keys: LongKeys,
     /// Views whose plans this build cannot run: they reject every event.
     unsupported: Vec<(ViewId, PlanVersion)>,
     /// Events in the rollup since the last drain.
@@ -350,11 +371,13 @@ impl Stream {
             None => {
                 let (buffer, rollup) =
                     (EventBuffer::new(schema.clone()), Rollup::new(schema.clone(), options));
-                local.producer = Some(Producer { buffer, rollup, unsupported: Vec::new(), pending: 0 });
+                let (long_keys, unsupported) = (LongKeys::default(), Vec::new());
+                local.producer = Some(Producer { buffer, rollup, long_keys, unsupported, pending: 0 });
             }
         }
         let Some(producer) = &mut local.producer else { return };
         producer.rollup.set_options(options);
+        producer.long_keys = LongKeys::of(&plans, known.key_bytes_max);
         let refused = producer.rollup.set_plans(schema, plans);
         for (view, error) in &refused {
             tracing::warn!(stream = self.name, view = view.0, %error, "this build cannot run a view's plan");
@@ -364,9 +387,11 @@ impl Stream {
         for WaitingEvent { values, arrival } in local.waiting.take() {
             let values: Vec<(&str, Value)> =
                 values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            if let Err(error) = producer.push(|buffer| buffer.push_values(&values, arrival)) {
+            if let Err(error) = producer.push(|buffer| buffer.push_values(&values, arrival))
+                && let Some(reason) = error.reason()
+            {
                 local.counts.refuse(error.code(), 1);
-                local.lost.add(DropReason::Invalid, 1);
+                local.lost.add(reason, 1);
             }
         }
     }
@@ -395,12 +420,30 @@ impl Producer {
     fn push(
         &mut self,
         add: impl FnOnce(&mut EventBuffer) -> Result<(), emit::EmitError>,
-    ) -> Result<(), emit::EmitError> {
+    ) -> Result<(), EmitError> {
         add(&mut self.buffer)?;
+        if self.long_keys.is_suspect(self.buffer.batch()) {
+            return self.evaluate_last();
+        }
         if self.buffer.rows() >= BUFFER_ROWS {
             self.evaluate();
         }
         Ok(())
+    }
+
+    /// Evaluates the last event now, to know what becomes of it.
+    #[cold]
+    fn evaluate_last(&mut self) -> Result<(), EmitError> {
+        let Some(event) = self.buffer.take_last() else { return Ok(()) };
+        let before = self.rollup.rejected(DropReason::KeyTooLong);
+        self.pending += 1;
+        roll_up(&mut self.rollup, &self.unsupported, &event);
+        let views = self.rollup.rejected(DropReason::KeyTooLong) - before;
+        if views == 0 {
+            return Ok(());
+        }
+        let (column, bytes) = self.long_keys.longest(self.buffer.schema(), &event);
+        Err(EmitError::KeyTooLong { column, bytes, bytes_max: self.long_keys.bytes_max, views })
     }
 
     fn evaluate(&mut self) {
@@ -454,7 +497,10 @@ impl Emitter {
     /// first event of a type allocates only when a new group appears.
     ///
     /// # Errors
-    /// The event is not taken, and counted by reason: it does not fit the stream, or limits are reached.
+    /// The event is not taken, and counted by reason: it does not fit the stream, or limits are reached. Or it is taken,
+    /// and left out and counted by the views in which its group key is too long ([`EmitError::KeyTooLong`]); keys that
+    /// expressions make long, and those of [`Emitter::emit_columns`] and of events before the first plan, are only
+    /// counted (`Stats::rejected`).
     #[inline]
     pub fn emit<T: Serialize + ?Sized>(&self, event: &T) -> Result<(), EmitError> {
         let mut guard = lock(&self.local);
@@ -559,8 +605,10 @@ impl Clone for Emitter {
 
 #[cold]
 fn refuse(local: &mut Local, error: &EmitError, events: u64) {
-    local.counts.refuse(error.code(), events);
-    local.refused.add(error.reason(), events);
+    if let Some(reason) = error.reason() {
+        local.counts.refuse(error.code(), events);
+        local.refused.add(reason, events);
+    }
 }
 
 /// A panic in a user's `Serialize` poisons nothing: rows are added whole or not at all.

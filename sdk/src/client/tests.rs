@@ -156,6 +156,33 @@ async fn a_bad_event_is_refused_alone() {
     assert_eq!((hub.count(), hub.state().ledger.dropped.get(DropReason::Invalid)), (2, 1));
 }
 
+/// It was told by a counter only, a flush later.
+#[tokio::test]
+async fn an_over_long_key_is_told_at_emit_and_other_views_count_the_event() {
+    let hub = Hub::start().await;
+    hub.state().by_letter = true;
+    let client = connect(&hub).await;
+    let emitter = client.stream("views");
+    client.schema("views").await.expect("exists");
+    emitter.emit(&HOME).expect("emits");
+    // The hub takes keys of 256 bytes, of which one ends the text.
+    let long = |bytes: usize| View { url: "x".repeat(bytes).leak(), ms: 1 };
+    emitter.emit(&long(255)).expect("fits");
+    let error = emitter.emit(&long(256)).expect_err("too long");
+    assert_eq!(error, EmitError::KeyTooLong { column: "url".into(), bytes: 256, bytes_max: 256, views: 1 });
+    assert_eq!(error.code(), "key_too_long");
+    assert!(error.to_string().contains("column url (256 bytes)"), "{error}");
+    emitter.emit(&HOME).expect("emits");
+    client.flush(AckLevel::Durable).await.expect("nothing that was taken is lost");
+    let stats = client.stats();
+    assert_eq!((stats.generated, stats.acked, stats.dropped.total()), (4, 4, 0));
+    assert_eq!((stats.rejected.get(DropReason::KeyTooLong), stats.refused.len()), (1, 0));
+    balance(&stats);
+    let rows = hub.totals();
+    let count = |url: &str| rows.iter().find(|row| row.0 == url).map(|row| row.1);
+    assert_eq!((count("x"), count(long(255).url), count(long(256).url)), (Some(2), Some(1), None));
+}
+
 #[tokio::test]
 async fn many_groups_are_flushed_before_they_are_old() {
     let hub = Hub::start().await;

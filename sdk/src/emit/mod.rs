@@ -195,6 +195,19 @@ impl EventBuffer {
         &self.batch
     }
 
+    /// Takes the last row out, as a batch of its own.
+    pub fn take_last(&mut self) -> Option<ColumnBatch> {
+        let last = self.rows.checked_sub(1)?;
+        let mut alone = self.schema.empty_batch();
+        let types = self.schema.fields.iter().map(|field| &field.data_type).chain([&DataType::Timestamp]);
+        for ((into, from), data_type) in alone.columns.iter_mut().zip(&mut self.batch.columns).zip(types) {
+            into.push(&from.value(last, data_type));
+            from.truncate(last);
+        }
+        self.rows = last;
+        Some(alone)
+    }
+
     /// Removes all rows, keeps the memory.
     pub fn clear(&mut self) {
         for Column { data, slots } in &mut self.batch.columns {

@@ -272,3 +272,29 @@ fn foreign_batches_are_checked() {
         assert!(check(change).is_err(), "change {at} is found");
     }
 }
+
+#[test]
+fn the_last_row_comes_out_as_it_went_in() {
+    let mut buffer = buffer();
+    buffer.push_values(&[("name", Value::Text("a".into()))], Micros(5)).expect("fits");
+    let before = buffer.clone();
+    let row = [
+        ("flag", Value::Bool(true)),
+        ("double", Value::Float(0.5)),
+        ("price", Value::Decimal(12)),
+        ("raw", Value::Bytes(vec![0, 1])),
+    ];
+    buffer.push_values(&row, Micros(6)).expect("fits");
+    let expected = last(&buffer);
+    let alone = buffer.take_last().expect("a row");
+    assert_eq!((buffer.rows(), buffer.batch().columns.iter().map(Column::len).max()), (1, Some(1)));
+    assert_eq!(last(&buffer), last(&before));
+    alone.check(buffer.schema()).expect("a valid batch");
+    let types = |at: usize| buffer.schema().data_type(at).expect("a column").clone();
+    let values = alone.columns.iter().enumerate().map(|(at, column)| column.value(0, &types(at)));
+    assert_eq!(values.filter(|v| !v.is_null()).collect::<Vec<_>>(), {
+        let in_order = (0..alone.columns.len()).map(|at| name_of(buffer.schema(), at));
+        in_order.filter_map(|name| expected.get(name).cloned()).collect::<Vec<_>>()
+    });
+    assert!(buffer.take_last().is_some() && buffer.take_last().is_none());
+}

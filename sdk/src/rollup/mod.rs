@@ -182,6 +182,12 @@ impl Rollup {
         }
     }
 
+    /// Events that views rejected for a reason since the last drain, once for each view.
+    pub fn rejected(&self, reason: DropReason) -> u64 {
+        let now = self.views.iter().map(|view| view.rejected(reason));
+        now.chain(self.retired.iter().map(|partials| partials.rejected.get(reason))).sum()
+    }
+
     /// Groups held now, over all views.
     pub fn groups(&self) -> usize {
         let retired: usize = self.retired.iter().map(|r| r.table.len()).sum();

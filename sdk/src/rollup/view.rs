@@ -56,6 +56,10 @@ impl View {
         self.now.table.len()
     }
 
+    pub fn rejected(&self, reason: DropReason) -> u64 {
+        self.now.rejected.get(reason)
+    }
+
     pub fn heap_bytes(&self) -> usize {
         self.now.table.heap_bytes()
     }

@@ -7,7 +7,7 @@ use crate::ids::{
     BootId, CatalogVersion, ClusterId, Epoch, Micros, Pid, PlanVersion, RouteVersion, Seq, StreamId, ViewId,
 };
 use crate::limits::BatchLimits;
-use crate::plan::{Plan, PlanBuilder};
+use crate::plan::{Function, Op, Plan, PlanBuilder};
 use crate::schema::{Field, StreamSchema};
 use crate::value::key::decode_key;
 use crate::value::{DataType, Value};
@@ -30,6 +30,8 @@ pub struct State {
     pub exists: bool,
     /// One more view, whose plan no client can run.
     pub foreign: bool,
+    /// One more view, by the first letter of what the other groups by.
+    pub by_letter: bool,
     pub table: GroupTable,
     pub dots: HashMap<(Pid, Seq), u64>,
     pub ledger: LedgerDelta,
@@ -69,6 +71,18 @@ fn plan(version: u32) -> Plan {
     plan.state(specs()[0].clone(), &[], None).expect("state");
     plan.state(specs()[1].clone(), &[ms], None).expect("state");
     plan.finish(ViewId(1), PlanVersion(version), StreamId(1), 100_000)
+}
+
+fn plan_by_letter() -> Plan {
+    let mut plan = PlanBuilder::new();
+    let url = plan.column(0, DataType::Text).expect("column");
+    let ms = plan.column(1, DataType::Int64).expect("column");
+    let one = plan.literal(Value::Int(1), DataType::Int64).expect("literal");
+    let letter = plan.node(Op::Call(Function::Left, vec![url, one]), DataType::Text).expect("call");
+    plan.key(letter).expect("key");
+    plan.state(specs()[0].clone(), &[], None).expect("state");
+    plan.state(specs()[1].clone(), &[ms], None).expect("state");
+    plan.finish(ViewId(3), PlanVersion(1), StreamId(1), 100_000)
 }
 
 /// Signs certificates of hubs.
@@ -118,6 +132,7 @@ impl Hub {
         let state = State {
             exists: true,
             foreign: false,
+            by_letter: false,
             table: GroupTable::new(&specs()),
             dots: HashMap::new(),
             ledger: LedgerDelta::default(),
@@ -230,8 +245,9 @@ fn plans(state: &State) -> (Vec<StreamPlans>, Vec<String>) {
     let fields = vec![field("url", DataType::Text), field("ms", DataType::Int64)];
     let schema = StreamSchema { id: StreamId(1), name: "views".into(), fields };
     let foreign = Plan { view: ViewId(2), stream: StreamId(9), ..plan(1) };
-    let plans =
-        [plan(state.plan_version), foreign].into_iter().take(1 + usize::from(state.foreign)).collect();
+    let mut plans = vec![plan(state.plan_version)];
+    plans.extend(state.foreign.then_some(foreign));
+    plans.extend(state.by_letter.then(plan_by_letter));
     (vec![StreamPlans { schema, plans }], vec![])
 }
 
