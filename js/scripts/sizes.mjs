@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
-/** Bytes of brotli that were asked for. */
-export const GOAL = { wasm: 32 * 1024, js: 6 * 1024 };
+/** Bytes of brotli that were asked for: of JavaScript, at import; all that sends an event should fit there one day. */
+export const GOAL = { wasm: 32 * 1024, js: 6 * 1024, first: 6 * 1024 };
 /** Bytes of brotli that fail the build. The core module is not at its goal yet: its limit only ever goes down. */
-export const LIMIT = { wasm: 39_700, js: GOAL.js };
+export const LIMIT = { wasm: 39_700, js: GOAL.js, first: 10_900 };
 
 /** Sizes of some bytes. */
 export function sizes(bytes) {
@@ -45,7 +45,7 @@ export function report(dist, metafile) {
   for (const entry of ['browser', 'node', 'slim']) {
     rows.push([`${entry}.js`, total(dist, closure(metafile, `dist/${entry}.js`, false)), 'js']);
   }
-  rows.push(['browser.js, first event', total(dist, closure(metafile, 'dist/browser.js', true)), undefined]);
+  rows.push(['browser.js, first event', total(dist, closure(metafile, 'dist/browser.js', true)), 'first']);
   console.log(`${'size in bytes'.padEnd(28)}${['raw', 'gzip', 'brotli', 'limit', 'goal'].map((h) => h.padStart(9)).join('')}`);
   let ok = true;
   for (const [name, size, kind] of rows) {

@@ -6,6 +6,7 @@
  */
 import { type Dictionary, Interned } from './dictionary.ts';
 import type { ValueFault } from './errors.ts';
+import { parseDate, parseTimestamp } from './time.ts';
 import type { Interval, Value } from './types.ts';
 
 /** SQL types by the code that the module gives them. */
@@ -218,21 +219,31 @@ export class Column {
   }
 
   #writeTime(row: number, value: unknown): ValueFault | undefined {
-    let ms: number;
-    if (value instanceof Date) ms = value.getTime();
-    else if (typeof value === 'string') ms = Date.parse(value);
-    else if (this.type === Type.Date) return 'wrong_type';
-    else if (typeof value === 'bigint') {
-      if (BigInt.asIntN(64, value) !== value) return 'out_of_range';
-      this.#setBig(row * 2, value);
-      return undefined;
-    } else if (typeof value === 'number') ms = value;
-    else return 'wrong_type';
-    if (ms !== ms) return typeof value === 'number' ? 'nan' : 'wrong_type';
-    if (Math.abs(ms) > 8.64e15) return 'out_of_range';
+    if (typeof value === 'string') return this.#writeTimeText(row, value);
+    if (value instanceof Date) return isNaN(+value) ? 'wrong_type' : this.#writeMs(row, +value, 0);
+    if (this.type === Type.Date) return 'wrong_type';
+    if (typeof value === 'number') return value !== value ? 'nan' : this.#writeMs(row, value, 0);
+    if (typeof value !== 'bigint') return 'wrong_type';
+    if (BigInt.asIntN(64, value) !== value) return 'out_of_range';
+    this.#setBig(row * 2, value);
+    return undefined;
+  }
+
+  #writeTimeText(row: number, text: string): ValueFault | undefined {
+    if (this.type === Type.Date) {
+      const ms = parseDate(text);
+      return ms === undefined ? 'wrong_type' : this.#writeMs(row, ms, 0);
+    }
+    const time = parseTimestamp(text);
+    return time ? this.#writeMs(row, time.ms, time.micros) : 'wrong_type';
+  }
+
+  /** Milliseconds since 1970 and microseconds on top, into a date or a timestamp. */
+  #writeMs(row: number, ms: number, micros: number): ValueFault | undefined {
+    if (!(Math.abs(ms) <= 8.64e15)) return 'out_of_range';
     if (this.type === Type.Date) this.setInt(row, Math.floor(ms / DAY_MS));
-    else if (Math.abs(ms) < 9e12) this.setInt(row, Math.round(ms * 1000));
-    else this.#setBig(row * 2, BigInt(Math.round(ms)) * 1000n);
+    else if (Math.abs(ms) < 9e12) this.setInt(row, Math.round(ms * 1000) + micros);
+    else this.#setBig(row * 2, BigInt(Math.round(ms)) * 1000n + BigInt(micros));
     return undefined;
   }
 

@@ -28,7 +28,7 @@ export interface Interval {
  * | bytea | `Uint8Array` |
  * | uuid | `string` of 32 hex digits, dashes allowed |
  * | date | `Date` (its UTC day), `'YYYY-MM-DD'` |
- * | timestamptz | `Date`, `number` of milliseconds, `bigint` of microseconds, ISO 8601 `string` |
+ * | timestamptz | `Date`, `number` of milliseconds, `bigint` of microseconds, ISO 8601 `string`: without an offset it is UTC |
  * | interval | {@link Interval} |
  */
 export type Value = boolean | number | bigint | string | Uint8Array | Date | Interval | Interned | null | undefined;
