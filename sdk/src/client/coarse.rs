@@ -52,8 +52,8 @@ impl CoarseClock {
 
     /// Moves the clock on.
     pub fn tick(&self) -> Micros {
-        let now = self.local().0.saturating_add(self.offset.load(Ordering::Relaxed));
-        Micros(self.coarse.fetch_max(now, Ordering::Relaxed).max(now))
+        let now = self.hub_time(self.local());
+        Micros(self.coarse.fetch_max(now.0, Ordering::Relaxed)).max(now)
     }
 
     pub fn set_offset(&self, offset: i64) {
@@ -61,7 +61,14 @@ impl CoarseClock {
         let before = self.offset.swap(offset, Ordering::Relaxed);
         if before.saturating_sub(offset) > STEP_MICROS {
             self.coarse.store(self.local().0.saturating_add(offset), Ordering::Relaxed);
+        } else {
+            self.tick();
         }
+    }
+
+    /// What the hub's clock showed at a local time, as far as is known now.
+    pub fn hub_time(&self, local: Micros) -> Micros {
+        Micros(local.0.saturating_add(self.offset.load(Ordering::Relaxed)))
     }
 
     pub fn is_ticking(&self) -> bool {
@@ -83,7 +90,9 @@ mod tests {
         let first = clock.now(&wake);
         assert!(clock.is_ticking());
         clock.set_offset(4_999_500_000);
-        assert!(clock.tick() >= first);
+        assert!(clock.now(&wake) >= first);
+        clock.set_offset(6_000_000_000);
+        assert!(clock.now(&wake).0 >= 6_000_000_000, "forwards it goes at once");
         clock.set_offset(1_000_000_000);
         assert!(clock.tick() < first, "a wrong guess is corrected at once");
     }

@@ -384,7 +384,8 @@ impl Stream {
         }
         producer.unsupported = versions;
         producer.unsupported.retain(|(view, _)| refused.iter().any(|(refused, _)| refused == view));
-        for WaitingEvent { values, arrival } in local.waiting.take() {
+        for WaitingEvent { values, emitted } in local.waiting.take() {
+            let arrival = self.gate.clock.hub_time(emitted);
             let values: Vec<(&str, Value)> =
                 values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
             if let Err(error) = producer.push(|buffer| buffer.push_values(&values, arrival))
@@ -518,7 +519,7 @@ impl Emitter {
         self.check()?;
         self.stream.refresh(local);
         let arrival = self.gate.clock.now(&self.gate.wake);
-        let Some(producer) = &mut local.producer else { return self.wait(local, event, arrival) };
+        let Some(producer) = &mut local.producer else { return self.wait(local, event) };
         producer.push(|buffer| buffer.push(event, arrival))?;
         if producer.buffer.is_empty() {
             self.check_groups(&producer.rollup);
@@ -571,17 +572,12 @@ impl Emitter {
     }
 
     #[cold]
-    fn wait<T: Serialize + ?Sized>(
-        &self,
-        local: &mut Local,
-        event: &T,
-        arrival: Micros,
-    ) -> Result<(), EmitError> {
+    fn wait<T: Serialize + ?Sized>(&self, local: &mut Local, event: &T) -> Result<(), EmitError> {
         if local.is_gone {
             return Err(EmitError::StreamGone);
         }
         let values = capture(event).map_err(|error| EmitError::Serialize(error.to_string()))?;
-        let event = WaitingEvent { values, arrival };
+        let event = WaitingEvent { values, emitted: self.gate.clock.local() };
         if local.waiting.push(event, self.gate.waiting_bytes_max) {
             Ok(())
         } else {

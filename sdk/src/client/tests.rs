@@ -233,7 +233,7 @@ async fn events_wait_for_their_stream_within_bounds() {
     let flush = FlushLimits { waiting_bytes_max: 2_000, ..FlushLimits::default() };
     let client = Client::connect(ConnectOptions { flush, ..options(&hub) }).await.expect("connects");
     let emitter = client.stream("views");
-    let before = hub::now();
+    let before = hub.now();
     let taken = (0..100).filter(|_| emitter.emit(&HOME).is_ok()).count() as i64;
     assert!((2..50).contains(&taken), "{taken}");
     assert_eq!(emitter.emit(&HOME), Err(EmitError::WaitingFull));
@@ -249,6 +249,29 @@ async fn events_wait_for_their_stream_within_bounds() {
     let stats = client.stats();
     assert_eq!(stats.dropped.get(DropReason::WaitingFull) as i64, 101 - taken);
     balance(&stats);
+}
+
+/// Prevents: a lazy client whose clock is wrong, and whose first events get its own time: those from a future are
+/// refused as a group, the others are in a bucket that is not theirs.
+#[tokio::test]
+async fn events_that_waited_have_the_hubs_time() {
+    const MINUTE: i64 = 60_000_000;
+    for clock_ahead in [-10 * MINUTE, 10 * MINUTE] {
+        let hub = Hub::start().await;
+        hub.state().clock_ahead = clock_ahead;
+        let before = hub.now().0 - MINUTE;
+        let lazy = ConnectOptions { lazy: true, ..options(&hub) };
+        let client = Client::connect(lazy).await.expect("starts");
+        let emitter = client.stream("views");
+        emitter.emit(&HOME).expect("emits");
+        assert_eq!(client.stats().waiting, 1);
+        client.schema("views").await.expect("exists");
+        emitter.emit(&HOME).expect("emits");
+        client.flush(AckLevel::Durable).await.expect("flushes");
+        let ((first, last), after) = (hub.arrivals(), hub.now().0 + MINUTE);
+        assert!(before < first.0 && first <= last && last.0 < after, "{clock_ahead}: {first:?}, {last:?}");
+        assert_eq!(hub.count(), 2);
+    }
 }
 
 async fn until_flush_fails(client: &Client, error: &FlushError) {

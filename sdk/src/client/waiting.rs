@@ -14,7 +14,8 @@ const VALUE_BYTES: usize = size_of::<(String, Value)>();
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct WaitingEvent {
     pub values: Vec<(String, Value)>,
-    pub arrival: Micros,
+    /// When it was emitted, local time: the hub's clock may not be known yet either.
+    pub emitted: Micros,
 }
 
 impl WaitingEvent {
@@ -354,7 +355,7 @@ mod tests {
     fn the_buffer_is_bounded_in_bytes() {
         let mut waiting = Waiting::default();
         let event =
-            WaitingEvent { values: vec![("a".into(), Value::Text("x".repeat(100)))], arrival: Micros(0) };
+            WaitingEvent { values: vec![("a".into(), Value::Text("x".repeat(100)))], emitted: Micros(0) };
         let pushed = (0..100).filter(|_| waiting.push(event.clone(), 1_000)).count();
         assert!((4..=6).contains(&pushed), "{pushed}");
         assert_eq!((waiting.take().len(), waiting.len()), (pushed, 0));

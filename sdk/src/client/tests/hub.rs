@@ -47,6 +47,8 @@ pub struct State {
     /// No place for another connection.
     pub is_full: bool,
     pub frame_bytes_max: Option<u32>,
+    /// The hub's clock minus this machine's, microseconds.
+    pub clock_ahead: i64,
     plan_version: u32,
 }
 
@@ -59,17 +61,21 @@ pub struct Hub {
     pub address: SocketAddr,
 }
 
-fn specs() -> [AggregateSpec; 2] {
-    [AggregateSpec::Count { argument: false }, AggregateSpec::Sum(DataType::Int64)]
+fn specs() -> [AggregateSpec; 4] {
+    let (int, time) = (DataType::Int64, DataType::Timestamp);
+    let count = AggregateSpec::Count { argument: false };
+    [count, AggregateSpec::Sum(int), AggregateSpec::Min(time.clone()), AggregateSpec::Max(time)]
 }
 
 fn plan(version: u32) -> Plan {
     let mut plan = PlanBuilder::new();
     let url = plan.column(0, DataType::Text).expect("column");
     let ms = plan.column(1, DataType::Int64).expect("column");
+    let arrival = plan.column(2, DataType::Timestamp).expect("column");
     plan.key(url).expect("key");
-    plan.state(specs()[0].clone(), &[], None).expect("state");
-    plan.state(specs()[1].clone(), &[ms], None).expect("state");
+    for (spec, arguments) in specs().into_iter().zip([&[][..], &[ms], &[arrival], &[arrival]]) {
+        plan.state(spec, arguments, None).expect("state");
+    }
     plan.finish(ViewId(1), PlanVersion(version), StreamId(1), 100_000)
 }
 
@@ -145,6 +151,7 @@ impl Hub {
             token: None,
             is_full: false,
             frame_bytes_max: None,
+            clock_ahead: 0,
             plan_version: 1,
         };
         let mut hub = Self {
@@ -216,6 +223,22 @@ impl Hub {
     pub fn count(&self) -> i64 {
         self.totals().iter().map(|row| row.1).sum()
     }
+
+    /// The first and the last arrival of the first group.
+    pub fn arrivals(&self) -> (Micros, Micros) {
+        let state = self.state();
+        let group = state.table.sorted()[0];
+        let time = |at: usize| match state.table.states()[at].finish(group, &Finisher::Value) {
+            Ok(Value::Int(time)) => Micros(time),
+            other => panic!("{other:?}"),
+        };
+        (time(2), time(3))
+    }
+
+    /// The hub's time.
+    pub fn now(&self) -> Micros {
+        time(&self.state())
+    }
 }
 
 impl Drop for Hub {
@@ -284,7 +307,7 @@ async fn stream(
                 FrameKind::Resume => encode_frame(&resumed(&state, &frame.decode().expect("resume"))),
                 FrameKind::ClockRequest => {
                     let ClockRequest { sent } = frame.decode().expect("clock");
-                    encode_frame(&ClockReply { sent, time: super::super::wall_clock() })
+                    encode_frame(&ClockReply { sent, time: time(&state.lock().expect("lock")) })
                 }
                 FrameKind::Batch => match batch(&state, &frame.decode().expect("batch")) {
                     Some(answer) => answer,
@@ -322,7 +345,7 @@ fn hello(state: &Shared, hello: &Hello, catalog: u64) -> Vec<u8> {
     let (streams, unknown_streams) = if hello.streams.is_empty() { (vec![], vec![]) } else { plans(&state) };
     encode_frame(&Welcome {
         version: 1,
-        time: super::super::wall_clock(),
+        time: time(&state),
         boot: BootId(1),
         catalog: CatalogVersion(catalog),
         route: RouteVersion(1),
@@ -404,7 +427,6 @@ fn frame<T: Body>(body: &T) -> Vec<u8> {
     encode_frame(body)
 }
 
-/// For assertions about time.
-pub fn now() -> Micros {
-    super::super::wall_clock()
+fn time(state: &State) -> Micros {
+    Micros(super::super::wall_clock().0 + state.clock_ahead)
 }
