@@ -4,8 +4,9 @@
 //! sent before the answer is complete or 256 KiB of it are there: an error until then has its status. Then
 //! answers stream; a later error ends a JSON answer with an `error` member and an NDJSON answer with an
 //! `{"error":...}` line. CSV and Arrow have no place for one: the transfer is broken off, so that no client takes
-//! the part for the whole, CSV after a last line that tells the reason, and the hub logs it. A trailer would not
-//! do: it ends the transfer well.
+//! the part for the whole, after a last line (CSV) or message (Arrow) that tells the reason, and the hub logs it. A
+//! trailer would not do: it ends the transfer well. Readers of Arrow take the end of the bytes for the end of the
+//! stream, but they refuse that last message.
 
 use super::Api;
 use super::format::{self, Format};
@@ -100,7 +101,10 @@ async fn answer(api: &Api, query: Query, format: Format) -> Response {
             if answer.has_rows() {
                 format::csv_header(&answer.fields, &mut head);
             }
-            Body::from_stream(chunks(answer, head.into_bytes(), csv_chunk).flat_map(told_before_cut))
+            Body::from_stream(
+                chunks(answer, head.into_bytes(), csv_chunk)
+                    .flat_map(|chunk| told_before_cut(chunk, csv_line)),
+            )
         }
         Format::Arrow => match arrow_body(answer) {
             Ok(body) => body,
@@ -184,22 +188,39 @@ fn cut(error: &SqlError) -> io::Error {
     io::Error::other(error.clone())
 }
 
-/// Before a CSV answer breaks off, one last line tells why.
-fn told_before_cut(chunk: io::Result<Bytes>) -> BoxStream<'static, io::Result<Bytes>> {
+/// Before an answer breaks off, its last bytes tell why.
+fn told_before_cut(
+    chunk: io::Result<Bytes>,
+    frame: fn(&str) -> Vec<u8>,
+) -> BoxStream<'static, io::Result<Bytes>> {
     let error = match chunk {
         Ok(bytes) => return stream::once(std::future::ready(Ok(bytes))).boxed(),
         Err(error) => error,
     };
-    let line = error.get_ref().and_then(|inner| inner.downcast_ref::<SqlError>()).map(|error| {
+    let last = error.get_ref().and_then(|inner| inner.downcast_ref::<SqlError>()).map(|error| {
         let text = format!("ERROR {}: {error}", error.code).replace(['\r', '\n'], " ");
-        Ok(Bytes::from(format!("{text}\r\n")))
+        Ok(Bytes::from(frame(&text)))
     });
     let broken = async {
         // The connection sends what it has when there is nothing more for a moment, and drops it on an error.
         tokio::task::yield_now().await;
         Err(error)
     };
-    stream::iter(line).chain(stream::once(broken)).boxed()
+    stream::iter(last).chain(stream::once(broken)).boxed()
+}
+
+fn csv_line(text: &str) -> Vec<u8> {
+    format!("{text}\r\n").into_bytes()
+}
+
+/// An Arrow message whose metadata is the text, padded to 8 bytes. It is no flatbuffer, so every reader fails there.
+fn arrow_message(text: &str) -> Vec<u8> {
+    let padded = text.len().next_multiple_of(8);
+    let length = i32::try_from(padded).unwrap_or(i32::MAX);
+    let mut message = [[0xff; 4], length.to_le_bytes()].concat();
+    message.extend_from_slice(text.as_bytes());
+    message.resize(message.len() + padded - text.len(), b' ');
+    message
 }
 
 /// An Arrow IPC stream; an error cuts it short before its end marker.
@@ -219,7 +240,8 @@ fn arrow_body(answer: Answer) -> Result<Body, ArrowError> {
         }
     });
     let all = stream::once(async { Ok(head) }).chain(rest);
-    Ok(Body::from_stream(all.map(|chunk: io::Result<Vec<u8>>| chunk.map(Bytes::from))))
+    let told = |chunk: io::Result<Vec<u8>>| told_before_cut(chunk.map(Bytes::from), arrow_message);
+    Ok(Body::from_stream(all.flat_map(told)))
 }
 
 fn arrow_chunk(
