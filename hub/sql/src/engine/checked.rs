@@ -2,7 +2,7 @@
 //! zero `22012`, as in PostgreSQL.
 //!
 //! DataFusion adds, subtracts, multiplies and negates integers modulo their width, and divides doubles as IEEE 754
-//! does. An analyser's rule puts functions
+//! does, remainders included. An analyser's rule puts functions
 //! in the place of those operators, behind type coercion and before anything is folded into constants, so that
 //! constants, filters, joins and subqueries are checked, too. Decimals, times and intervals are checked by Arrow.
 
@@ -80,6 +80,7 @@ enum Operation {
     Subtract,
     Multiply,
     Divide,
+    Modulo,
     Negate,
 }
 
@@ -90,6 +91,7 @@ impl Operation {
             Operator::Minus => Self::Subtract,
             Operator::Multiply => Self::Multiply,
             Operator::Divide => Self::Divide,
+            Operator::Modulo => Self::Modulo,
             _ => return None,
         })
     }
@@ -97,7 +99,11 @@ impl Operation {
     /// The type, where it is one integer type on both sides, or doubles to divide.
     fn checked_type(self, left: &Expr, right: &Expr, schema: &DFSchema) -> Option<DataType> {
         let (left, right) = (type_of(left, schema)?, type_of(right, schema)?);
-        let is_checked = left.is_integer() || self == Self::Divide && left.is_floating();
+        let is_checked = match self {
+            Self::Divide => left.is_floating() || left.is_integer(),
+            Self::Modulo => left.is_floating(),
+            _ => left.is_integer(),
+        };
         (left == right && is_checked).then_some(left)
     }
 
@@ -107,6 +113,7 @@ impl Operation {
             Self::Subtract | Self::Negate => "-",
             Self::Multiply => "*",
             Self::Divide => "/",
+            Self::Modulo => "%",
         }
     }
 
@@ -115,15 +122,15 @@ impl Operation {
             Self::Add => numeric::add,
             Self::Subtract => numeric::sub,
             Self::Multiply => numeric::mul,
-            Self::Divide => divide,
+            Self::Divide => |left, right| divided(numeric::div(left, right)?, right),
+            Self::Modulo => |left, right| divided(numeric::rem(left, right)?, right),
             Self::Negate => |value, _| numeric::neg(value.get().0),
         }
     }
 }
 
 /// Arrow refuses to divide integers by zero, but not doubles.
-fn divide(left: &dyn Datum, right: &dyn Datum) -> std::result::Result<ArrayRef, ArrowError> {
-    let quotients = numeric::div(left, right)?;
+fn divided(quotients: ArrayRef, right: &dyn Datum) -> std::result::Result<ArrayRef, ArrowError> {
     let by_zero = match quotients.data_type() {
         DataType::Float64 => has_zero::<Float64Type>(right, &quotients),
         DataType::Float32 => has_zero::<Float32Type>(right, &quotients),

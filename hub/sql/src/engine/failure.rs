@@ -131,6 +131,8 @@ fn out_of_range(message: &str) -> Option<SqlError> {
         format!("out of range: abs({what}")
     } else if let Some(what) = after("verflow happened on: ") {
         format!("out of range: {what}")
+    } else if lower.contains("cannot cast to decimal128") {
+        "numeric out of range".to_owned()
     } else if ["overflow", "out of range", "too large to store"].iter().any(|word| lower.contains(word)) {
         line
     } else {
@@ -171,6 +173,11 @@ fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
 
 fn from_plan(message: &str, text: &Text) -> SqlError {
     let message = tidy(message);
+    if message.to_lowercase().starts_with("cannot access field") {
+        // It looks in a subquery's own columns first, and for the table of that name only then.
+        return SqlError::unsupported("the column of an outer table that has the name of a column here")
+            .with_hint("give that table another alias: FROM name AS t");
+    }
     if let Some(table) = between(&message, "table '", "' not found") {
         let name = table.rsplit('.').next().unwrap_or(table);
         return SqlError::new("42P01", format!("relation \"{name}\" does not exist")).at(find(text, name));

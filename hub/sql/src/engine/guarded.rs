@@ -2,7 +2,7 @@
 //!
 //! DataFusion evaluates both sides of AND and OR for all rows of a batch whenever that looks cheaper, and turns CASE
 //! over conditions into AND and OR. What can fail is therefore put behind a CASE after its optimiser is done: CASE
-//! evaluates a branch for its own rows only. What cannot fail comes first, so that a condition of a subquery guards
+//! evaluates a branch for its own rows only. So is what a FILTER leaves out. What cannot fail comes first, so that a condition of a subquery guards
 //! those above it.
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
@@ -36,9 +36,18 @@ pub(super) fn guard(plan: LogicalPlan) -> Result<LogicalPlan> {
     .data()
 }
 
-/// True when an AND or OR has a side that can fail, or a CASE has one among its conditions.
+/// True when an AND or OR has a side that can fail, a CASE has one among its conditions, or what a FILTER lets
+/// through can fail.
 fn has_guards(expr: &Expr) -> Result<bool> {
-    expr.exists(|expr| Ok(connective(expr).is_some() && can_fail(expr)))
+    expr.exists(|expr| Ok((connective(expr).is_some() || has_filter(expr)) && can_fail(expr)))
+}
+
+fn has_filter(expr: &Expr) -> bool {
+    match expr {
+        Expr::AggregateFunction(call) => call.params.filter.is_some(),
+        Expr::WindowFunction(call) => call.params.filter.is_some(),
+        _ => false,
+    }
 }
 
 fn connective(expr: &Expr) -> Option<Operator> {
@@ -74,16 +83,38 @@ fn value(expr: Expr) -> Result<Expr> {
     match expr {
         Expr::Case(case) => conditions_of_case(case),
         Expr::AggregateFunction(mut call) => {
-            let filter = call.params.filter.take();
-            call.params.args = call.params.args.into_iter().map(value).collect::<Result<_>>()?;
-            call.params.filter = filter.map(|filter| condition(*filter).map(Box::new)).transpose()?;
+            let params = &mut call.params;
+            let keys = params.order_by.iter_mut().map(|key| &mut key.expr);
+            filtered(&mut params.filter, params.args.iter_mut().chain(keys))?;
             Ok(Expr::AggregateFunction(call))
+        }
+        Expr::WindowFunction(mut call) => {
+            filtered(&mut call.params.filter, call.params.args.iter_mut())?;
+            Ok(Expr::WindowFunction(call))
         }
         expr => match connective(&expr) {
             Some(op) => connected(expr, op),
             None => map_children(expr),
         },
     }
+}
+
+/// DataFusion calculates arguments for all rows of a batch, and leaves out afterwards what a FILTER does not let through.
+fn filtered<'e>(filter: &mut Option<Box<Expr>>, args: impl Iterator<Item = &'e mut Expr>) -> Result<()> {
+    let own = filter.take().map(|filter| condition(*filter)).transpose()?;
+    for arg in args {
+        let guarded = value(std::mem::take(arg))?;
+        *arg = match &own {
+            Some(own) if can_fail(&guarded) => Expr::Case(Case {
+                expr: None,
+                when_then_expr: vec![(Box::new(own.clone()), Box::new(guarded))],
+                else_expr: None,
+            }),
+            _ => guarded,
+        };
+    }
+    *filter = own.map(Box::new);
+    Ok(())
 }
 
 fn map_children(expr: Expr) -> Result<Expr> {

@@ -73,7 +73,8 @@ fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
 }
 
-fn compares(op: Operator) -> bool {
+/// True for operators that compare two values of one type.
+pub(super) fn compares(op: Operator) -> bool {
     use Operator as O;
     matches!(
         op,

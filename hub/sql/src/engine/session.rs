@@ -1,10 +1,13 @@
 //! The DataFusion session behind every query, and the small rewrites that make its SQL PostgreSQL's.
 
 use super::checked::CheckArithmetic;
+use super::intervals::{CompareIntervals, SortWindows};
 use super::limited::{self, LimitFunctions};
 use super::literals::{ReadLiterals, Types};
-use super::signed::SignOperands;
-use super::{collected, combine, guard, names, patterns, postgres, sketch, sums};
+use super::operands::CastOperands;
+use super::quotient::DivideNumerics;
+use super::rounding::Round;
+use super::{collected, combine, guard, names, operators, patterns, postgres, sketch, sums};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
 use crate::types::parse_type;
@@ -48,10 +51,11 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     let mut state = SessionStateBuilder::new_with_default_features()
         .with_config(config)
-        .with_optimizer_rules(between(Optimizer::new().rules, || Arc::new(Stop)))
+        .with_optimizer_rules(between(optimizer_rules(), || Arc::new(Stop)))
         .with_physical_optimizer_rules(between(PhysicalOptimizer::new().rules, || Arc::new(Stop)))
         .with_analyzer_rules(analyzer_rules())
         .with_type_planner(Arc::new(Types))
+        .with_analyzer_rule(Arc::new(CompareIntervals))
         .with_analyzer_rule(Arc::new(LimitFunctions))
         .with_analyzer_rule(Arc::new(CheckArithmetic))
         .build();
@@ -63,8 +67,18 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
 /// last one does, what has to see theirs.
 fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let mut rules = Analyzer::new().rules;
-    rules.insert(rules.len().saturating_sub(1), Arc::new(SignOperands));
+    let last = rules.len().saturating_sub(1);
+    let early: [Arc<dyn AnalyzerRule + Send + Sync>; 4] =
+        [Arc::new(CastOperands), Arc::new(DivideNumerics), Arc::new(Round), Arc::new(SortWindows)];
+    rules.splice(last..last, early);
     rules.insert(0, Arc::new(ReadLiterals));
+    rules
+}
+
+/// DataFusion's, but the one that calculates what expressions share before them: for all rows, whatever guards them.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    rules.retain(|rule| rule.name() != "common_sub_expression_eliminate");
     rules
 }
 
@@ -132,14 +146,19 @@ fn register(state: &mut SessionState) {
 /// Arrow reads them, parameters refused.
 pub(super) fn prepare(query: &ast::Query, text: &Text) -> std::result::Result<ast::Query, SqlError> {
     let mut query = query.clone();
-    match VisitMut::visit(&mut query, &mut Prepare { text }) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(query),
+    if let ControlFlow::Break(error) = VisitMut::visit(&mut query, &mut Prepare { text, copies: 0 }) {
+        return Err(error);
+    }
+    match operators::find_row(&query) {
+        Some(row) => Err(SqlError::unsupported("a row as a value").at(text.of(&row))),
+        None => Ok(query),
     }
 }
 
 struct Prepare<'a> {
     text: &'a Text,
+    /// Nodes that comparisons of rows have added.
+    copies: usize,
 }
 
 impl Prepare<'_> {
@@ -193,6 +212,18 @@ impl VisitorMut for Prepare<'_> {
             name.0.remove(0);
         }
         ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<SqlError> {
+        operators::flatten_groups(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        match operators::read(expr, &mut self.copies) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error.at(self.text.of(expr))),
+        }
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {

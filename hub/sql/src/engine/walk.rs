@@ -1,6 +1,6 @@
 //! Every expression of a plan, rewritten.
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -11,17 +11,42 @@ pub(super) fn rewrite(
     plan: LogicalPlan,
     change: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| change_all(plan, &change)).data()
+}
+
+/// The same, for what has to know the operator that an expression is in: where one of its expressions is `wanted`.
+pub(super) fn rewrite_where(
+    plan: LogicalPlan,
+    wanted: impl Fn(&Expr) -> bool,
+    change: impl Fn(Expr, &DFSchema, &LogicalPlan) -> Result<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
-        let names = NamePreserver::new(&plan);
-        let schema = schema_of(&plan);
-        let changed = plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let changed = expr.transform_up(|expr| change(expr, &schema))?;
-            Ok(changed.update_data(|expr| name.restore(expr)))
+        let mut found = false;
+        plan.apply_expressions(|expr| {
+            found |= expr.exists(|expr| Ok(wanted(expr)))?;
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
-        if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
+        if !found {
+            return Ok(Transformed::no(plan));
+        }
+        let before = plan.clone();
+        change_all(plan, &|expr, schema: &DFSchema| change(expr, schema, &before))
     })
     .data()
+}
+
+fn change_all(
+    plan: LogicalPlan,
+    change: &impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&plan);
+    let schema = schema_of(&plan);
+    let changed = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let changed = expr.transform_up(|expr| change(expr, &schema))?;
+        Ok(changed.update_data(|expr| name.restore(expr)))
+    })?;
+    if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
 }
 
 /// What a plan's expressions can name.

@@ -30,6 +30,7 @@ impl<'a> Cursor<'a> {
         if let Err(error) = tokenizer.tokenize_with_location_into_buf(&mut tokens) {
             return Err(SqlError::new("42601", lower_first(&error.message)).at(text.position(error.location)));
         }
+        tokens.iter_mut().for_each(|token| unreserve(&mut token.token));
         let depth = check_depth(text, &tokens)?;
         Ok(Self { parser: Parser::new(&DIALECT).with_tokens_with_locations(tokens), text, depth })
     }
@@ -181,6 +182,15 @@ impl<'a> Cursor<'a> {
                     .at(position.or(Some(self.text.end())))
             }
         }
+    }
+}
+
+/// TOP is a word of other databases: here, as in PostgreSQL, it names columns.
+fn unreserve(token: &mut Token) {
+    if let Token::Word(word) = token
+        && word.keyword == Keyword::TOP
+    {
+        word.keyword = Keyword::NoKeyword;
     }
 }
 

@@ -11,11 +11,11 @@ use std::sync::Arc;
 /// Over `e`: one row per event.
 const STATEMENTS: &[&str] = &[
     // Casts, numbers, decimals.
-    "SELECT i::bigint + 1, i::text, i::double precision / 7, p::double precision, x::int FROM e",
+    "SELECT i::bigint + 1, i::text, i::double precision / 7, p::double precision, trunc(x)::int FROM e",
     "SELECT p * 2, p + 1.5, p - i, -p, abs(p), round(p, 1), p::numeric(12,4), sum(p) OVER () FROM e",
     "SELECT CAST(t AS text), CAST('12' AS int), CAST('1.5' AS double precision), '2024-02-03'::date FROM e",
     "SELECT i % 7, i / 3, i * i - 2, power(k, 2), sqrt(abs(x)), ln(abs(x) + 1), exp(k) FROM e",
-    "SELECT floor(x), ceil(x), round(x), trunc(x), round(x, 2), greatest(i, k), least(i, k, 3) FROM e",
+    "SELECT floor(x), ceil(x), trunc(x), round(x, 2), greatest(i, k), least(i, k, 3) FROM e",
     "SELECT nullif(i, 0), coalesce(i, k, -1), coalesce(t, u, '-'), i IS DISTINCT FROM k FROM e",
     "SELECT i BETWEEN -5 AND 5, i NOT BETWEEN 0 AND 9, i IN (1, 2, NULL), i NOT IN (1, 2) FROM e",
     "SELECT i & 3, i | 4, i # 5, k << 1, k >> 1 FROM e",
@@ -40,7 +40,7 @@ const STATEMENTS: &[&str] = &[
     // Time.
     "SELECT date_trunc('minute', a), date_trunc('hour', a), date_trunc('day', a), date_trunc('month', a) FROM e",
     "SELECT extract(hour FROM a), extract(dow FROM a), extract(epoch FROM a), date_part('minute', a) FROM e",
-    "SELECT a + interval '1 hour', a - interval '2 days', d + 1, d - interval '1 month', a::date FROM e",
+    "SELECT a + interval '1 hour', a - interval '2 days', d + 1, a - interval '1 month', a::date FROM e",
     "SELECT a - timestamptz '2023-01-01 00:00:00+00' FROM e",
     "SELECT d > '2022-01-20', a > '2023-11-14T22:30:00Z', d = date '2022-01-21' FROM e",
     "SELECT date_bin(interval '15 minutes', a), to_timestamp(1700000000), extract(year FROM d) FROM e",
