@@ -1,16 +1,19 @@
 //! Chance for tests: histories are named by their seed.
 
-/// A small deterministic generator: splitmix64 (Steele, Lea, Flood 2014).
+#[path = "../../tests/src/splitmix.rs"]
+mod splitmix;
+
+/// Choices.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(pub u64);
+pub(crate) struct Random(splitmix::SplitMix);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(splitmix::SplitMix::new(seed))
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.bits()
     }
 
     pub(crate) fn below(&mut self, n: u64) -> u64 {

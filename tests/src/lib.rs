@@ -3,6 +3,7 @@
 
 pub mod npm;
 pub mod random;
+pub mod splitmix;
 
 use std::path::{Path, PathBuf};
 

@@ -1,23 +1,21 @@
 //! Chance.
 
-/// A small deterministic generator: splitmix64 (Steele, Lea, Flood 2014).
+#[path = "../../../tests/src/splitmix.rs"]
+mod splitmix;
+
+/// Choices.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(splitmix::SplitMix);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
         // Neighbouring seeds must not give similar histories.
-        let mut random = Self(seed ^ 0x6a09_e667_f3bc_c908);
-        random.0 = random.next();
-        random
+        let seed = splitmix::SplitMix::new(seed ^ 0x6a09_e667_f3bc_c908).bits();
+        Self(splitmix::SplitMix::new(seed))
     }
 
     pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.bits()
     }
 
     pub(crate) fn below(&mut self, n: usize) -> usize {

@@ -75,7 +75,7 @@ impl World {
             in_doubt: policy,
             in_flight_max: 3,
         };
-        let (random, hub) = (Random(seed), Hub::default());
+        let (random, hub) = (Random::new(seed), Hub::default());
         Self { random, hub, sent: Vec::new(), frozen: 0, pids: 0, policy, limits }
     }
 

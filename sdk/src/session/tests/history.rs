@@ -110,7 +110,7 @@ pub fn run(seed: u64, faults: Faults, bug: Option<Bug>) -> Result<Totals, String
 }
 
 fn session(seed: u64, now: Micros, spool: &mut MemorySpool) -> ClientSession {
-    let mut rng = Random(seed);
+    let mut rng = Random::new(seed);
     let random = move |bytes: &mut [u8]| bytes.iter_mut().for_each(|b| *b = rng.next() as u8);
     let options = SessionOptions {
         persistent: true,
@@ -137,7 +137,7 @@ impl World {
         hub.acks_before_sync = bug == Some(Bug::AckBeforeSync);
         let session = session(seed, Micros(0), &mut spool);
         Self {
-            rng: Random(seed ^ 0x5eed),
+            rng: Random::new(seed ^ 0x5eed),
             now: Micros(0),
             faults,
             bug,

@@ -130,8 +130,8 @@ fn drive(session: &mut ClientSession, spool: &mut MemorySpool, random: &mut Rand
 }
 
 fn run(seed: u64) -> OutboxLedger {
-    let mut random = Random(seed);
-    let mut byte = Random(seed ^ 1);
+    let mut random = Random::new(seed);
+    let mut byte = Random::new(seed ^ 1);
     let fill = move |bytes: &mut [u8]| bytes.iter_mut().for_each(|b| *b = byte.next() as u8);
     let options = SessionOptions {
         persistent: seed.is_multiple_of(2),
