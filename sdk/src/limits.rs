@@ -41,6 +41,10 @@ pub const WEIGHT_MAX: u64 = 1 << 32;
 /// batches of forged weights to fill a state. Part of the format.
 pub const WEIGHT_PER_EVENT: u64 = 1 << 16;
 
+// What SECURITY.md and FORMAT.md say of it.
+const _: () =
+    assert!(BATCH_EVENTS_MAX.ilog2() + WEIGHT_PER_EVENT.ilog2() == 56 && WEIGHT_MAX.ilog2() == 56 - 24);
+
 /// What a decoder accepts of one batch payload, and what an encoder keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchLimits {

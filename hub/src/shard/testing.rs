@@ -169,13 +169,18 @@ pub(crate) fn payload_of(views: &[u32], version: PlanVersion, events: &[(&str, i
 
 /// The same with group key bytes.
 pub(crate) fn payload_with_keys(views: &[u32], version: PlanVersion, events: &[(&[u8], i64)]) -> Vec<u8> {
+    payload_of_table(views, version, &table_of(events), events.len() as u64)
+}
+
+/// One event per `(key bytes, value)`.
+pub(crate) fn table_of(events: &[(&[u8], i64)]) -> GroupTable {
     let mut table = GroupTable::new(&testing::view_def("v", 1).specs());
     let groups: Vec<u32> = events.iter().map(|(k, _)| table.group(k)).collect();
     let rows: Vec<u32> = (0..events.len() as u32).collect();
     let values = Column::valid(ColumnData::Int(events.iter().map(|e| e.1).collect()));
     table.states_mut()[0].update(&rows, &groups, &[]);
     table.states_mut()[1].update(&rows, &groups, &[&values]);
-    payload_of_table(views, version, &table, events.len() as u64)
+    table
 }
 
 /// The payload of a table whose groups stand for `events`.
@@ -185,14 +190,20 @@ pub(crate) fn payload_of_table(
     table: &GroupTable,
     events: u64,
 ) -> Vec<u8> {
-    let section = |view: &u32| SectionInput {
+    let tables: Vec<_> = views.iter().map(|view| (*view, table)).collect();
+    payload_of_tables(&tables, version, events)
+}
+
+/// The payload of a table for each view.
+pub(crate) fn payload_of_tables(tables: &[(u32, &GroupTable)], version: PlanVersion, events: u64) -> Vec<u8> {
+    let section = |(view, table): &(u32, _)| SectionInput {
         view: ViewId(*view),
         version,
         events,
         rejected: DropCounts::default(),
-        partials: table,
+        partials: *table,
     };
-    let sections: Vec<_> = views.iter().map(section).collect();
+    let sections: Vec<_> = tables.iter().map(section).collect();
     let ledger = LedgerDelta { events, ..LedgerDelta::default() };
     let mut encoded = encode_payloads(&ledger, &sections, &BatchLimits::NATIVE);
     assert_eq!(encoded.payloads.len(), 1);

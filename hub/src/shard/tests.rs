@@ -2,16 +2,21 @@
 
 use super::testing::{
     Fixture, START, batch, catalog, eager, key, lazy, payload, payload_of, payload_of_states,
-    payload_of_table, payload_with_keys, pid, totals,
+    payload_of_table, payload_of_tables, payload_with_keys, pid, table_of, totals,
 };
 use super::{Outcome, ShardOptions};
 use crate::catalog::testing::{create_view, drop_view, view_def};
 use crate::store::tables::HUB_TABLES;
 use crate::store::{MemoryStore, RedbOptions, RedbStore, Store, StoreError, Table};
 use futures::StreamExt;
+use headwater::aggregate::AggregateSpec;
+use headwater::group::GroupTable;
 use headwater::ids::{Pid, PlanVersion, Seq};
+use headwater::plan::{ExprId, Node, Op, StatePlan};
+use headwater::value::DataType;
+use headwater::value::column::{Column, ColumnData};
 use headwater::wire::{AckLevel, BatchFrame, ReadLevel, RefusedCode, Resume};
-use headwater_sql::definition::Ddl;
+use headwater_sql::definition::{Ddl, ViewDef};
 use headwater_sql::source::ScanRequest;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -447,9 +452,8 @@ async fn a_backfill_brings_groups_of_any_age() {
 }
 
 /// One event per `(key, time of arrival)` for a view with `first(v)` and `last(v)` behind its count and sum.
-fn arrivals(def: &headwater_sql::definition::ViewDef, seq: u64, events: &[(&str, i64)]) -> BatchFrame {
-    use headwater::value::column::{Column, ColumnData};
-    let mut table = headwater::group::GroupTable::new(&def.specs());
+fn arrivals_table(def: &ViewDef, events: &[(&str, i64)]) -> GroupTable {
+    let mut table = GroupTable::new(&def.specs());
     let groups: Vec<u32> = events.iter().map(|(k, _)| table.group(&key(k))).collect();
     let rows: Vec<u32> = (0..events.len() as u32).collect();
     let times = Column::valid(ColumnData::Int(events.iter().map(|e| e.1).collect()));
@@ -458,25 +462,32 @@ fn arrivals(def: &headwater_sql::definition::ViewDef, seq: u64, events: &[(&str,
     for (states, args) in table.states_mut().iter_mut().zip(args) {
         states.update(&rows, &groups, args);
     }
-    let mut frame = batch(pid(1), seq, seq, &[]);
-    frame.payload = payload_of_table(&[1], PlanVersion(1), &table, events.len() as u64);
-    frame
+    table
 }
 
-/// A forged time of arrival wins `last` for ever, and one before all others `first`.
-#[tokio::test]
-async fn arrivals_at_impossible_times_win_neither_first_nor_last() {
-    use headwater::aggregate::AggregateSpec;
-    use headwater::plan::{ExprId, Node, Op, StatePlan};
-    use headwater::value::DataType;
-    const HOUR: i64 = 3_600_000_000;
-    let mut def = view_def("v1", 1);
+fn arrivals(def: &ViewDef, seq: u64, events: &[(&str, i64)]) -> BatchFrame {
+    let table = arrivals_table(def, events);
+    let payload = payload_of_table(&[1], PlanVersion(1), &table, events.len() as u64);
+    BatchFrame { payload, ..batch(pid(1), seq, seq, &[]) }
+}
+
+/// `SELECT k, count(*), sum(v), first(v), last(v) FROM s1 GROUP BY k`
+fn first_last_view(name: &str) -> ViewDef {
+    let mut def = view_def(name, 1);
     def.plan.nodes.push(Node { op: Op::Column(2), data_type: DataType::Timestamp });
     let (value, by) = (DataType::Int64, DataType::Timestamp);
     let first = AggregateSpec::ArgMin { value: value.clone(), key: by.clone() };
     for spec in [first, AggregateSpec::ArgMax { value, key: by }] {
         def.plan.states.push(StatePlan { spec, args: vec![ExprId(1), ExprId(2)], filter: None });
     }
+    def
+}
+
+/// A forged time of arrival wins `last` for ever, and one before all others `first`.
+#[tokio::test]
+async fn arrivals_at_impossible_times_win_neither_first_nor_last() {
+    const HOUR: i64 = 3_600_000_000;
+    let def = first_last_view("v1");
     let (memory, store) = memory();
     let catalog = catalog(1, 0).await;
     let create = Ddl::CreateView { def: Box::new(def.clone()), if_not_exists: false };
@@ -498,4 +509,26 @@ async fn arrivals_at_impossible_times_win_neither_first_nor_last() {
     assert_eq!(rows(&memory, Table::Base), 0, "the log is read back by the same rule");
     let fixture = Fixture::open(store, &catalog, lazy());
     assert_eq!(fixture.read("v1").await, expected);
+}
+
+/// What a forged time costs: its own group of its own batch, in the view that keeps it, and it is counted.
+#[tokio::test]
+async fn a_forged_arrival_costs_neither_other_groups_nor_other_views() {
+    let catalog = catalog(1, 0).await;
+    let def = first_last_view("v1");
+    let create = Ddl::CreateView { def: Box::new(def.clone()), if_not_exists: false };
+    catalog.apply(create).await.expect("view");
+    catalog.apply(create_view("v2", 1)).await.expect("view");
+    let fixture = Fixture::open(memory().1, &catalog, lazy());
+    assert!(fixture.send(arrivals(&def, 1, &[("forged", START)])).await.is_ok());
+    let forged = arrivals_table(&def, &[("a", START), ("forged", i64::MAX), ("z", START)]);
+    let keys = [key("a"), key("forged"), key("z")];
+    let other = table_of(&[(&keys[0], 1), (&keys[1], 1), (&keys[2], 1)]);
+    let payload = payload_of_tables(&[(1, &forged), (2, &other)], PlanVersion(1), 3);
+    assert!(fixture.send(BatchFrame { payload, ..batch(pid(1), 2, 2, &[]) }).await.is_ok());
+    assert!(fixture.send(arrivals(&def, 3, &[("forged", START)])).await.is_ok());
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 1, 1), ("forged", 2, 2), ("z", 1, 1)]));
+    assert_eq!(fixture.read("v2").await, totals(&[("a", 1, 1), ("forged", 1, 1), ("z", 1, 1)]));
+    let ledger = fixture.shards.status().ledger;
+    assert_eq!((ledger.batches, ledger.groups, ledger.late_groups, ledger.future_groups), (3, 7, 0, 1));
 }
