@@ -256,6 +256,26 @@ impl<'a> Frame<'a> {
         if self.kind == T::KIND { T::decode_body(self.body) } else { Err(DecodeError::Invalid("frame kind")) }
     }
 
+    /// Reads a hub's frame as pages do, without serde, and encodes what was read; `None` when hubs send no such frame
+    /// to producers. For fuzzing, which compares it with [`Frame::decode`].
+    #[doc(hidden)]
+    pub fn recode_as_pages(&self) -> Option<Result<Vec<u8>, DecodeError>> {
+        fn recode<T: Body + Lean>(body: &[u8]) -> Option<Result<Vec<u8>, DecodeError>> {
+            Some(lean::read_all::<T>(body).map(|body| encode_frame(&body)))
+        }
+        match self.kind {
+            FrameKind::Welcome => recode::<Welcome>(self.body),
+            FrameKind::Plans => recode::<Plans>(self.body),
+            FrameKind::Resumed => recode::<Resumed>(self.body),
+            FrameKind::Ack => recode::<Ack>(self.body),
+            FrameKind::Refused => recode::<Refused>(self.body),
+            FrameKind::ClockReply => recode::<ClockReply>(self.body),
+            FrameKind::Failure => recode::<Failure>(self.body),
+            FrameKind::Goodbye => recode::<Goodbye>(self.body),
+            _ => None,
+        }
+    }
+
     fn header(reader: &mut Reader<'_>, body_bytes_max: usize) -> Result<(FrameKind, usize), DecodeError> {
         if reader.u8()? != FRAME_MAGIC {
             return Err(DecodeError::Invalid("frame magic"));

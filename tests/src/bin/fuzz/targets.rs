@@ -73,10 +73,22 @@ const FRAME_BYTES_MAX: usize = 1 << 20;
 
 fn frame(input: &[u8]) -> Verdict {
     let Ok(frame) = Frame::read_only(input, FRAME_BYTES_MAX) else { return Verdict::Refused };
+    match (decoded(&frame, input), frame.recode_as_pages()) {
+        (Verdict::Refused, Some(Ok(_))) => Verdict::Wrong("taken by pages only".into()),
+        (Verdict::Accepted, Some(Ok(again))) => same(input, &again),
+        // Types inside types are for answers; a page has no use for a plan with one.
+        (Verdict::Accepted, Some(Err(error))) if error != DecodeError::Invalid("nested type") => {
+            Verdict::Wrong(format!("refused by pages only: {error}"))
+        }
+        (verdict, _) => verdict,
+    }
+}
+
+fn decoded(frame: &Frame<'_>, input: &[u8]) -> Verdict {
     macro_rules! by_kind {
         ($($kind:ident => $body:ty,)*) => {
             match frame.kind {
-                $(FrameKind::$kind => again::<$body>(&frame, input),)*
+                $(FrameKind::$kind => again::<$body>(frame, input),)*
                 other => Verdict::Wrong(format!("no body is tried for {other:?}")),
             }
         };
