@@ -33,7 +33,7 @@ const STREAM_PLANS_BYTES_MAX: usize = 192 << 10;
 /// How a catalog is opened.
 #[derive(Clone, Debug)]
 pub struct CatalogOptions {
-    /// Shard groups of a new data directory (1..=4096, default 1). An existing directory keeps its own number.
+    /// Shard groups of a new data directory (1 to 1,024, default 1). An existing directory keeps its own number.
     pub shard_groups: u16,
     /// Bytes of one stream's schema and plans: every session that feeds it is sent all of them in one frame.
     /// Default 192 KiB, which leaves a page's frame of 256 KiB some room. A view that does not fit is refused.

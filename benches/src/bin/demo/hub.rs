@@ -18,8 +18,16 @@ pub struct DemoHub {
     _temporary: Option<tempfile::TempDir>,
 }
 
-/// Starts a hub on `dir`, or on a temporary directory.
+/// Starts a hub on `dir`, which must be new or empty (what it counted before would count again), or on a temporary
+/// directory.
 pub async fn start(dir: Option<&Path>) -> Result<DemoHub, Box<dyn Error>> {
+    if let Some(dir) =
+        dir.filter(|dir| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()))
+    {
+        return Err(
+            format!("{} is not empty: the demo counts from zero, in a new directory", dir.display()).into()
+        );
+    }
     let temporary = if dir.is_none() {
         Some(tempfile::Builder::new().prefix("headwater-demo-").tempdir()?)
     } else {
@@ -41,15 +49,14 @@ impl DemoHub {
         Ok(ConnectOptions::development(self.quic.to_string(), fingerprint))
     }
 
-    /// Prints where to connect and waits for Ctrl-C.
+    /// Prints where to connect and waits for Ctrl-C or SIGTERM.
     pub async fn serve(&self) -> Result<(), Box<dyn Error>> {
         let (http, fingerprint) = (self.hub.http_addr(), self.hub.fingerprint());
         println!("\nthe hub stays up; Ctrl-C ends it");
         println!("  SDK   {}  fingerprint {fingerprint}", self.quic);
         println!("  SQL   cargo run --release -p headwater-hub -- sql --hub {}", self.quic);
         println!("  HTTP  curl 'http://{http}/v1/sql?format=csv' -d 'SELECT * FROM by_day ORDER BY day'");
-        tokio::signal::ctrl_c().await?;
-        Ok(())
+        Ok(ended().await?)
     }
 
     /// Drains and closes it.
@@ -57,4 +64,20 @@ impl DemoHub {
         self.hub.shutdown().await?;
         Ok(())
     }
+}
+
+/// Waits for the first signal that asks a program to end.
+#[cfg(unix)]
+async fn ended() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn ended() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
