@@ -324,7 +324,7 @@ options! {
         connections_max: u32 = "1024" in 1, 1_000_000, "connections-max", "HEADWATER_CONNECTIONS_MAX";
         /// HTTP connections at a time. Above it the one that is idle longest makes room; when none is idle, new ones are told the hub's health only. Each may hold http_session_bytes_max.
         http_connections_max: u32 = "1024" in 1, 1_000_000, "http-connections-max", "HEADWATER_HTTP_CONNECTIONS_MAX";
-        /// QUIC connections, and again HTTP connections, at a time from one remote address (of IPv6: one /64); more are refused before their handshake. Clients behind one NAT or proxy share it.
+        /// QUIC connections, and again HTTP connections, at a time from one remote address (of IPv6: one /64); more are refused before their handshake, over QUIC as busy, and try again. Clients behind one NAT or proxy share it: raise it there, at most to connections_max. One address may then hold that many times what connections_max says.
         address_connections_max: u32 = "256" in 1, 1_000_000, "address-connections-max", "HEADWATER_ADDRESS_CONNECTIONS_MAX";
         /// Streams (batches and queries in flight) of one connection.
         streams_max: u32 = "64" in 1, 65_536, "streams-max", "HEADWATER_STREAMS_MAX";

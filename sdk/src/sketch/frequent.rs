@@ -280,6 +280,18 @@ mod tests {
         assert_eq!(kept + frequent.lost(), total);
     }
 
+    /// Fewer than k answers are no error: what is missing is light.
+    #[test]
+    fn evenly_spread_values_may_be_missing_within_the_bound() {
+        let keep = 64;
+        let shape = Shape::new(keep);
+        let mut frequent = Frequent::default();
+        (0..2 * keep as u32).for_each(|i| add(&shape, &mut frequent, &i.to_be_bytes(), 1));
+        assert_eq!((frequent.top(8).len(), frequent.error()), (8, 0), "exact so far");
+        add(&shape, &mut frequent, b"one more", 1);
+        assert_eq!((frequent.top(8).len(), frequent.error()), (0, 1), "each weighs at most the error");
+    }
+
     #[test]
     fn more_weight_than_a_u64_absorbs() {
         let shape = Shape::new(16);

@@ -41,9 +41,14 @@ pub(super) fn finish(
             FinishError::SetFull(_) => "54000",
             _ => "XX000",
         };
-        SqlError::new(code, error.to_string())
+        let told = SqlError::new(code, error.to_string());
+        if matches!(error, FinishError::SetFull(_)) { told.with_hint(WHEN_FULL) } else { told }
     })
 }
+
+/// A view keeps its cap for life.
+const WHEN_FULL: &str = "leave the column out, or make the view again with a larger cap (the second argument), or with \
+                         count(DISTINCT ...), which estimates and has no cap";
 
 /// What a reading function does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
