@@ -42,7 +42,7 @@ struct Cli {
 enum Command {
     /// Run a hub
     Serve(Box<serve::ServeArgs>),
-    /// Run SQL: interactively, or with -c or -f
+    /// Run SQL: interactively (\? lists commands), or with -c or -f
     Sql(sql::SqlArgs),
     /// Load a Parquet, CSV or NDJSON file into a stream, exactly once even if it is interrupted
     Load(load::LoadArgs),

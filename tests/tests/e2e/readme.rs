@@ -1,6 +1,6 @@
 //! The README's quickstart is the program that is compiled and run here.
 
-use crate::harness::Hub;
+use crate::harness::{Hub, headwater};
 use headwater_tests::root;
 use std::process::Command;
 
@@ -29,6 +29,14 @@ fn the_rust_quickstart_is_the_example_and_runs() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("/: 33334 views by "), "{text}");
     assert!(lines[1].starts_with("/pricing: 66666 views by "), "{text}");
+
+    // The view of this example did not exist.
+    let mut ask = headwater();
+    ask.args(["sql", "--hub", &hub.quic.to_string(), "--fingerprint", &hub.fingerprint, "-c", &block("sql")]);
+    let output = ask.output().expect("the command line starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("hour") && text.contains("(0 rows)"), "a new view starts empty: {text}");
 }
 
 #[test]

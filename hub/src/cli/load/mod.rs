@@ -66,7 +66,7 @@ pub(super) struct LoadArgs {
     /// Load a file again that was loaded already: its rows count once more
     #[arg(long)]
     again: bool,
-    /// Send at once instead of reading the whole file first. A row that cannot be read then ends the load in the
+    /// Send at once instead of reading every row first. A row that cannot be read then ends the load in the
     /// middle: the rows before it count, and a mended file is another file, which counts them again
     #[arg(long)]
     unchecked: bool,
