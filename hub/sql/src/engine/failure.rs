@@ -146,6 +146,13 @@ fn from_execution(message: &str) -> SqlError {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         return SqlError::new("22012", "division by zero");
     }
+    if lower.contains("cannot access field") {
+        // DataFusion looks among a subquery's own columns first, and for the table of that name only then.
+        return SqlError::unsupported(
+            "a column of an outer table beside a column that has this table's name",
+        )
+        .with_hint("give the table another alias: FROM name AS t");
+    }
     out_of_range(message).unwrap_or_else(|| SqlError::new("22000", tidy(message)))
 }
 
@@ -173,11 +180,6 @@ fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
 
 fn from_plan(message: &str, text: &Text) -> SqlError {
     let message = tidy(message);
-    if message.to_lowercase().starts_with("cannot access field") {
-        // It looks in a subquery's own columns first, and for the table of that name only then.
-        return SqlError::unsupported("the column of an outer table that has the name of a column here")
-            .with_hint("give that table another alias: FROM name AS t");
-    }
     if let Some(table) = between(&message, "table '", "' not found") {
         let name = table.rsplit('.').next().unwrap_or(table);
         return SqlError::new("42P01", format!("relation \"{name}\" does not exist")).at(find(text, name));

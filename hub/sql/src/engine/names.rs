@@ -3,9 +3,13 @@
 //! DataFusion names an expression by its text (`count(Int64(1))`). Here every SELECT gets the names that PostgreSQL
 //! gives (`count`, `?column?`), so that subqueries can be read by them, too. PostgreSQL repeats names; rows as JSON
 //! objects cannot, so the second `count` is `count_2`.
+//!
+//! DataFusion takes no name twice, and finds the names of the answer in the expressions of ORDER BY, where PostgreSQL
+//! looks for those of the tables. The columns of an answer therefore have names of their own until it is [finished](finish).
 
 use crate::compile::item_name;
-use crate::text::fold;
+use crate::error::SqlError;
+use crate::text::{Text, fold};
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, Query, Select, SelectItem, SetExpr, Visit, Visitor,
 };
@@ -13,18 +17,132 @@ use headwater::schema::Field;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+/// Whose columns are named.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The answer's: they get their written names when it is finished.
+    Answer,
+    /// Those of a subquery, which others read by name.
+    Subquery,
+    /// Those behind a UNION, whose names nobody sees.
+    Unseen,
+}
+
 /// Gives the columns of a query their names.
-pub(super) fn name_columns(query: &mut Query) {
+pub(super) fn name_columns(query: &mut Query, role: Role, text: &Text) -> Result<(), SqlError> {
     let mut sorted = Sorted::default();
     if let Some(order_by) = &query.order_by {
-        let ast::OrderByKind::Expressions(keys) = &order_by.kind else { return };
+        let ast::OrderByKind::Expressions(keys) = &order_by.kind else { return Ok(()) };
         let compound = keys.iter().map(|key| &key.expr).filter(|expr| !matches!(expr, Expr::Identifier(_)));
         compound.for_each(|expr| {
             let _ = expr.visit(&mut sorted);
         });
     }
-    name_body(&mut query.body, &sorted.names);
+    match query.body.as_mut() {
+        SetExpr::Select(select) => {
+            let renamed = rename_items(select, &sorted.names, role, text)?;
+            name_items(select, &sorted.names, role);
+            sort_by_new_name(query, &renamed, text)?;
+        }
+        body => name_body(body, &sorted.names, role, text)?,
+    }
     sort_by_name(query);
+    Ok(())
+}
+
+/// An item of the list under its written name, and under its new one.
+struct Renamed {
+    name: String,
+    expr: Expr,
+    new: Ident,
+}
+
+/// New names for items that have one which is taken, or which ORDER BY would take for a table's. All items that have
+/// a name, renamed or not.
+fn rename_items(
+    select: &mut Select,
+    sorted: &HashSet<String>,
+    role: Role,
+    text: &Text,
+) -> Result<Vec<Renamed>, SqlError> {
+    let mut taken: Vec<String> = select.projection.iter().filter_map(written_name).collect();
+    taken.extend(sorted.iter().cloned());
+    let (mut named, mut columns) = (Vec::<Renamed>::new(), Vec::<Expr>::new());
+    for item in &mut select.projection {
+        let (expr, mut new) = match &*item {
+            SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => {
+                (expr.clone(), Ident::with_quote('"', item_name(expr)))
+            }
+            SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), alias.clone()),
+            _ => continue,
+        };
+        let name = fold(&new);
+        let is_column = matches!(item, SelectItem::UnnamedExpr(_));
+        // Columns of two tables may share a name: their tables tell them apart.
+        let is_twice = if is_column {
+            columns.iter().any(|c| is_same(c, &expr))
+        } else {
+            named.iter().any(|n| n.name == name)
+        };
+        let is_sorted = sorted.contains(&name) && !is_column && !is_column_named(&expr, &name);
+        if is_twice || is_sorted {
+            if role == Role::Subquery {
+                return Err(not_in_subquery(&name, is_twice).at(text.of(&*item)));
+            }
+            // Hints do not propose names that start so.
+            new = Ident::with_quote('"', unique(&format!("${name}"), &taken));
+            taken.push(new.value.clone());
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: new.clone() };
+        }
+        columns.push(expr.clone());
+        named.push(Renamed { name, expr, new });
+    }
+    Ok(named)
+}
+
+/// True for the column of this name.
+fn is_column_named(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && item_name(expr) == name
+}
+
+fn not_in_subquery(name: &str, is_twice: bool) -> SqlError {
+    let error = if is_twice {
+        SqlError::new("42701", format!("column name \"{name}\" specified more than once"))
+    } else {
+        SqlError::unsupported(format!("a new column \"{name}\" beside the table's in a subquery's ORDER BY"))
+    };
+    error.with_hint("give it another name with AS")
+}
+
+/// True for one expression, or one column with and without its table.
+fn is_same(one: &Expr, other: &Expr) -> bool {
+    match (one, other) {
+        (Expr::Identifier(name), column @ Expr::CompoundIdentifier(_))
+        | (column @ Expr::CompoundIdentifier(_), Expr::Identifier(name)) => {
+            is_column_named(column, &fold(name))
+        }
+        _ => one == other,
+    }
+}
+
+/// ORDER BY by a name alone: the column of the answer that has it.
+fn sort_by_new_name(query: &mut Query, named: &[Renamed], text: &Text) -> Result<(), SqlError> {
+    let Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(keys), .. }) = &mut query.order_by else {
+        return Ok(());
+    };
+    for key in keys {
+        let Expr::Identifier(ident) = &mut key.expr else { continue };
+        let mut found = named.iter().filter(|item| item.name == fold(ident));
+        let Some(first) = found.next() else { continue };
+        if found.any(|other| !is_same(&other.expr, &first.expr)) {
+            let message = format!("ORDER BY \"{}\" is ambiguous", first.name);
+            return Err(SqlError::new("42702", message).at(text.of_ident(ident)));
+        }
+        if fold(&first.new) != first.name {
+            *ident = first.new.clone();
+        }
+    }
+    Ok(())
 }
 
 /// ORDER BY an item of the list by its name: DataFusion does not always find it by its text, with DISTINCT never.
@@ -61,21 +179,26 @@ impl Visitor for Sorted {
     }
 }
 
-fn name_body(body: &mut SetExpr, sorted: &HashSet<String>) {
+fn name_body(body: &mut SetExpr, sorted: &HashSet<String>, role: Role, text: &Text) -> Result<(), SqlError> {
     match body {
-        SetExpr::Select(select) => name_items(select, sorted),
+        SetExpr::Select(select) => {
+            rename_items(select, &HashSet::new(), role, text)?;
+            name_items(select, sorted, role);
+        }
         SetExpr::SetOperation { left, right, .. } => {
-            name_body(left, sorted);
-            name_body(right, sorted);
+            name_body(left, sorted, role, text)?;
+            name_body(right, sorted, Role::Unseen, text)?;
         }
         _ => {}
     }
+    Ok(())
 }
 
-/// Every item but plain columns; nothing beside a `*`, whose names are not known yet.
-fn name_items(select: &mut Select, sorted: &HashSet<String>) {
+/// Every item but plain columns. Beside a `*`, whose names are not known yet, only those of an answer: under names
+/// that no column has.
+fn name_items(select: &mut Select, sorted: &HashSet<String>, role: Role) {
     let written: Option<Vec<String>> = select.projection.iter().map(written_name).collect();
-    let Some(mut taken) = written else { return };
+    let Some(mut taken) = written else { return beside_star(select, role) };
     taken.extend(sorted.iter().cloned());
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
@@ -85,6 +208,20 @@ fn name_items(select: &mut Select, sorted: &HashSet<String>) {
         let name = unique(&item_name(expr), &taken);
         taken.push(name.clone());
         *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', name) };
+    }
+}
+
+/// `*, url`: the second `url`.
+fn beside_star(select: &mut Select, role: Role) {
+    let stars = select.projection.iter().filter(|item| written_name(item).is_none()).count();
+    if role != Role::Answer || stars != 1 {
+        return;
+    }
+    for (at, item) in select.projection.iter_mut().enumerate() {
+        if let SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) = item {
+            let alias = Ident::with_quote('"', format!("$item{at}"));
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
     }
 }
 
@@ -120,9 +257,9 @@ pub(super) fn finish(fields: Vec<Field>, query: &Query) -> Vec<Field> {
     fields.collect()
 }
 
-/// The names of unnamed items, now that the width of a `*` is known; empty where there are several.
+/// The written names, now that the width of a `*` is known; empty where there are several.
 fn answer_names(query: &Query, width: usize) -> Vec<Option<String>> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
+    let Some(select) = first_select(&query.body) else { return Vec::new() };
     let items = &select.projection;
     let is_star = |item: &SelectItem| written_name(item).is_none();
     let stars = items.iter().filter(|item| is_star(item)).count();
@@ -130,8 +267,18 @@ fn answer_names(query: &Query, width: usize) -> Vec<Option<String>> {
     let (0 | 1, Some(hidden)) = (stars, hidden) else { return Vec::new() };
     let names = items.iter().flat_map(|item| match item {
         SelectItem::UnnamedExpr(expr) => vec![Some(item_name(expr))],
+        SelectItem::ExprWithAlias { alias, .. } => vec![Some(fold(alias))],
         item if is_star(item) => vec![None; hidden],
         _ => vec![None],
     });
     names.collect()
+}
+
+/// The SELECT that names the columns.
+fn first_select(body: &SetExpr) -> Option<&Select> {
+    match body {
+        SetExpr::Select(select) => Some(select),
+        SetExpr::SetOperation { left, .. } => first_select(left),
+        _ => None,
+    }
 }

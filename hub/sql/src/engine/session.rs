@@ -4,10 +4,11 @@ use super::checked::CheckArithmetic;
 use super::intervals::{CompareIntervals, SortWindows};
 use super::limited::{self, LimitFunctions};
 use super::literals::{ReadLiterals, Types};
+use super::names::{self, Role};
 use super::operands::CastOperands;
 use super::quotient::DivideNumerics;
 use super::rounding::Round;
-use super::{collected, combine, guard, names, operators, patterns, postgres, sketch, sums};
+use super::{collected, combine, guard, operators, patterns, postgres, sketch, sums};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
 use crate::types::parse_type;
@@ -146,7 +147,8 @@ fn register(state: &mut SessionState) {
 /// Arrow reads them, parameters refused.
 pub(super) fn prepare(query: &ast::Query, text: &Text) -> std::result::Result<ast::Query, SqlError> {
     let mut query = query.clone();
-    if let ControlFlow::Break(error) = VisitMut::visit(&mut query, &mut Prepare { text, copies: 0 }) {
+    if let ControlFlow::Break(error) = VisitMut::visit(&mut query, &mut Prepare { text, depth: 0, copies: 0 })
+    {
         return Err(error);
     }
     match operators::find_row(&query) {
@@ -157,6 +159,8 @@ pub(super) fn prepare(query: &ast::Query, text: &Text) -> std::result::Result<as
 
 struct Prepare<'a> {
     text: &'a Text,
+    /// Queries around the one at hand.
+    depth: usize,
     /// Nodes that comparisons of rows have added.
     copies: usize,
 }
@@ -182,7 +186,11 @@ impl VisitorMut for Prepare<'_> {
 
     /// Columns get their names; FETCH FIRST n ROWS ONLY is LIMIT n.
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<SqlError> {
-        names::name_columns(query);
+        let role = if self.depth == 0 { Role::Answer } else { Role::Subquery };
+        self.depth += 1;
+        if let Err(error) = names::name_columns(query, role, self.text) {
+            return ControlFlow::Break(error);
+        }
         if let Some(ast::Fetch { with_ties: true, .. } | ast::Fetch { percent: true, .. }) = &query.fetch {
             return self.refuse("FETCH WITH TIES or PERCENT", query, "rank() OVER (ORDER BY ...) finds ties");
         }
@@ -202,6 +210,11 @@ impl VisitorMut for Prepare<'_> {
             }
         }
         query.fetch = None;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<SqlError> {
+        self.depth -= 1;
         ControlFlow::Continue(())
     }
 
