@@ -7,7 +7,7 @@ use crate::ids::{
     BootId, CatalogVersion, ClusterId, Epoch, Micros, Pid, PlanVersion, RouteVersion, Seq, StreamId, ViewId,
 };
 use crate::limits::BatchLimits;
-use crate::plan::{Function, Op, Plan, PlanBuilder};
+use crate::plan::{ExprId, Function, Op, Plan, PlanBuilder};
 use crate::schema::{Field, StreamSchema};
 use crate::value::key::decode_key;
 use crate::value::{DataType, Value};
@@ -67,28 +67,29 @@ fn specs() -> [AggregateSpec; 4] {
     [count, AggregateSpec::Sum(int), AggregateSpec::Min(time.clone()), AggregateSpec::Max(time)]
 }
 
-fn plan(version: u32) -> Plan {
+/// A view of the states that the hub keeps.
+fn view(id: u32, version: u32, key: impl FnOnce(&mut PlanBuilder) -> ExprId) -> Plan {
     let mut plan = PlanBuilder::new();
-    let url = plan.column(0, DataType::Text).expect("column");
     let ms = plan.column(1, DataType::Int64).expect("column");
     let arrival = plan.column(2, DataType::Timestamp).expect("column");
-    plan.key(url).expect("key");
+    let key = key(&mut plan);
+    plan.key(key).expect("key");
     for (spec, arguments) in specs().into_iter().zip([&[][..], &[ms], &[arrival], &[arrival]]) {
         plan.state(spec, arguments, None).expect("state");
     }
-    plan.finish(ViewId(1), PlanVersion(version), StreamId(1), 100_000)
+    plan.finish(ViewId(id), PlanVersion(version), StreamId(1), 100_000)
+}
+
+fn plan(version: u32) -> Plan {
+    view(1, version, |plan| plan.column(0, DataType::Text).expect("column"))
 }
 
 fn plan_by_letter() -> Plan {
-    let mut plan = PlanBuilder::new();
-    let url = plan.column(0, DataType::Text).expect("column");
-    let ms = plan.column(1, DataType::Int64).expect("column");
-    let one = plan.literal(Value::Int(1), DataType::Int64).expect("literal");
-    let letter = plan.node(Op::Call(Function::Left, vec![url, one]), DataType::Text).expect("call");
-    plan.key(letter).expect("key");
-    plan.state(specs()[0].clone(), &[], None).expect("state");
-    plan.state(specs()[1].clone(), &[ms], None).expect("state");
-    plan.finish(ViewId(3), PlanVersion(1), StreamId(1), 100_000)
+    view(3, 1, |plan| {
+        let url = plan.column(0, DataType::Text).expect("column");
+        let one = plan.literal(Value::Int(1), DataType::Int64).expect("literal");
+        plan.node(Op::Call(Function::Left, vec![url, one]), DataType::Text).expect("call")
+    })
 }
 
 /// Signs certificates of hubs.
