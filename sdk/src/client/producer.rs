@@ -7,12 +7,11 @@
 
 use super::coarse::CoarseClock;
 use super::long_keys::LongKeys;
-use super::waiting::{Waiting, WaitingEvent, capture};
-use crate::emit::{self, EventBuffer};
+use super::waiting::{Waiting, WaitingEvent};
+use crate::emit::{self, EventBuffer, KeptEvent};
 use crate::ids::{Micros, PlanVersion, ViewId};
 use crate::rollup::{Rollup, RollupOptions, ViewPartials};
 use crate::schema::{BatchError, StreamSchema};
-use crate::value::Value;
 use crate::value::column::ColumnBatch;
 use crate::wire::StreamPlans;
 use crate::wire::batch::{DropCounts, DropReason};
@@ -35,9 +34,6 @@ pub enum EmitError {
     /// The column batch does not fit the stream.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// The event cannot be kept until the stream's schema is known.
-    #[error("event cannot be serialised: {0}")]
-    Serialize(String),
     /// The stream's schema is not known yet and the buffer for that time is full.
     #[error("the buffer for events before the first plan is full")]
     WaitingFull,
@@ -77,7 +73,6 @@ impl EmitError {
         match self {
             Self::Event(error) => error.code(),
             Self::Batch(error) => error.code(),
-            Self::Serialize(_) => "serialize",
             Self::WaitingFull => "waiting_full",
             Self::NoSchema => "no_schema",
             Self::Backpressure => "backpressure",
@@ -94,7 +89,7 @@ impl EmitError {
             Self::Backpressure => DropReason::Backpressure,
             Self::StreamGone => DropReason::StreamGone,
             Self::Closed => DropReason::Closed,
-            Self::Event(_) | Self::Batch(_) | Self::Serialize(_) => DropReason::Invalid,
+            Self::Event(_) | Self::Batch(_) => DropReason::Invalid,
             Self::KeyTooLong { .. } => return None,
         })
     }
@@ -384,11 +379,9 @@ impl Stream {
         }
         producer.unsupported = versions;
         producer.unsupported.retain(|(view, _)| refused.iter().any(|(refused, _)| refused == view));
-        for WaitingEvent { values, emitted } in local.waiting.take() {
+        for WaitingEvent { event, emitted } in local.waiting.take() {
             let arrival = self.gate.clock.hub_time(emitted);
-            let values: Vec<(&str, Value)> =
-                values.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-            if let Err(error) = producer.push(|buffer| buffer.push_values(&values, arrival))
+            if let Err(error) = producer.push(|buffer| buffer.push(&event, arrival))
                 && let Some(reason) = error.reason()
             {
                 local.counts.refuse(error.code(), 1);
@@ -576,8 +569,8 @@ impl Emitter {
         if local.is_gone {
             return Err(EmitError::StreamGone);
         }
-        let values = capture(event).map_err(|error| EmitError::Serialize(error.to_string()))?;
-        let event = WaitingEvent { values, emitted: self.gate.clock.local() };
+        let event = KeptEvent::of(event)?;
+        let event = WaitingEvent { event, emitted: self.gate.clock.local() };
         if local.waiting.push(event, self.gate.waiting_bytes_max) {
             Ok(())
         } else {

@@ -8,6 +8,8 @@
 #[cfg(feature = "client")]
 mod cell;
 mod column;
+#[cfg(feature = "client")]
+mod keep;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,8 @@ use alloc::vec::Vec;
 #[cfg(feature = "client")]
 pub use cell::{Cell, push_cell};
 use column::Target;
+#[cfg(feature = "client")]
+pub(crate) use keep::KeptEvent;
 use serde::Serialize;
 
 /// Why an event was refused. Nothing of it is in the buffer.

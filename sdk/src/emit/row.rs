@@ -2,6 +2,8 @@
 
 use super::column::Target;
 use super::{EmitError, EventBuffer, Fault, name_of};
+use crate::value::column::Column;
+use crate::value::{DataType, Value};
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -26,6 +28,12 @@ impl Display for RowError {
 }
 
 impl core::error::Error for RowError {}
+
+impl RowError {
+    pub fn value_without_key() -> Self {
+        Self::custom("a map value came before its key")
+    }
+}
 
 impl Error for RowError {
     fn custom<T: Display>(message: T) -> Self {
@@ -55,6 +63,17 @@ impl Display for ValueError {
 
 impl core::error::Error for ValueError {}
 
+impl ValueError {
+    /// The error of a row whose `column` it is.
+    #[cold]
+    pub fn at(self, column: &str) -> RowError {
+        RowError::from(match *self.0 {
+            Ok(fault) => fault.at(column),
+            Err(message) => EmitError::Serialize(message),
+        })
+    }
+}
+
 impl Error for ValueError {
     fn custom<T: Display>(message: T) -> Self {
         Self(Box::new(Err(message.to_string())))
@@ -77,11 +96,7 @@ impl RowSerializer<'_> {
 
     #[cold]
     fn name(&self, column: usize, error: ValueError) -> RowError {
-        let column = name_of(&self.buffer.schema, column);
-        RowError::from(match *error.0 {
-            Ok(fault) => fault.at(column),
-            Err(message) => EmitError::Serialize(message),
-        })
+        error.at(name_of(&self.buffer.schema, column))
     }
 }
 
@@ -93,9 +108,11 @@ macro_rules! refuse {
         })*
     };
 }
+#[cfg(feature = "client")]
+pub(super) use refuse;
 
 #[cold]
-fn not_a_row() -> RowError {
+pub(super) fn not_a_row() -> RowError {
     EmitError::NotARow.into()
 }
 
@@ -237,12 +254,15 @@ impl SerializeMap for MapRow<'_> {
     type Error = RowError;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), RowError> {
-        self.column = Some(key.serialize(NameSerializer(&self.row.buffer.schema))?);
+        let schema = &self.row.buffer.schema;
+        let find =
+            |name: &str| schema.column(name).ok_or_else(|| EmitError::UnknownColumn(name.into()).into());
+        self.column = Some(key.serialize(NameSerializer(find))?);
         Ok(())
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), RowError> {
-        let column = self.column.take().ok_or_else(|| RowError::custom("a map value came before its key"))?;
+        let column = self.column.take().ok_or_else(RowError::value_without_key)?;
         self.row.put(column, value)
     }
 
@@ -251,33 +271,29 @@ impl SerializeMap for MapRow<'_> {
     }
 }
 
-/// Finds the column that a map's key names.
-struct NameSerializer<'a>(&'a crate::schema::StreamSchema);
+/// Hands the column's name, which a map's key is, to a function.
+pub(super) struct NameSerializer<F>(pub F);
 
-impl Serializer for NameSerializer<'_> {
-    type Ok = usize;
+impl<N, F: FnOnce(&str) -> Result<N, RowError>> Serializer for NameSerializer<F> {
+    type Ok = N;
     type Error = RowError;
-    type SerializeSeq = Impossible<usize, RowError>;
-    type SerializeTuple = Impossible<usize, RowError>;
-    type SerializeTupleStruct = Impossible<usize, RowError>;
-    type SerializeTupleVariant = Impossible<usize, RowError>;
-    type SerializeMap = Impossible<usize, RowError>;
-    type SerializeStruct = Impossible<usize, RowError>;
-    type SerializeStructVariant = Impossible<usize, RowError>;
+    type SerializeSeq = Impossible<N, RowError>;
+    type SerializeTuple = Impossible<N, RowError>;
+    type SerializeTupleStruct = Impossible<N, RowError>;
+    type SerializeTupleVariant = Impossible<N, RowError>;
+    type SerializeMap = Impossible<N, RowError>;
+    type SerializeStruct = Impossible<N, RowError>;
+    type SerializeStructVariant = Impossible<N, RowError>;
 
-    fn serialize_str(self, name: &str) -> Result<usize, RowError> {
-        self.0.column(name).ok_or_else(|| EmitError::UnknownColumn(String::from(name)).into())
+    fn serialize_str(self, name: &str) -> Result<N, RowError> {
+        self.0(name)
     }
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<usize, RowError> {
+    fn serialize_unit_variant(self, _: &'static str, _: u32, name: &'static str) -> Result<N, RowError> {
         self.serialize_str(name)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        v: &T,
-    ) -> Result<usize, RowError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, v: &T) -> Result<N, RowError> {
         v.serialize(self)
     }
 
@@ -287,31 +303,31 @@ impl Serializer for NameSerializer<'_> {
         _: u32,
         _: &'static str,
         _: &T,
-    ) -> Result<usize, RowError> {
+    ) -> Result<N, RowError> {
         Err(not_a_row())
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<usize, RowError> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<N, RowError> {
         value.serialize(self)
     }
 
     refuse! { not_a_row();
-        serialize_bool(v: bool) -> usize;
-        serialize_i8(v: i8) -> usize;
-        serialize_i16(v: i16) -> usize;
-        serialize_i32(v: i32) -> usize;
-        serialize_i64(v: i64) -> usize;
-        serialize_u8(v: u8) -> usize;
-        serialize_u16(v: u16) -> usize;
-        serialize_u32(v: u32) -> usize;
-        serialize_u64(v: u64) -> usize;
-        serialize_f32(v: f32) -> usize;
-        serialize_f64(v: f64) -> usize;
-        serialize_char(v: char) -> usize;
-        serialize_bytes(v: &[u8]) -> usize;
-        serialize_none() -> usize;
-        serialize_unit() -> usize;
-        serialize_unit_struct(n: &'static str) -> usize;
+        serialize_bool(v: bool) -> N;
+        serialize_i8(v: i8) -> N;
+        serialize_i16(v: i16) -> N;
+        serialize_i32(v: i32) -> N;
+        serialize_i64(v: i64) -> N;
+        serialize_u8(v: u8) -> N;
+        serialize_u16(v: u16) -> N;
+        serialize_u32(v: u32) -> N;
+        serialize_u64(v: u64) -> N;
+        serialize_f32(v: f32) -> N;
+        serialize_f64(v: f64) -> N;
+        serialize_char(v: char) -> N;
+        serialize_bytes(v: &[u8]) -> N;
+        serialize_none() -> N;
+        serialize_unit() -> N;
+        serialize_unit_struct(n: &'static str) -> N;
         serialize_seq(l: Option<usize>) -> Self::SerializeSeq;
         serialize_tuple(l: usize) -> Self::SerializeTuple;
         serialize_tuple_struct(n: &'static str, l: usize) -> Self::SerializeTupleStruct;
@@ -336,7 +352,7 @@ macro_rules! values {
 }
 
 #[cold]
-fn wrong_type() -> ValueError {
+pub(super) fn wrong_type() -> ValueError {
     Fault::WrongType.into()
 }
 
@@ -445,18 +461,23 @@ pub(super) struct ByteSeq<'a> {
     bytes: Vec<u8>,
 }
 
+/// One element of such a sequence.
+pub(super) fn byte<T: Serialize + ?Sized>(value: &T) -> Result<u8, ValueError> {
+    let data_type = &DataType::Int16;
+    let mut column = Column::new(data_type);
+    value.serialize(ValueSerializer(Target { column: &mut column, data_type, bytes_max: 0 }))?;
+    match column.value(0, data_type) {
+        Value::Int(v) => Ok(u8::try_from(v).map_err(|_| Fault::WrongType)?),
+        _ => Err(wrong_type()),
+    }
+}
+
 impl SerializeSeq for ByteSeq<'_> {
     type Ok = ();
     type Error = ValueError;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
-        let mut byte = crate::value::column::Column::new(&crate::value::DataType::Int16);
-        let data_type = &crate::value::DataType::Int16;
-        value.serialize(ValueSerializer(Target { column: &mut byte, data_type, bytes_max: 0 }))?;
-        match byte.value(0, data_type) {
-            crate::value::Value::Int(v) => self.bytes.push(u8::try_from(v).map_err(|_| Fault::WrongType)?),
-            _ => return Err(wrong_type()),
-        }
+        self.bytes.push(byte(value)?);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
 
-fn schema() -> StreamSchema {
+pub(super) fn schema() -> StreamSchema {
     let field = |name: &str, data_type| Field { name: name.to_string(), data_type };
     let fields = vec![
         field("flag", DataType::Bool),
@@ -25,12 +25,12 @@ fn schema() -> StreamSchema {
     StreamSchema { id: StreamId(1), name: "s".to_string(), fields }
 }
 
-fn buffer() -> EventBuffer {
+pub(super) fn buffer() -> EventBuffer {
     EventBuffer::with_options(schema(), EmitOptions { value_bytes_max: 8, rows_max: 100 })
 }
 
 /// The last row by column name.
-fn last(buffer: &EventBuffer) -> BTreeMap<String, Value> {
+pub(super) fn last(buffer: &EventBuffer) -> BTreeMap<String, Value> {
     buffer.batch().check(buffer.schema()).expect("a buffer holds valid batches");
     let columns = buffer.batch().columns.iter().enumerate();
     let value = |(at, column): (usize, &crate::value::column::Column)| {
@@ -55,7 +55,7 @@ enum Level {
 struct Wrapped(i64);
 
 #[derive(Serialize)]
-struct Event<'a> {
+pub(super) struct Event<'a> {
     name: &'a str,
     flag: bool,
     small: u8,
@@ -69,7 +69,7 @@ struct Event<'a> {
     time: i64,
 }
 
-fn event(name: &str) -> Event<'_> {
+pub(super) fn event(name: &str) -> Event<'_> {
     Event {
         name,
         flag: true,
