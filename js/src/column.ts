@@ -16,6 +16,9 @@ export const TYPE_NAMES = [
 ];
 const enum Type { Bool, Int16, Int32, Int64, Float32, Float64, Decimal, Text, Bytea, Uuid, Date, Timestamp, Interval }
 
+/** Their names in SQL. */
+const NAMES = 'boolean,smallint,integer,bigint,real,double precision,numeric,text,bytea,uuid,date,timestamptz,interval'.split(',');
+
 const TWO_32 = 4294967296;
 const DAY_MS = 86_400_000;
 /** Integers up to this magnitude per type code. */
@@ -85,6 +88,11 @@ export class Column {
     if (type === Type.Bool) return 0.25;
     if (type >= Type.Text && type <= Type.Uuid) return 1;
     return type === Type.Decimal || type === Type.Interval ? 4 : 2;
+  }
+
+  /** The type's name in SQL. */
+  get typeName(): string {
+    return NAMES[this.type];
   }
 
   /** Marks a row as NULL; a preset value stays. */

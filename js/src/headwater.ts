@@ -507,7 +507,7 @@ export class Client {
     if (waiting.event) return this.#booked(stream, table.emit(waiting.event, waiting.happenedAt));
     let first: HeadwaterError | undefined;
     const refused = (fault: Fault) => {
-      const error = this.#refuse(fault.code, stream, 1, fault.column);
+      const error = this.#refuse(fault.code, stream, 1, fault);
       first ??= error;
     };
     this.#taken += table.emitColumns(waiting.columns!, waiting.rows, waiting.happenedAt, refused);
@@ -517,7 +517,7 @@ export class Client {
 
   /** Books one event that went, or did not go, into a table. */
   #booked(stream: string, fault: Fault | undefined): HeadwaterError | undefined {
-    if (fault) return this.#refuse(fault.code, stream, 1, fault.column);
+    if (fault) return this.#refuse(fault.code, stream, 1, fault);
     this.#taken++;
     if (this.#timer === undefined) this.#arm();
     return undefined;
@@ -559,10 +559,10 @@ export class Client {
   }
 
   #refuse(
-    code: ErrorCode, stream: string, events: number, column?: string, cause?: unknown,
+    code: ErrorCode, stream: string, events: number, { column, type }: Partial<Fault> = {}, cause?: unknown,
   ): HeadwaterError | undefined {
     this.#count(code, events);
-    const where = column === undefined ? stream : `${stream}.${column}`;
+    const where = column === undefined ? stream : `${stream}.${column}${type ? ` (${type})` : ''}`;
     const error = new HeadwaterError(code, `event for ${where} was not taken`, { stream, column, cause });
     this.#report(error);
     if (!this.#refusing) {

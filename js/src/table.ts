@@ -19,6 +19,8 @@ export interface Fault {
   code: string;
   /** The column. */
   column: string;
+  /** Its type, where the stream has it. */
+  type?: string;
 }
 
 /** What a table needs of its engine. */
@@ -80,7 +82,7 @@ export class Table {
       const value = event[name];
       if (value === null || value === undefined) continue;
       const fault = columns[at].write(row, value);
-      if (fault) return this.#refuse(fault, name);
+      if (fault) return this.#refuse(fault, name, columns[at].typeName);
       written[at] = 1;
     }
     for (let i = columns.length - 2; i >= 0; i--) if (!written[i]) columns[i].setNull(row);
@@ -99,7 +101,7 @@ export class Table {
       if (value === null || value === undefined) column.setNull(row);
       else {
         const fault = column.write(row, value);
-        if (fault) return this.#refuse(fault, column.name);
+        if (fault) return this.#refuse(fault, column.name, column.typeName);
       }
     }
     for (let i = 0; i < rest.length; i++) columns[rest[i]].setNull(row);
@@ -162,7 +164,7 @@ export class Table {
       const copied = column.copy(row, values, offset, good);
       if (copied < good) {
         good = copied;
-        fault = { code: column.fault!, column: column.name };
+        fault = { code: column.fault!, column: column.name, type: column.typeName };
       }
     }
     if (good < room) for (const column of this.#columns) column.fillNull(row + good, room - good, false);
@@ -173,8 +175,8 @@ export class Table {
     if (++this.rows >= this.#memory.rows) this.push();
   }
 
-  #refuse(code: string, column: string): Fault {
+  #refuse(code: string, column: string, type?: string): Fault {
     for (const each of this.#columns) each.clearNull(this.rows);
-    return { code, column };
+    return { code, column, type };
   }
 }

@@ -47,6 +47,10 @@ test('every type takes what its table says and refuses the rest', () =>
       ts: [new Date(), 1.5, 10n, '2026-11-20T12:00:00Z', '2026-11-20 12:00'], span: [{ months: 1, days: -2, micros: 3 }, {}],
       arrival_timestamp: [new Date()],
     };
+    const types = {
+      b: 'boolean', i2: 'smallint', i4: 'integer', i8: 'bigint', f4: 'real', f8: 'double precision', n: 'numeric', t: 'text',
+      bin: 'bytea', id: 'uuid', d: 'date', ts: 'timestamptz', span: 'interval',
+    };
     let emitted = 1;
     for (const [column, values] of Object.entries(good)) {
       for (const value of values) {
@@ -68,6 +72,9 @@ test('every type takes what its table says and refuses the rest', () =>
       const error = hw.emit('views', { b: true, [column]: value });
       assert.ok(error instanceof HeadwaterError, `${column} ${String(value)} must be refused`);
       assert.deepEqual([error.code, error.stream, error.column], [code, 'views', column]);
+      // The message did not say what the column takes.
+      const where = types[column] ? `views.${column} (${types[column]})` : `views.${column}`;
+      assert.equal(error.message, `${code}: event for ${where} was not taken`);
     }
     await hw.flush();
     assert.equal(hub.viewEvents(1), emitted);
