@@ -172,22 +172,25 @@ fn parts(
     defaults: Defaults,
 ) -> Result<Parts, SqlError> {
     check_clauses(f, name)?;
-    let distinct = is_distinct(f);
-    if distinct && name != "count" {
-        let error = SqlError::not_in_definition(format!("DISTINCT in {name}"));
-        return Err(
-            error.with_hint("count(DISTINCT x), exact_count_distinct(x) and set_agg(x) keep distinct values")
-        );
-    }
     if name == "count" && is_wildcard(f) {
         return Parts::new(AggregateSpec::Count { argument: false }, Vec::new());
     }
     let mut call = Call::new(exprs, f, name)?;
-    match name {
-        "count" if distinct => call.hll(defaults.hll_precision),
+    if name == "count" && is_distinct(f) {
+        return call.hll(defaults.hll_precision);
+    }
+    if let Some(parts) = exact(&mut call, name) {
+        return parts;
+    }
+    estimated(&mut call, name, defaults)
+        .unwrap_or_else(|| Err(SqlError::not_in_definition(format!("aggregate {name}"))))
+}
+
+/// The aggregates whose answer is exact.
+fn exact(call: &mut Call<'_, '_>, name: &str) -> Option<Result<Parts, SqlError>> {
+    Some(match name {
         "count" => {
-            let (x, _) = call.only()?;
-            Parts::new(AggregateSpec::Count { argument: true }, vec![x])
+            call.only().and_then(|(x, _)| Parts::new(AggregateSpec::Count { argument: true }, vec![x]))
         }
         "sum" => call.sum(Finisher::Value),
         "avg" | "mean" => call.sum(Finisher::Avg),
@@ -204,6 +207,15 @@ fn parts(
         "first" | "first_value" | "last" | "last_value" => call.by_time(name.starts_with("first")),
         "arg_min" | "arg_max" => call.keyed(name == "arg_min", false),
         "keyed_min" | "keyed_max" => call.keyed(name == "keyed_min", true),
+        "exact_count_distinct" => call.set(Finisher::Cardinality),
+        "set_agg" => call.set(Finisher::Value),
+        _ => return None,
+    })
+}
+
+/// The aggregates whose answer is within an error.
+fn estimated(call: &mut Call<'_, '_>, name: &str, defaults: Defaults) -> Option<Result<Parts, SqlError>> {
+    Some(match name {
         "hll_agg" | "hll_count_distinct" | "approx_count_distinct" | "approx_distinct" => {
             call.hll(defaults.hll_precision)
         }
@@ -212,10 +224,8 @@ fn parts(
         "ddsketch_agg" => call.ddsketch(defaults),
         "dist_agg" => call.tdigest(),
         "topk_agg" => call.topk(),
-        "exact_count_distinct" => call.set(Finisher::Cardinality),
-        "set_agg" => call.set(Finisher::Value),
-        _ => Err(SqlError::not_in_definition(format!("aggregate {name}"))),
-    }
+        _ => return None,
+    })
 }
 
 /// Clauses that no aggregate here takes, and WITHIN GROUP where it does not belong.
@@ -233,12 +243,16 @@ fn check_clauses(f: &ast::Function, name: &str) -> Result<(), SqlError> {
     {
         return refuse("WITHIN GROUP");
     }
-    match &f.args {
-        FunctionArguments::List(list) if !list.clauses.is_empty() => {
-            refuse("ORDER BY or another clause between the parentheses")
-        }
-        _ => Ok(()),
+    if matches!(&f.args, FunctionArguments::List(list) if !list.clauses.is_empty()) {
+        return refuse("ORDER BY or another clause between the parentheses");
     }
+    if is_distinct(f) && name != "count" {
+        let error = SqlError::not_in_definition(format!("DISTINCT in {name}"));
+        return Err(
+            error.with_hint("count(DISTINCT x), exact_count_distinct(x) and set_agg(x) keep distinct values")
+        );
+    }
+    Ok(())
 }
 
 fn is_distinct(f: &ast::Function) -> bool {

@@ -158,33 +158,53 @@ impl Exprs<'_> {
     }
 
     fn call(&mut self, name: &str, args: Vec<Typed>) -> Result<What, SqlError> {
-        use DataType as T;
         let call = Call { name, args };
         match name {
+            "concat" => self.concat_all(call),
+            "coalesce" => self.common(call, Function::Coalesce),
+            "greatest" => self.common(call, Function::Greatest),
+            "least" => self.common(call, Function::Least),
+            "nullif" => self.nullif(call),
+            "date_trunc" => self.date_trunc(call),
+            "date_part" => self.date_part(call),
+            "time_bucket" => self.time_bucket(call),
+            "year" | "month" | "day" | "hour" | "minute" | "second" => self.truncated_to(call),
+            _ => self.of_numbers(call),
+        }
+    }
+
+    /// Functions of numbers; others are [texts'](Self::of_texts).
+    fn of_numbers(&mut self, call: Call) -> Result<What, SqlError> {
+        use DataType as T;
+        let double = T::Float64;
+        match call.name {
             "abs" => self.number(call, Function::Abs, false),
             "sign" => self.number(call, Function::Sign, true),
             "floor" => self.number(call, Function::Floor, true),
             "ceil" | "ceiling" => self.number(call, Function::Ceil, true),
             "round" => self.rounded(call, Function::Round),
             "trunc" => self.rounded(call, Function::Trunc),
-            "sqrt" => self.plain(call, Function::Sqrt, &[T::Float64], 1, T::Float64),
-            "exp" => self.plain(call, Function::Exp, &[T::Float64], 1, T::Float64),
-            "ln" => self.plain(call, Function::Ln, &[T::Float64], 1, T::Float64),
-            "log" | "log10" => self.plain(call, Function::Log10, &[T::Float64], 1, T::Float64),
-            "power" | "pow" => self.plain(call, Function::Power, &[T::Float64, T::Float64], 2, T::Float64),
+            "sqrt" => self.plain(call, Function::Sqrt, &[T::Float64], 1, double),
+            "exp" => self.plain(call, Function::Exp, &[T::Float64], 1, double),
+            "ln" => self.plain(call, Function::Ln, &[T::Float64], 1, double),
+            "log" | "log10" => self.plain(call, Function::Log10, &[T::Float64], 1, double),
+            "power" | "pow" => self.plain(call, Function::Power, &[T::Float64, T::Float64], 2, double),
             "mod" => self.modulo(call),
+            "to_timestamp" => self.plain(call, Function::ToTimestamp, &[T::Float64], 1, T::Timestamp),
+            "width_bucket" => {
+                let types = [T::Float64, T::Float64, T::Float64, T::Int32];
+                self.plain(call, Function::WidthBucket, &types, 4, T::Int32)
+            }
+            _ => self.of_texts(call),
+        }
+    }
+
+    /// Functions of texts; others are [those that measure](Self::of_lengths) them.
+    fn of_texts(&mut self, call: Call) -> Result<What, SqlError> {
+        use DataType as T;
+        match call.name {
             "lower" => self.plain(call, Function::Lower, &[T::Text], 1, T::Text),
             "upper" => self.plain(call, Function::Upper, &[T::Text], 1, T::Text),
-            "length" if call.is(0, &T::Bytea) => {
-                self.plain(call, Function::OctetLength, &[T::Bytea], 1, T::Int32)
-            }
-            "length" | "char_length" | "character_length" => {
-                self.plain(call, Function::Length, &[T::Text], 1, T::Int32)
-            }
-            "octet_length" if call.is(0, &T::Bytea) => {
-                self.plain(call, Function::OctetLength, &[T::Bytea], 1, T::Int32)
-            }
-            "octet_length" => self.plain(call, Function::OctetLength, &[T::Text], 1, T::Int32),
             "trim" | "btrim" => self.plain(call, Function::Trim, &[T::Text, T::Text], 1, T::Text),
             "ltrim" => self.plain(call, Function::LTrim, &[T::Text, T::Text], 1, T::Text),
             "rtrim" => self.plain(call, Function::RTrim, &[T::Text, T::Text], 1, T::Text),
@@ -197,23 +217,22 @@ impl Exprs<'_> {
             "replace" => self.plain(call, Function::Replace, &[T::Text, T::Text, T::Text], 3, T::Text),
             "split_part" => self.plain(call, Function::SplitPart, &[T::Text, T::Text, T::Int32], 3, T::Text),
             "starts_with" => self.plain(call, Function::StartsWith, &[T::Text, T::Text], 2, T::Bool),
-            "md5" if call.is(0, &T::Bytea) => self.plain(call, Function::Md5, &[T::Bytea], 1, T::Text),
-            "md5" => self.plain(call, Function::Md5, &[T::Text], 1, T::Text),
-            "to_timestamp" => self.plain(call, Function::ToTimestamp, &[T::Float64], 1, T::Timestamp),
-            "width_bucket" => {
-                let types = [T::Float64, T::Float64, T::Float64, T::Int32];
-                self.plain(call, Function::WidthBucket, &types, 4, T::Int32)
+            _ => self.of_lengths(call),
+        }
+    }
+
+    /// Functions of texts and byteas alike.
+    fn of_lengths(&mut self, call: Call) -> Result<What, SqlError> {
+        use DataType as T;
+        let taken = if call.is(0, &T::Bytea) { [T::Bytea] } else { [T::Text] };
+        match call.name {
+            "length" if taken == [T::Bytea] => self.plain(call, Function::OctetLength, &taken, 1, T::Int32),
+            "length" | "char_length" | "character_length" => {
+                self.plain(call, Function::Length, &[T::Text], 1, T::Int32)
             }
-            "concat" => self.concat_all(call),
-            "coalesce" => self.common(call, Function::Coalesce),
-            "greatest" => self.common(call, Function::Greatest),
-            "least" => self.common(call, Function::Least),
-            "nullif" => self.nullif(call),
-            "date_trunc" => self.date_trunc(call),
-            "date_part" => self.date_part(call),
-            "time_bucket" => self.time_bucket(call),
-            "year" | "month" | "day" | "hour" | "minute" | "second" => self.truncated_to(call),
-            _ => Err(unknown_function(name)),
+            "octet_length" => self.plain(call, Function::OctetLength, &taken, 1, T::Int32),
+            "md5" => self.plain(call, Function::Md5, &taken, 1, T::Text),
+            name => Err(unknown_function(name)),
         }
     }
 

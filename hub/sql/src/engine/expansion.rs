@@ -182,47 +182,59 @@ pub(super) fn check_plan(plan: &LogicalPlan, nodes_max: usize) -> Result<()> {
 fn columns(plan: &LogicalPlan, most: u64) -> Result<Vec<u64>> {
     let inputs = plan.inputs();
     let sizes = inputs.iter().map(|input| columns(input, most)).collect::<Result<Vec<_>>>()?;
-    let schemas: Vec<&DFSchema> = inputs.iter().map(|input| input.schema().as_ref()).collect();
-    let column = |column: &Column| {
-        let mut places = schemas.iter().zip(&sizes);
-        places.find_map(|(schema, sizes)| sizes.get(schema.maybe_index_of_column(column)?)).copied()
-    };
-    let measure = |expr: &Expr| -> Result<u64> {
-        let mut size = 0u64;
-        expr.apply(|e| {
-            let own = match e {
-                Expr::Column(c) => column(c).unwrap_or(1),
-                _ => 1,
-            };
-            if let Some(subquery) = subquery(e) {
-                columns(&subquery.subquery, most)?;
-            }
-            size = size.saturating_add(own);
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        match size > most {
-            true => Err(external(
-                SqlError::new("54001", "statement is too complex: an expression grows too large")
-                    .with_hint("expressions over columns that are expressions themselves multiply"),
-            )),
-            false => Ok(size),
-        }
-    };
-    let exprs = plan.expressions();
-    let measured = exprs.iter().map(measure).collect::<Result<Vec<_>>>()?;
+    let schemas = inputs.iter().map(|input| input.schema().as_ref()).collect();
+    let below = Below { schemas, sizes, most };
+    let measured = plan.expressions().iter().map(|expr| below.measure(expr)).collect::<Result<Vec<_>>>()?;
     let width = plan.schema().fields().len();
     let mut own = match plan {
         LogicalPlan::Projection(_) => measured,
         // What is aggregated is computed once; keys may be computed wherever they are used.
         LogicalPlan::Aggregate(aggregate) => measured.into_iter().take(aggregate.group_expr.len()).collect(),
-        LogicalPlan::Union(_) => {
-            let of = |at: usize| sizes.iter().filter_map(|s| s.get(at)).max().copied().unwrap_or(1);
-            (0..width).map(of).collect()
-        }
-        _ => sizes.into_iter().flatten().collect(),
+        LogicalPlan::Union(_) => (0..width).map(|at| below.largest(at)).collect(),
+        _ => below.sizes.into_iter().flatten().collect(),
     };
     own.resize(width, 1);
     Ok(own)
+}
+
+/// The columns below an operator, and their sizes.
+struct Below<'p> {
+    schemas: Vec<&'p DFSchema>,
+    sizes: Vec<Vec<u64>>,
+    most: u64,
+}
+
+impl Below<'_> {
+    fn column(&self, column: &Column) -> Option<u64> {
+        let mut places = self.schemas.iter().zip(&self.sizes);
+        places.find_map(|(schema, sizes)| sizes.get(schema.maybe_index_of_column(column)?)).copied()
+    }
+
+    /// The largest of the inputs' columns at one place.
+    fn largest(&self, at: usize) -> u64 {
+        self.sizes.iter().filter_map(|sizes| sizes.get(at)).max().copied().unwrap_or(1)
+    }
+
+    fn measure(&self, expr: &Expr) -> Result<u64> {
+        let mut size = 0u64;
+        expr.apply(|e| {
+            if let Some(subquery) = subquery(e) {
+                columns(&subquery.subquery, self.most)?;
+            }
+            let own = match e {
+                Expr::Column(c) => self.column(c).unwrap_or(1),
+                _ => 1,
+            };
+            size = size.saturating_add(own);
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        if size > self.most { Err(external(grows())) } else { Ok(size) }
+    }
+}
+
+fn grows() -> SqlError {
+    SqlError::new("54001", "statement is too complex: an expression grows too large")
+        .with_hint("expressions over columns that are expressions themselves multiply")
 }
 
 fn subquery(expr: &Expr) -> Option<&Subquery> {

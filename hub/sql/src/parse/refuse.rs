@@ -80,62 +80,61 @@ pub(super) fn statement(cursor: &Cursor<'_>) -> SqlError {
     }
 }
 
+/// What PostgreSQL can create and drop, and Headwater cannot.
+const CREATABLE: &[&str] = &[
+    "aggregate",
+    "cast",
+    "collation",
+    "conversion",
+    "database",
+    "domain",
+    "event",
+    "extension",
+    "external",
+    "function",
+    "global",
+    "group",
+    "index",
+    "language",
+    "local",
+    "materialized",
+    "operator",
+    "policy",
+    "procedure",
+    "publication",
+    "recursive",
+    "role",
+    "rule",
+    "schema",
+    "sequence",
+    "server",
+    "statistics",
+    "subscription",
+    "table",
+    "tablespace",
+    "temp",
+    "temporary",
+    "text",
+    "transform",
+    "trigger",
+    "type",
+    "unique",
+    "unlogged",
+    "user",
+];
+
 /// Something that cannot be created or dropped.
 pub(super) fn create_or_drop(cursor: &Cursor<'_>, verb: &str) -> SqlError {
     let hint = format!("{verb} STREAM or {verb} CONTINUOUS VIEW");
-    let known = [
-        "aggregate",
-        "cast",
-        "collation",
-        "conversion",
-        "database",
-        "domain",
-        "event",
-        "extension",
-        "external",
-        "function",
-        "global",
-        "group",
-        "index",
-        "language",
-        "local",
-        "materialized",
-        "operator",
-        "policy",
-        "procedure",
-        "publication",
-        "recursive",
-        "role",
-        "rule",
-        "schema",
-        "sequence",
-        "server",
-        "statistics",
-        "subscription",
-        "table",
-        "tablespace",
-        "temp",
-        "temporary",
-        "text",
-        "transform",
-        "trigger",
-        "type",
-        "unique",
-        "unlogged",
-        "user",
-    ];
     let what = cursor.describe_next().to_lowercase();
-    if cursor.is_word(0, "continuous") && cursor.is_word(1, "transform") {
-        return SqlError::unsupported(format!("{verb} CONTINUOUS TRANSFORM"))
-            .at(cursor.position())
-            .with_hint(hint);
-    }
-    if known.contains(&what.as_str()) {
-        return SqlError::unsupported(format!("{verb} {}", what.to_uppercase()))
-            .at(cursor.position())
-            .with_hint(hint);
-    }
-    cursor.expected("STREAM or CONTINUOUS VIEW").with_hint(hint)
+    let error = if cursor.is_word(0, "continuous") && cursor.is_word(1, "transform") {
+        SqlError::unsupported(format!("{verb} CONTINUOUS TRANSFORM")).at(cursor.position())
+    } else if CREATABLE.contains(&what.as_str()) {
+        SqlError::unsupported(format!("{verb} {}", what.to_uppercase())).at(cursor.position())
+    } else {
+        cursor.expected("STREAM or CONTINUOUS VIEW")
+    };
+    error.with_hint(hint)
 }
 
 /// Whatever follows a column's type.
