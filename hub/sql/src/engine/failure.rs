@@ -72,10 +72,17 @@ fn not_implemented(message: &str) -> SqlError {
     let what = match what {
         Some("Exists") => "EXISTS outside of WHERE",
         Some("InSubquery") => "IN (SELECT ...) outside of WHERE",
-        Some("ScalarSubquery" | "OuterReferenceColumn") => "a correlated subquery of this form",
+        Some("ScalarSubquery" | "OuterReferenceColumn") => return correlated(),
         _ => return SqlError::new("0A000", tidy(message)),
     };
-    SqlError::unsupported(what).with_hint("join with a subquery that has its own GROUP BY")
+    SqlError::unsupported(what).with_hint(JOIN_INSTEAD)
+}
+
+/// What works in the place of most subqueries that have no plan.
+const JOIN_INSTEAD: &str = "join with a subquery that has its own GROUP BY";
+
+fn correlated() -> SqlError {
+    SqlError::unsupported("a correlated subquery of this form").with_hint(JOIN_INSTEAD)
 }
 
 /// An error that several streams share cannot be taken apart: the parts that matter are read through it.
@@ -160,6 +167,10 @@ fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
             let name = field.name();
+            if name.starts_with('$') {
+                // A column of the plan, not of the statement: it got lost when a subquery became a join.
+                return correlated();
+            }
             let table = field.relation.as_ref().map(|r| r.table().to_owned());
             let known = |f: &&datafusion::common::Column| {
                 table.as_deref().is_none_or(|t| f.relation.as_ref().is_none_or(|r| r.table() == t))

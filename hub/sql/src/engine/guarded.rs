@@ -5,6 +5,8 @@
 //! evaluates a branch for its own rows only. So is what a FILTER leaves out. What cannot fail comes first, so that a condition of a subquery guards
 //! those above it.
 
+use super::guard;
+use crate::error::SqlError;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::Case;
@@ -14,6 +16,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 
 /// A condition of more nodes is not written twice: nested ones would grow exponentially.
 const TWICE_MAX: usize = 32;
+/// Nodes of its FILTER that one aggregate may have in its arguments: one copy in each that can fail.
+const COPIES_MAX: usize = 10_000;
 
 /// The optimised plan with its conditions in order.
 pub(super) fn guard(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -102,16 +106,20 @@ fn value(expr: Expr) -> Result<Expr> {
 /// DataFusion calculates arguments for all rows of a batch, and leaves out afterwards what a FILTER does not let through.
 fn filtered<'e>(filter: &mut Option<Box<Expr>>, args: impl Iterator<Item = &'e mut Expr>) -> Result<()> {
     let own = filter.take().map(|filter| condition(*filter)).transpose()?;
+    let own_size = own.as_ref().map_or(0, size);
+    let mut copied = 0usize;
     for arg in args {
-        let guarded = value(std::mem::take(arg))?;
-        *arg = match &own {
-            Some(own) if can_fail(&guarded) => Expr::Case(Case {
-                expr: None,
-                when_then_expr: vec![(Box::new(own.clone()), Box::new(guarded))],
-                else_expr: None,
-            }),
-            _ => guarded,
-        };
+        *arg = value(std::mem::take(arg))?;
+        if let Some(own) = own.as_ref().filter(|_| can_fail(arg)) {
+            copied = copied.saturating_add(own_size);
+            if copied > COPIES_MAX {
+                let error =
+                    SqlError::new("54001", "statement is too complex: a FILTER of this size guards too much");
+                return Err(guard::external(error));
+            }
+            let when_then_expr = vec![(Box::new(own.clone()), Box::new(std::mem::take(arg)))];
+            *arg = Expr::Case(Case { expr: None, when_then_expr, else_expr: None });
+        }
     }
     *filter = own.map(Box::new);
     Ok(())

@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 /// Parts of a row that is compared by order: each is one more level of the condition.
 const ORDERED_MAX: usize = 8;
 /// Nodes that comparisons of rows may add to a statement.
-const COPIES_MAX: usize = 10_000;
+const COPIES_MAX: usize = 4_000;
 
 /// Reads one expression whose operands have been read; `copies` counts what rows have added so far.
 pub(super) fn read(expr: &mut Expr, copies: &mut usize) -> Result<(), SqlError> {
@@ -200,7 +200,8 @@ fn charge(copies: &mut usize, row: &[Expr]) -> Result<(), SqlError> {
     match row.iter().try_for_each(|part| part.visit(&mut Nodes(copies))) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => {
-            Err(SqlError::new("54001", "statement is too complex: too many rows are compared"))
+            Err(SqlError::new("54001", "statement is too complex: too many rows are compared")
+                .with_hint("join with (VALUES ...) AS t(a, b)"))
         }
     }
 }

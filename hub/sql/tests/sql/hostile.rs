@@ -109,6 +109,24 @@ async fn plans_cannot_double() {
 }
 
 #[tokio::test]
+async fn what_is_written_out_cannot_grow() {
+    let rows = |n: usize| (0..n).map(|n| format!("({n}, {n})")).collect::<Vec<_>>().join(", ");
+    let keys = (1..200).map(|n| format!("n / (total - {n})")).collect::<Vec<_>>().join(", ");
+    let guard = (0..60).map(|n| format!("total <> {n}")).collect::<Vec<_>>().join(" AND ");
+    all_end(&[
+        // Every level asks twice whether the one below it is exact.
+        (
+            "ok|57014",
+            doubled(40, "SELECT 0.5 AS x", "SELECT sum(x + x) AS x FROM prev", "SELECT x::bigint FROM prev"),
+        ),
+        ("ok|57014", format!("SELECT count(*) FROM v WHERE (n, total) IN ({})", rows(300))),
+        ("54001", format!("SELECT count(*) FROM v WHERE (n, total) IN ({})", rows(9_000))),
+        ("54001", format!("SELECT array_agg(k ORDER BY {keys}) FILTER (WHERE {guard}) FROM v")),
+    ])
+    .await;
+}
+
+#[tokio::test]
 async fn execution_can_be_stopped() {
     let many = "generate_series(1, 100000000)";
     all_end(&[
