@@ -18,9 +18,11 @@
 //!   see [`handle_spool_lost`](Outbox::handle_spool_lost);
 //! - frozen = acked + dropped + in doubt + held, in batches and in events.
 
+mod answers;
 mod entry;
 mod ledger;
 mod spool;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +33,7 @@ use crate::flavor::SPOOLS;
 use crate::ids::{Micros, Pid, RouteVersion, Seq};
 use crate::limits::{InDoubt, OutboxLimits, Overflow};
 use crate::wire::batch::{DropReason, LedgerDelta};
-use crate::wire::{AckLevel, BatchFrame, RefusedCode, Resumed, SEQ_WINDOW};
+use crate::wire::{AckLevel, BatchFrame, SEQ_WINDOW};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use entry::{Dropping, Entries, Entry, State, Stored};
@@ -328,179 +330,6 @@ impl Outbox {
         self.entries.iter().filter(|entry| entry.state != State::Waiting).count()
     }
 
-    /// Changes to make durable, in order, as one; `None` when there are none or a commit is under way.
-    pub fn take_ops(&mut self) -> Option<Vec<SpoolOp>> {
-        if self.ops.is_empty() || self.committing.is_some() {
-            return None;
-        }
-        let ops = core::mem::take(&mut self.ops);
-        let mut marks = Vec::new();
-        for op in &ops {
-            match op {
-                SpoolOp::Transmit { id, .. } => marks.push(*id),
-                // Marks before it belong to old dots.
-                SpoolOp::Redot { .. } => marks.clear(),
-                SpoolOp::Put { id, .. } => {
-                    if let Some(entry) = self.entry(*id) {
-                        entry.stored = Stored::Handed;
-                    }
-                }
-                SpoolOp::Remove { .. } => {}
-            }
-        }
-        self.committing = Some(marks);
-        // Their removals are among the changes, at the latest.
-        self.dropping.iter_mut().for_each(|dropping| dropping.is_handed = true);
-        Some(ops)
-    }
-
-    /// The changes taken last are durable. Returns how many batches dropped for want of room are gone by that.
-    pub fn handle_committed(&mut self) -> u64 {
-        for id in self.committing.take().unwrap_or_default() {
-            if let Some(entry) = self.entry(id)
-                && entry.state == State::Marking
-            {
-                entry.transmitted = true;
-                entry.state = State::Waiting;
-            }
-        }
-        for entry in self.entries.iter_mut().chain(self.dropping.iter_mut().map(|d| &mut d.entry)) {
-            if entry.stored == Stored::Handed {
-                entry.stored = Stored::Durable;
-            }
-        }
-        let removed: Vec<_> = self.dropping.extract_if(.., |dropping| dropping.is_handed).collect();
-        removed.iter().for_each(|dropping| self.count_gone(&dropping.entry, dropping.reason));
-        self.shed_memory();
-        removed.iter().filter(|dropping| dropping.reason == DropReason::OutboxFull).count() as u64
-    }
-
-    /// Storage failed for good: from now on this outbox takes batches in memory only. The next process will
-    /// send what the spool has, so this one must not, except under a dot whose mark is durable: then the hub
-    /// sees the same dot twice. Stored batches without a mark are left; a batch that may or may not have been
-    /// stored is in doubt and never sent under another dot, [`InDoubt::Resend`] or not: the next process would
-    /// send it, too. One never handed over goes on, under a new identity that the spool never sees.
-    pub fn handle_spool_lost(&mut self) {
-        if !self.is_persistent() {
-            return;
-        }
-        self.options.persistent = false;
-        self.committing = None;
-        self.ops.clear();
-        self.retiring = true;
-        for Dropping { entry, seq, is_handed, .. } in core::mem::take(&mut self.dropping) {
-            seq.into_iter().for_each(|seq| self.keep_low(seq));
-            match entry.stored {
-                Stored::Durable if !is_handed => self.count_left(&entry),
-                _ => self.count_doubt(&entry),
-            }
-        }
-        let mut at = 0;
-        while let Some(entry) = self.entries.get_mut(at) {
-            match entry.stored {
-                Stored::Durable if entry.transmitted => at += 1,
-                Stored::Durable => self.leave(at),
-                Stored::Handed => self.doubt(at),
-                Stored::No => {
-                    entry.state = State::Waiting;
-                    at += 1;
-                }
-            }
-        }
-    }
-
-    /// The spool works again: what it holds is adopted, as by the next process, and under what it was left with or
-    /// `fresh`. Only once this outbox holds nothing of its own, so that no batch has two names; and only when all that
-    /// was left is there. `false` otherwise: nothing has changed.
-    pub fn handle_spool_reopened(&mut self, saved: &Saved, fresh: Pid) -> bool {
-        let events: u64 = saved.batches.iter().map(|batch| batch.events).sum();
-        let OutboxLedger { left_batches, left_events, .. } = self.ledger;
-        let has_left = saved.batches.len() as u64 >= left_batches && events >= left_events;
-        if self.options.persistent || !self.entries.is_empty() || !has_left {
-            return false;
-        }
-        let mut next = Self::restore(OutboxOptions { persistent: true, ..self.options }, saved, fresh);
-        next.next_id = next.next_id.max(self.next_id);
-        next.level_max = self.level_max;
-        next.delta = core::mem::take(&mut self.delta);
-        next.ledger = core::mem::take(&mut self.ledger);
-        // What was left is held again; what else the spool has was counted as acked, dropped or in doubt.
-        next.ledger.frozen_batches += saved.batches.len() as u64 - left_batches;
-        next.ledger.frozen_events += events - left_events;
-        next.ledger.adopted_events += events - left_events;
-        (next.ledger.left_batches, next.ledger.left_events, next.ledger.left_bytes) = (0, 0, 0);
-        *self = next;
-        true
-    }
-
-    /// The next process sends this batch.
-    fn leave(&mut self, at: usize) {
-        let Some(entry) = self.remove(at) else { return };
-        self.keep_low(entry.seq);
-        self.count_left(&entry);
-    }
-
-    /// A batch whose writing failed may be in the spool all the same.
-    fn doubt(&mut self, at: usize) {
-        let Some(entry) = self.remove(at) else { return };
-        self.keep_low(entry.seq);
-        self.count_doubt(&entry);
-    }
-
-    fn count_left(&mut self, entry: &Entry) {
-        self.ledger.left_batches += 1;
-        self.ledger.left_events += entry.events;
-        self.ledger.left_bytes += entry.bytes as u64;
-    }
-
-    fn keep_low(&mut self, seq: Seq) {
-        self.left_low = Some(self.left_low.map_or(seq, |low| low.min(seq)));
-    }
-
-    /// Payloads beyond the memory limit are left to the disk, newest first.
-    fn shed_memory(&mut self) {
-        if !self.is_persistent() || !self.ops.is_empty() {
-            return;
-        }
-        for entry in self.entries.iter_mut().rev() {
-            if self.memory_bytes <= self.options.limits.memory_bytes_max {
-                return;
-            }
-            if entry.state == State::Waiting && entry.payload.take().is_some() {
-                self.memory_bytes -= entry.bytes;
-            }
-        }
-    }
-
-    /// A batch that is to be sent and whose bytes must be read from storage first; answer by
-    /// [`handle_loaded`](Self::handle_loaded).
-    pub fn poll_load(&mut self) -> Option<BatchId> {
-        let wants =
-            |entry: &&mut Entry| entry.state == State::Ready && entry.payload.is_none() && !entry.loading;
-        let entry = self.entries.iter_mut().find(wants)?;
-        entry.loading = true;
-        Some(entry.id)
-    }
-
-    /// The bytes of a batch; `None` when storage has lost them, which drops the batch and counts it in doubt.
-    pub fn handle_loaded(&mut self, id: BatchId, payload: Option<Vec<u8>>) {
-        let Some(at) = self.position(id) else { return };
-        self.entries[at].loading = false;
-        match payload.filter(|payload| payload.len() == self.entries[at].bytes) {
-            Some(payload) => {
-                self.memory_bytes += payload.len();
-                self.entries[at].payload = Some(payload.into());
-            }
-            // The spool has failed: the next process may read it again.
-            None if self.is_left_to_next(at) => self.leave(at),
-            None => {
-                if let Some(entry) = self.remove(at) {
-                    self.count_doubt(&entry);
-                }
-            }
-        }
-    }
-
     /// The next batch to send, now.
     pub fn poll_send(&mut self, now: Micros) -> Option<(BatchId, BatchFrame)> {
         let (pid, low_water) = (self.pid, self.low_water());
@@ -520,130 +349,6 @@ impl Outbox {
             payload: entry.payload.as_deref().map(<[u8]>::to_vec).unwrap_or_default(),
         };
         Some((entry.id, frame))
-    }
-
-    /// The hub holds a batch at `level`. Returns its events once it has left the outbox.
-    pub fn handle_ack(&mut self, pid: Pid, seq: Seq, level: AckLevel) -> Option<u64> {
-        let at = self.find(pid, seq)?;
-        let entry = &mut self.entries[at];
-        if !entry.transmitted {
-            return None;
-        }
-        entry.reached = entry.reached.max(Some(level));
-        if level < entry.wanted.min(self.level_max) {
-            if entry.state == State::InFlight && level >= entry.sent_level {
-                // A stronger level was asked for after it was sent: ask again, with the same dot and bytes.
-                entry.state = State::Waiting;
-            }
-            return None;
-        }
-        self.remove_acked(at)
-    }
-
-    fn remove_acked(&mut self, at: usize) -> Option<u64> {
-        let entry = self.remove(at)?;
-        self.ledger.acked_batches += 1;
-        self.ledger.acked_events += entry.events;
-        Some(entry.events)
-    }
-
-    fn remove_reached(&mut self) {
-        let level_max = self.level_max;
-        let done = |entry: &Entry| entry.reached >= Some(entry.wanted.min(level_max));
-        while let Some(at) = self.entries.iter().position(done) {
-            self.remove_acked(at);
-        }
-    }
-
-    /// The hub does not take a batch. Retryable refusals keep it back until `retry_at`.
-    pub fn handle_refused(
-        &mut self,
-        pid: Pid,
-        seq: Seq,
-        code: RefusedCode,
-        retry_at: Micros,
-    ) -> RefusedOutcome {
-        let Some(at) = self.find(pid, seq).filter(|at| self.entries[*at].transmitted) else {
-            return RefusedOutcome::Unknown;
-        };
-        match code {
-            RefusedCode::Expired | RefusedCode::BornInFuture => return RefusedOutcome::Expired,
-            // The window is the hub's floor against our low water: asking again with a higher one can succeed.
-            RefusedCode::WindowExceeded => {}
-            code if code.is_retryable() => {}
-            code => return self.skip(at, code),
-        }
-        self.entries[at].wait_until(retry_at);
-        RefusedOutcome::Retry
-    }
-
-    fn skip(&mut self, at: usize, code: RefusedCode) -> RefusedOutcome {
-        // Two outboxes under one identity: leave it as soon as possible.
-        self.retiring |= code == RefusedCode::DotConflict;
-        self.ledger.count_refused(code);
-        let events = self.entries[at].events;
-        if self.is_left_to_next(at) {
-            // The next process finds it, is refused, and counts it.
-            self.leave(at);
-        } else if let Some(entry) = self.remove(at) {
-            self.count_lost(entry, DropReason::Refused);
-        }
-        RefusedOutcome::Skipped { events }
-    }
-
-    /// What the hub holds (C5): those batches are acked, the other transmitted ones are sent again. Returns
-    /// the acked events and whether the identity has expired.
-    pub fn handle_resumed(&mut self, resumed: &Resumed) -> (u64, bool) {
-        if resumed.pid != self.pid {
-            return (0, false);
-        }
-        let (mut acked, mut at) = (0, 0);
-        while let Some(seq) = self.entries.get(at).map(|entry| entry.seq) {
-            let gone = match holds(resumed, seq) {
-                true => self.handle_ack(resumed.pid, seq, resumed.level),
-                false => None,
-            };
-            acked += gone.unwrap_or(0);
-            at += usize::from(gone.is_none());
-        }
-        (acked, resumed.expired)
-    }
-
-    /// A batch was sent and will not be answered: its stream broke, or its answer is overdue.
-    pub fn handle_send_failed(&mut self, id: BatchId, retry_at: Micros) {
-        if let Some(entry) = self.entry(id)
-            && matches!(entry.state, State::InFlight | State::Ready)
-        {
-            entry.wait_until(retry_at);
-        }
-    }
-
-    /// The connection is gone: nothing is in flight any more.
-    pub fn handle_disconnected(&mut self) {
-        for entry in self.entries.iter_mut() {
-            if matches!(entry.state, State::InFlight | State::Ready) {
-                entry.wait_until(Micros(i64::MIN));
-            }
-        }
-    }
-
-    /// Batches sent before `before` and still not answered go back to waiting.
-    pub fn handle_overdue(&mut self, before: Micros) {
-        for entry in self.entries.iter_mut().filter(|entry| entry.state == State::InFlight) {
-            if entry.sent_at <= before {
-                entry.wait_until(Micros(i64::MIN));
-            }
-        }
-    }
-
-    /// When the next kept-back batch may be sent, or the oldest answer is overdue after `patience`.
-    pub fn next_due(&self, patience: Micros) -> Option<Micros> {
-        let due = |entry: &Entry| match entry.state {
-            State::InFlight => Some(Micros(entry.sent_at.0.saturating_add(patience.0))),
-            State::Waiting if entry.retry_at.0 > i64::MIN => Some(entry.retry_at),
-            _ => None,
-        };
-        self.entries.iter().take(2 * SEQ_WINDOW as usize).filter_map(due).min()
     }
 
     /// Retires this identity: it is replaced as soon as nothing transmitted is left; until then nothing else
@@ -691,11 +396,6 @@ impl Outbox {
         }
         self.redot(fresh);
         (self.ledger.in_doubt_batches - before.0, self.ledger.in_doubt_events - before.1)
-    }
-
-    /// True for a batch of a spool that has failed: the next process finds it there.
-    fn is_left_to_next(&self, at: usize) -> bool {
-        SPOOLS && !self.options.persistent && self.entries[at].stored == Stored::Durable
     }
 
     fn redot(&mut self, pid: Pid) {
@@ -780,13 +480,5 @@ impl Outbox {
             return None;
         }
         self.entries.binary_search_by_key(&seq, |entry| entry.seq).ok()
-    }
-}
-
-fn holds(resumed: &Resumed, seq: Seq) -> bool {
-    match seq.0.checked_sub(resumed.floor.0) {
-        None | Some(0) => true,
-        Some(above @ 1..=64) => resumed.bitmap >> (above - 1) & 1 == 1,
-        Some(_) => false,
     }
 }

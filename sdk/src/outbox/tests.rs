@@ -1,6 +1,7 @@
 //! The rules one by one; histories of all of them together are in the session's tests.
 
 use super::*;
+use crate::wire::Resumed;
 use crate::wire::batch::DropCounts;
 
 const LIMITS: OutboxLimits = OutboxLimits::NATIVE;
