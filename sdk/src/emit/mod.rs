@@ -227,13 +227,14 @@ impl EventBuffer {
     }
 
     /// Adds a struct or a map: its fields are columns by name, missing columns are NULL. `arrival` is used
-    /// unless the event has an `arrival_timestamp` of its own.
+    /// unless the event has an `arrival_timestamp` of its own that is not NULL.
     pub fn push<T: Serialize + ?Sized>(&mut self, event: &T, arrival: Micros) -> Result<(), EmitError> {
         self.room()?;
-        match event.serialize(row::RowSerializer { buffer: self }).and_then(|()| self.complete(arrival)) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.undo(*error.0)),
+        match event.serialize(row::RowSerializer { buffer: self }) {
+            Ok(()) => self.complete(arrival),
+            Err(error) => return Err(self.undo(*error.0)),
         }
+        Ok(())
     }
 
     /// Adds a row of (column name, value) pairs. A double that is a whole number fits an integer column.
@@ -247,10 +248,11 @@ impl EventBuffer {
                 None => Err(self.duplicate(column)),
             }
         });
-        match added.and_then(|()| self.complete(arrival).map_err(|e| *e.0)) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.undo(error)),
+        match added {
+            Ok(()) => self.complete(arrival),
+            Err(error) => return Err(self.undo(error)),
         }
+        Ok(())
     }
 
     #[inline(always)]
@@ -282,11 +284,11 @@ impl EventBuffer {
 
     /// Finishes the row.
     #[inline(always)]
-    fn complete(&mut self, arrival: Micros) -> Result<(), row::RowError> {
+    fn complete(&mut self, arrival: Micros) {
         let last = self.schema.fields.len();
         let usual = self.all_seen & !(1 << last.min(63));
         if self.seen != usual || self.all_seen == u64::MAX {
-            self.fill()?;
+            self.fill();
         }
         if let Some(Column { data: ColumnData::Int(times), .. }) = self.batch.columns.get_mut(last)
             && times.len() == self.rows
@@ -295,22 +297,20 @@ impl EventBuffer {
         }
         self.rows += 1;
         self.seen = 0;
-        Ok(())
     }
 
-    /// Fills the columns that the row did not have with NULL; the event's own time must not be NULL.
+    /// Fills the columns that the row did not have with NULL; a time that is NULL is none.
     #[inline(never)]
-    fn fill(&mut self) -> Result<(), row::RowError> {
-        let Some((last, others)) = self.batch.columns.split_last_mut() else { return Ok(()) };
+    fn fill(&mut self) {
+        let Some((last, others)) = self.batch.columns.split_last_mut() else { return };
         for column in others {
             if column.len() == self.rows {
                 column.push_slot(Slot::Null);
             }
         }
         if last.len() > self.rows && !last.is_valid(self.rows) {
-            return Err(EmitError::WrongType(String::from(ARRIVAL_TIMESTAMP)).into());
+            last.truncate(self.rows);
         }
-        Ok(())
     }
 
     /// Takes an unfinished row back.

@@ -159,7 +159,6 @@ fn every_kind_of_bad_event_has_a_code_and_leaves_no_trace() {
         ("id", Value::Text("zz".to_string()), "malformed"),
         ("day", Value::Text("2024-02-30".to_string()), "malformed"),
         ("time", Value::Text("noon".to_string()), "malformed"),
-        (ARRIVAL_TIMESTAMP, Value::Null, "wrong_type"),
     ];
     for (name, value, code) in bad {
         let good = ("double", Value::Float(1.0));
@@ -176,6 +175,19 @@ fn every_kind_of_bad_event_has_a_code_and_leaves_no_trace() {
     assert_eq!(buffer.push(&event(&text), Micros(2)).map_err(|e| e.code()), Err("too_long"));
     assert_eq!(buffer.batch(), &before);
     assert_eq!(buffer.rows(), 1);
+}
+
+/// The npm package and `load` take it so; an `Option` that is `None` was refused.
+#[test]
+fn an_arrival_of_null_is_the_time_of_the_push() {
+    let mut buffer = buffer();
+    for (given, pushed, taken) in [(None, 5, 5), (Some(7), 6, 7), (None, 8, 8)] {
+        let event = BTreeMap::from([(ARRIVAL_TIMESTAMP, given)]);
+        buffer.push(&event, Micros(pushed)).expect("a good event");
+        assert_eq!(last(&buffer)[ARRIVAL_TIMESTAMP], Value::Int(taken));
+    }
+    buffer.push(&event("a"), Micros(9)).expect("a good event");
+    assert_eq!((buffer.rows(), last(&buffer)[ARRIVAL_TIMESTAMP].clone()), (4, Value::Int(9)));
 }
 
 #[test]
