@@ -92,6 +92,30 @@ fn a_hub_that_goes_away_for_good_is_told() {
     assert_totals(&server, 1);
 }
 
+/// A hub that hangs was waited for much longer than one that is gone.
+#[cfg(unix)]
+#[test]
+fn a_hub_that_hangs_is_told() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let file = csv(&house);
+    let mut command = load(&server, &house, &file, &["--patience", "1"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("load");
+    wait_for_batches(&house, &mut child, 10);
+    server.signal("STOP");
+    let begun = Instant::now();
+    let output = child.wait_with_output().expect("load");
+    let (told, took) = (text(&output), begun.elapsed());
+    server.signal("CONT");
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("timed out; trying again for 1 s"), "{told}");
+    assert!(took < Duration::from_secs(8), "{took:?}: {told}");
+    assert!(load(&server, &house, &file, &[]).status().expect("load").success());
+    assert_totals(&server, 1);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_says_how_to_go_on() {

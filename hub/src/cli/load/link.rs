@@ -230,7 +230,10 @@ fn decode<T: Body>(frame: &Frame<'_>) -> Result<T, CliError> {
     frame.decode().map_err(unreadable)
 }
 
+/// Why the connection ended says more than that it did.
 fn broken(connection: &Connection, error: &dyn std::fmt::Display) -> CliError {
-    let (address, message) = (connection.remote_address().to_string(), error.to_string());
+    let reason = connection.close_reason().map(|reason| reason.to_string());
+    let (address, message) =
+        (connection.remote_address().to_string(), reason.unwrap_or_else(|| error.to_string()));
     CliError::Connect(ConnectError::Unreachable { address, message })
 }
