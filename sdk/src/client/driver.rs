@@ -14,6 +14,7 @@ use super::{CloseReport, Command, Link, Shared, coarse, lock};
 use crate::ids::Micros;
 use crate::outbox::{BatchId, Saved, Spool, SpoolError};
 use crate::session::{Channel, ClientSession, Event, SpoolRequest};
+use crate::wire::batch::DropReason;
 use crate::wire::{Frame, Plans};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -394,14 +395,16 @@ impl Driver {
 
     async fn finish(mut self) -> CloseReport {
         flush::collect(&mut self);
-        let lost: u64 = self.streams.iter().map(|stream| stream.abandon()).sum();
-        self.session.count_dropped(crate::wire::batch::DropReason::Closed, lost);
+        let waiting: u64 = self.streams.iter().map(|stream| stream.abandon()).sum();
+        self.session.count_dropped(DropReason::Closed, waiting);
         // What could not be sent is at least on disk, and so is what was acked a moment ago.
         self.serve_spool();
         while let Some(done) = self.jobs.join_next().await {
             self.handle_job(done);
             self.serve_spool();
         }
+        let before = self.session.ledger();
+        self.session.abandon();
         for barrier in self.barriers.drain(..) {
             barrier.answer(Err(FlushError::Closed));
         }
@@ -413,8 +416,8 @@ impl Driver {
         CloseReport {
             left_batches: ledger.held_batches,
             left_events: ledger.held_events,
-            is_spooled: self.spool.is_some() && lock(&self.shared.status).spool_error.is_none(),
-            lost_events: lost,
+            in_doubt_events: ledger.in_doubt_events - before.in_doubt_events,
+            dropped_events: waiting + ledger.dropped.total() - before.dropped.total(),
         }
     }
 

@@ -194,17 +194,18 @@ impl Drop for Handle {
     }
 }
 
-/// What was left when a client was closed.
+/// What was not acked when a client was closed. All zero when everything was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CloseReport {
-    /// Batches not acked.
+    /// Batches in the disk spool: the next process sends them.
     pub left_batches: u64,
     /// Their events.
     pub left_events: u64,
-    /// True when those are in the disk spool and the next process sends them; false when they are lost.
-    pub is_spooled: bool,
-    /// Events that never met a plan: their stream does not exist, or no hub was reached.
-    pub lost_events: u64,
+    /// Events that were sent, never acked, and are in no spool: they may or may not count. In `Stats::in_doubt`, too.
+    pub in_doubt_events: u64,
+    /// Events that count nowhere: never sent and in no spool, or their stream never had a plan. In `Stats::dropped`
+    /// as [`DropReason::Closed`](crate::wire::batch::DropReason::Closed), too.
+    pub dropped_events: u64,
 }
 
 /// A connection to a cluster: cheap to clone, safe to share.
@@ -378,8 +379,9 @@ impl Client {
         Stats::gather(&self.handle.shared)
     }
 
-    /// Flushes, waits for acks up to `close_timeout`, ends the connection, and says what is left. Emitters
-    /// refuse events from now on. Closing again returns an empty report.
+    /// Flushes, waits for acks up to `close_timeout`, ends the connection, and says what was not acked: [`Client::stats`]
+    /// then has every event as acked, dropped, in doubt, or in the outbox, which is the spool. Emitters refuse events from
+    /// now on. Closing again returns an empty report.
     pub async fn close(&self) -> CloseReport {
         self.handle.cancel.cancel();
         let driver = lock(&self.handle.driver).take();

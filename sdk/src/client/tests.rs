@@ -421,7 +421,8 @@ async fn a_hub_that_does_not_answer_presses_back() {
     until("emit says so", pressed).await;
     balance(&client.stats());
     let report = client.close().await;
-    assert!(report.left_events > 0 && !report.is_spooled, "{report:?}");
+    assert!(report.left_events == 0 && report.in_doubt_events + report.dropped_events > 0, "{report:?}");
+    balance(&client.stats());
 }
 
 #[tokio::test]
@@ -468,8 +469,37 @@ fn a_spool_outlives_its_process() {
         let stats = client.stats();
         assert_eq!((stats.generated, stats.adopted, stats.acked), (1, 10, 11));
         balance(&stats);
-        assert_eq!(client.close().await, CloseReport { is_spooled: true, ..CloseReport::default() });
+        assert_eq!(client.close().await, CloseReport::default());
     });
+}
+
+/// They were in no count: generated was more than acked, dropped and in doubt together.
+#[tokio::test]
+async fn closing_without_a_spool_counts_what_was_sent_as_in_doubt_and_the_rest_as_dropped() {
+    let mut hub = Hub::start().await;
+    let hasty = ConnectOptions { close_timeout: Duration::from_millis(300), ..options(&hub) };
+    let client = Client::connect(hasty.clone()).await.expect("connects");
+    client.schema("views").await.expect("exists");
+    hub.state().is_mute = true;
+    client.stream("views").emit(&HOME).expect("emits");
+    until("it is sent", || client.stats().outbox.held_transmitted_events == 1).await;
+    let report = client.close().await;
+    assert_eq!(report, CloseReport { in_doubt_events: 1, ..CloseReport::default() });
+    let stats = client.stats();
+    assert_eq!((stats.in_doubt, stats.in_outbox, stats.dropped.total()), (1, 0, 0));
+    balance(&stats);
+
+    let client = Client::connect(hasty).await.expect("connects");
+    client.schema("views").await.expect("exists");
+    hub.stop();
+    until("the client notices", || !client.stats().is_connected).await;
+    client.stream("views").emit(&HOME).expect("emits");
+    client.stream("of nobody").emit(&HOME).expect("waits");
+    let report = client.close().await;
+    assert_eq!(report, CloseReport { dropped_events: 2, ..CloseReport::default() });
+    let stats = client.stats();
+    assert_eq!((stats.dropped.get(DropReason::Closed), stats.in_outbox, stats.waiting), (2, 0, 0));
+    balance(&stats);
 }
 
 #[tokio::test]
@@ -486,7 +516,8 @@ async fn closing_without_a_hub_leaves_events_in_the_spool() {
     hub.stop();
     client.stream("views").emit(&HOME).expect("emits");
     let report = client.close().await;
-    assert_eq!((report.left_batches, report.left_events, report.is_spooled), (1, 1, true));
+    assert_eq!(report, CloseReport { left_batches: 1, left_events: 1, ..CloseReport::default() });
+    balance(&client.stats());
     hub.resume().await;
     let client = Client::connect(spooled).await.expect("connects");
     until("the event arrives", || hub.count() == 1).await;
@@ -526,7 +557,7 @@ async fn a_spool_that_failed_is_opened_again() {
     hub.stop();
     views.emit(&HOME).expect("emits");
     let report = client.close().await;
-    assert_eq!((report.left_batches, report.is_spooled), (1, true));
+    assert_eq!(report, CloseReport { left_batches: 1, left_events: 1, ..CloseReport::default() });
     hub.resume().await;
     let client = Client::connect(spooled).await.expect("connects");
     until("the event arrives", || hub.count() == 4).await;

@@ -398,6 +398,20 @@ impl Outbox {
         (self.ledger.in_doubt_batches - before.0, self.ledger.in_doubt_events - before.1)
     }
 
+    /// The owner ends: what no spool keeps is given up and counted. What was transmitted is in doubt, the rest is dropped.
+    pub fn abandon(&mut self) {
+        while !self.is_persistent() && !self.is_empty() {
+            if self.is_left_to_next(0) {
+                self.leave(0);
+            } else if let Some(entry) = self.remove(0) {
+                match entry.transmitted {
+                    true => self.count_doubt(&entry),
+                    false => self.count_gone(&entry, DropReason::Closed),
+                }
+            }
+        }
+    }
+
     fn redot(&mut self, pid: Pid) {
         self.pid = pid;
         self.retiring = false;

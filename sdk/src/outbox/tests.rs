@@ -58,6 +58,26 @@ fn no_byte_leaves_before_its_mark_is_durable() {
     assert_eq!(send(&mut outbox), [1]);
 }
 
+/// What a client without a spool still held when it ended was in no count of its ledger.
+#[test]
+fn what_nothing_keeps_is_in_doubt_or_dropped_at_the_end() {
+    let mut outbox = outbox(LIMITS, false);
+    (0..10).for_each(|_| _ = outbox.freeze(payload(), 2));
+    assert_eq!(send(&mut outbox).len(), 8);
+    ack(&mut outbox, 3);
+    outbox.abandon();
+    let ledger = outbox.ledger();
+    assert_eq!((ledger.acked_events, ledger.in_doubt_events, ledger.held_events), (2, 14, 0));
+    assert_eq!((ledger.dropped_in_doubt_batches, ledger.dropped_batches), (7, 2));
+    assert_eq!(ledger.dropped.get(DropReason::Closed), 4);
+    assert_eq!((outbox.bytes(), outbox.is_empty()), (0, true));
+
+    let mut spooled = self::outbox(LIMITS, true);
+    spooled.freeze(payload(), 2);
+    spooled.abandon();
+    assert_eq!((spooled.len(), spooled.ledger().held_events), (1, 2), "the next process sends it");
+}
+
 #[test]
 fn eight_are_in_flight_and_the_window_is_sixty_four() {
     let mut outbox = outbox(LIMITS, false);

@@ -226,6 +226,11 @@ impl ClientSession {
         self.outbox.count_oversized(groups);
     }
 
+    /// The client ends: see [`Outbox::abandon`].
+    pub fn abandon(&mut self) {
+        self.outbox.abandon();
+    }
+
     /// What became of all batches.
     pub fn ledger(&self) -> OutboxLedger {
         self.outbox.ledger()
