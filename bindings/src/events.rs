@@ -30,7 +30,8 @@ pub fn text(event: &Event) -> Option<Vec<u8>> {
         Event::Connected { .. } => fields(&["open"]),
         Event::Disconnected | Event::Unresponsive => fields(&["offline"]),
         Event::Refused { code, message, .. } => fields(&["error", code.code(), message]),
-        Event::Dropped { reason, .. } => fields(&["error", reason.code()]),
+        // There is no other reason to drop a batch.
+        Event::Dropped { .. } => fields(&["error", "outbox_full"]),
         Event::InDoubt { .. } => fields(&["error", "in_doubt"]),
         _ => return None,
     })

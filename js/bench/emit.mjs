@@ -1,7 +1,8 @@
 // Nanoseconds of CPU per event in Node: count + sum by an interned text, 1,000 groups, through every way to emit.
-// `node bench/emit.mjs [--check]`: with --check the goals below decide the exit code.
+// `node bench/emit.mjs [--check] [--core]`: with --check the goals below decide the exit code; with --core it is the module
+// that pages start with.
 import { Headwater } from '../dist/node.js';
-import { startHub } from '../test/hub.mjs';
+import { CORE, startHub } from '../test/hub.mjs';
 
 const GOALS = { columns: 40 };
 const GROUPS = 1000;
@@ -9,7 +10,8 @@ const EVENTS = 2_000_000;
 const ROUNDS = 5;
 
 const hub = await startHub();
-const hw = Headwater.connect({ url: hub.url, flushIntervalMs: 1e9, onError: (e) => console.error(e.message) });
+const wasm = process.argv.includes('--core') ? CORE : undefined;
+const hw = Headwater.connect({ url: hub.url, wasm, flushIntervalMs: 1e9, onError: (e) => console.error(e.message) });
 hw.emit('views', { url: 'first', ms: 1 });
 await hw.flush();
 const stream = hw.stream('views');

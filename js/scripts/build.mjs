@@ -10,11 +10,15 @@ const root = new URL('..', import.meta.url);
 const path = (name) => fileURLToPath(new URL(name, root));
 
 /**
- * -O3 and -Oz give the same brotli bytes here, and -O3 a third less time per event. With little inlining and no
- * common subexpressions in locals the module is larger, but brotli finds more in it that repeats.
+ * -O3 and -Oz give the same brotli bytes here, and -O3 a third less time per event. With little inlining, no common
+ * subexpressions in locals and data in one piece with its zeros the module is larger, but brotli finds more in it that
+ * repeats.
  */
 const WASM_OPT = {
-  core: ['-O3', '--converge', '-ocimfs', '0', '-aimfs', '4', '-fimfs', '10', '--skip-pass=local-cse'],
+  core: [
+    '-O3', '--converge', '-ocimfs', '0', '-aimfs', '4', '-fimfs', '10', '--skip-pass=local-cse', '--skip-pass=memory-packing',
+    '--strip-target-features', '-g',
+  ],
   full: ['-O3'],
 };
 
@@ -46,6 +50,7 @@ function optimise(flavor) {
     run(process.execPath, [path('scripts/wasm-panics.mjs'), input, trapping, flavor]);
     run(process.execPath, [path('node_modules/binaryen/bin/wasm-opt'), ...WASM_OPT[flavor], trapping, '-o', output]);
     rmSync(trapping);
+    if (flavor === 'core') run(process.execPath, [path('scripts/wasm-order.mjs'), output, output]);
     writeFileSync(stamp, args);
   }
   cpSync(output, path(`dist/headwater_${flavor}.wasm`));

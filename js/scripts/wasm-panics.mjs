@@ -6,6 +6,7 @@
 // puts in place of every call; places in the sources become zeros, which it leaves out. Checks all stay.
 import { readFileSync, writeFileSync } from 'node:fs';
 import binaryen from 'binaryen';
+import { sections, varint } from './wasm-sections.mjs';
 
 /** Functions that never return and do nothing but panic. */
 const PANICS = [
@@ -23,23 +24,11 @@ const PANICS = [
  */
 const FORMATTING = [/\bcore(\[\w+\])?::(fmt|str::count)::/];
 
-/** Bytes of a varint's value, and where it ends. */
-function varint(bytes, at) {
-  let value = 0;
-  for (let shift = 0; ; shift += 7) {
-    const byte = bytes[at++];
-    value += (byte & 127) * 2 ** shift;
-    if (byte < 128) return [value, at];
-  }
-}
-
 /** Active segments of a module's memory: the address and the bytes, in place. */
 function* segments(bytes) {
-  for (let at = 8, length; at < bytes.length; at += length) {
-    const id = bytes[at++];
-    [length, at] = varint(bytes, at);
+  for (const { id, from } of sections(bytes)) {
     if (id !== 11) continue;
-    let [count, inner] = varint(bytes, at);
+    let [count, inner] = varint(bytes, from);
     for (; count > 0; count--) {
       if (bytes[inner] !== 0 || bytes[inner + 1] !== 0x41) throw new Error('a data segment of another kind');
       let address, size;

@@ -2,30 +2,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { engine } from './engine.mjs';
 import { vectors } from './wire.mjs';
 
-const dist = (name) => readFile(new URL(`../dist/${name}`, import.meta.url));
 const frames = vectors(await readFile(new URL('../../tests/vectors/frames.txt', import.meta.url), 'utf8'));
-const now = 1_700_000_000_000_000;
-
-async function engine(flavor) {
-  const glue = await import(`../src/generated/headwater_${flavor}.js`);
-  const x = await glue.default({ module_or_path: await dist(`headwater_${flavor}.wasm`) });
-  const pass = (bytes) => {
-    const at = x.engine_lend(bytes.length) >>> 0;
-    new Uint8Array(x.memory.buffer).set(bytes, at);
-    return [at, bytes.length];
-  };
-  const take = (answer) => {
-    const [from, length] = new Uint32Array(x.memory.buffer, answer >>> 0, 2);
-    return Buffer.from(new Uint8Array(x.memory.buffer, from, length)).toString();
-  };
-  const at = x.engine_new(...pass(new Uint8Array()), 1, now);
-  x.engine_handle_timeout(at, now);
-  x.engine_handle_connected(at, now);
-  return { frames: (bytes) => take(x.engine_handle_frames(at, ...pass(bytes), now + 1000)), event: () => take(x.engine_poll_event(at)) };
-}
-
 for (const flavor of ['core', 'full']) {
   test(`${flavor}: the golden Welcome opens a session`, async () => {
     const e = await engine(flavor);

@@ -311,6 +311,29 @@ test('a view that the core cannot evaluate brings the full module, and nothing i
     assert.equal(new Set([...hub.batches.values()].map((b) => b.pid)).size, 2, 'two producers');
   }));
 
+test('what a view gathered goes on growing when plans are announced again', () =>
+  run({ flushIntervalMs: 60_000 }, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/A', ms: 1 });
+    await hw.flush();
+    hw.emit('views', { url: '/A', ms: 2 });
+    hub.change([{ schema: VIEWS, plans: [countAndSum(), countAndSum(2)] }]);
+    await until('the plans', () => hub.watchers.size === 1);
+    hw.emit('views', { url: '/A', ms: 3 });
+    await hw.flush();
+    assert.deepEqual([hub.viewEvents(1), hub.viewEvents(2)], [3, 1]);
+    const last = [...hub.batches.values()].at(-1).report;
+    assert.deepEqual(last.sections.map((section) => [section.view, section.events]), [[1, 2], [2, 1]]);
+  }));
+
+test('a view by a width of time is left to the full module', () =>
+  run({}, async ({ hub, hw }) => {
+    const width = { op: (w) => w.varint(1).varint(7).zigzag(0).zigzag(1).zigzag(0), type: 'interval' };
+    hub.change([{ schema: VIEWS, plans: [{ view: 2, version: 1, stream: 1, nodes: [width], keys: [0], states: [{ spec: spec.count, args: [] }] }] }]);
+    hw.emit('views', { url: '/A', ms: 1 });
+    await hw.flush();
+    assert.deepEqual([hw.stats().module, hub.viewEvents(2)], ['full', 1]);
+  }));
+
 test('event times are corrected by the hub\'s clock', () =>
   run({}, async ({ hub, hw }) => {
     hub.clockSkewMicros = 3_600_000_000n;

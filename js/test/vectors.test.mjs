@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { Headwater } from '../dist/slim.js';
-import { startHub } from './hub.mjs';
+import { engine } from './engine.mjs';
+import { CORE, startHub } from './hub.mjs';
 import * as wire from './wire.mjs';
 
 const read = async (name) => wire.vectors(await readFile(new URL(`../../tests/vectors/${name}`, import.meta.url), 'utf8'));
@@ -44,14 +45,21 @@ test('payloads read as Rust meant them', () => {
   }
 });
 
-test('the WASM module makes of an event what Rust makes of it: every expression and every key', async () => {
+const EVENTS = { id: 1, name: 'events', fields: [['c', 'text']] };
+const FULL = { full: () => readFile(new URL('../dist/headwater_full.wasm', import.meta.url)) };
+const bytes = (hex) => Uint8Array.from(Buffer.from(hex, 'hex'));
+
+/** Names, plans and payloads of `events.txt`. */
+async function eventVectors() {
   const text = await readFile(new URL('../../tests/vectors/events.txt', import.meta.url), 'utf8');
-  const lines = text.trim().split('\n').filter((line) => !line.startsWith('#')).map((line) => line.split('\t'));
-  const bytes = (hex) => Uint8Array.from(Buffer.from(hex, 'hex'));
-  const hub = await startHub({ streams: [{ schema: { id: 1, name: 'events', fields: [['c', 'text']] }, plans: lines.map(([, plan]) => bytes(plan)) }] });
+  return text.trim().split('\n').filter((line) => !line.startsWith('#')).map((line) => line.split('\t'));
+}
+
+/** Sends one event through plans and holds what a module makes of it to what Rust makes of it. */
+async function holds(lines, wasm) {
+  const hub = await startHub({ streams: [{ schema: EVENTS, plans: lines.map(([, plan]) => bytes(plan)) }] });
   const errors = [];
-  const full = () => readFile(new URL('../dist/headwater_full.wasm', import.meta.url));
-  const hw = Headwater.connect({ url: hub.url, wasm: { full }, onError: (error) => errors.push(error) });
+  const hw = Headwater.connect({ url: hub.url, wasm, onError: (error) => errors.push(error) });
   hw.emit('events', {});
   await hw.flush();
   await hw.close();
@@ -65,7 +73,26 @@ test('the WASM module makes of an event what Rust makes of it: every expression 
     if (name.startsWith('key ')) assert.equal(wire.hex(sections[0].keys[0]), wire.hex(keys.get(name.slice(4))), name);
   }
   assert.equal(made.size, lines.length);
+}
+
+test('the WASM module makes of an event what Rust makes of it: every expression and every key', async () => {
+  const lines = await eventVectors();
+  await holds(lines, FULL);
   assert.equal(lines.filter(([name]) => name.startsWith('key ')).length, keys.size);
+});
+
+test('the core module makes the same of what it does not leave to the full one', async () => {
+  const lines = [];
+  for (const line of await eventVectors()) {
+    const core = await engine('core');
+    core.frames(wire.welcome({ streams: [{ schema: EVENTS, plans: [bytes(line[1])] }] }));
+    const events = [core.event(), core.event(), core.event()];
+    assert.equal(events.includes('plans'), !events.includes('needs_full'), line[0]);
+    if (events.includes('plans')) lines.push(line);
+  }
+  // Each comes with its operands: comparisons, logic, arithmetic, casts of numbers, truncated times.
+  assert.ok(lines.length > 300, `${lines.length}`);
+  await holds(lines, CORE);
 });
 
 /** A value as `emit` takes it, from what `sdk/tests/laws/vectors.rs` wrote. */
@@ -86,8 +113,7 @@ test('the WASM module makes of events the states that Rust makes of them', async
   const streams = cases.map(({ name, plan, id, types }) => ({ schema: { id, name, fields: types.map((type, i) => [`c${i}`, type]) }, plans: [plan] }));
   const hub = await startHub({ streams });
   const errors = [];
-  const full = () => readFile(new URL('../dist/headwater_full.wasm', import.meta.url));
-  const hw = Headwater.connect({ url: hub.url, wasm: { full }, onError: (error) => errors.push(error.message) });
+  const hw = Headwater.connect({ url: hub.url, wasm: FULL, onError: (error) => errors.push(error.message) });
   for (const { name, types, rows } of cases) {
     for (const row of rows) hw.emit(name, Object.fromEntries(row.map((written, i) => [`c${i}`, value(types[i], written)])));
   }

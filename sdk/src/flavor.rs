@@ -5,8 +5,9 @@
 //! behind a false one. The exception are numeric and interval values (`functions`): without their variants every cell
 //! of every expression is half the size.
 
-/// Expressions beyond columns, literals, comparison, logic, integer and double arithmetic, CASE, IN, COALESCE,
-/// `date_trunc` and `time_bucket`: text and math functions, LIKE, numeric and interval arithmetic, casts of text.
+/// Expressions beyond columns, literals, comparison, logic, integer and double arithmetic, casts among those types, and
+/// times truncated to weeks and less: CASE, IN, COALESCE and its kind, IS DISTINCT FROM, operations on bits, months, text
+/// and math functions, LIKE, numeric and interval arithmetic, TRY_CAST, other casts. Lists and structs, too.
 pub const FUNCTIONS: bool = cfg!(feature = "functions");
 
 /// Aggregates beyond count, sum, min, max, HLL and DDSketch.

@@ -107,6 +107,10 @@ impl<S: State> States for StateColumn<S> {
     }
 
     fn reset(&mut self, group: u32) {
+        if !FOREIGN_STATES {
+            // Only hubs do.
+            return;
+        }
         self.states[group as usize] = S::empty(&self.params);
     }
 

@@ -1,11 +1,15 @@
 //! What a spec takes, gives and allows, without running it.
 
-use super::{AggregateSpec, FinishError, Finisher};
+use super::AggregateSpec;
+#[cfg(feature = "functions")]
+use super::{FinishError, Finisher};
 use crate::flavor::SKETCHES;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::{DataType, Physical};
+#[cfg(feature = "functions")]
 use alloc::boxed::Box;
+#[cfg(feature = "functions")]
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -171,6 +175,7 @@ impl AggregateSpec {
     }
 
     /// The type of what `finisher` makes of this state.
+    #[cfg(feature = "functions")]
     pub fn finish_type(&self, finisher: &Finisher) -> Result<DataType, FinishError> {
         if *finisher == Finisher::Bytes {
             return Ok(DataType::Bytea);
@@ -219,10 +224,12 @@ fn is_scalar(data_type: &DataType) -> bool {
     }
 }
 
+#[cfg(feature = "functions")]
 fn is_rank(q: f64) -> bool {
     (0.0..=1.0).contains(&q)
 }
 
+#[cfg(feature = "functions")]
 fn sum_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Int16 | DataType::Int32 => DataType::Int64,
@@ -232,6 +239,7 @@ fn sum_type(data_type: &DataType) -> DataType {
     }
 }
 
+#[cfg(feature = "functions")]
 fn top_type(value: &DataType) -> DataType {
     let fields = vec![(String::from("value"), value.clone()), (String::from("count"), DataType::Int64)];
     DataType::List(Box::new(DataType::Struct(fields)))

@@ -42,19 +42,26 @@ pub(super) fn cast(
         return x.put(out);
     }
     match to {
-        T::Text if FUNCTIONS => to_text(x, from, single, buffer(out)?),
-        T::Uuid if FUNCTIONS => {
+        T::Text => to_text(x, from, single, buffer(out)?),
+        T::Uuid => {
             buffer(out)?.extend_from_slice(&parse_uuid(x.bytes()?).ok_or(Slot::BadCast)?);
             Ok(())
         }
-        T::Bytea if FUNCTIONS => parse_bytea(x.bytes()?, buffer(out)?),
+        T::Bytea => parse_bytea(x.bytes()?, buffer(out)?),
         T::Bool => Cell::Bool(to_bool(x)?).put(out),
         T::Date | T::Timestamp => Cell::Int(to_time(x, from, to)?).put(out),
-        T::Float32 | T::Float64 => Cell::Float(to_float(x, from, *to == T::Float32)?).put(out),
         #[cfg(feature = "functions")]
-        T::Decimal { .. } if FUNCTIONS => Cell::Decimal(to_decimal(x, from, to, single)?).put(out),
-        _ => Cell::Int(to_int(x, from, to)?).put(out),
+        T::Decimal { .. } => Cell::Decimal(to_decimal(x, from, to, single)?).put(out),
+        _ => number(x, from, to)?.put(out),
     }
+}
+
+/// Casts a value to an integer or double type.
+pub(super) fn number<'a>(x: Cell<'_>, from: &DataType, to: &DataType) -> Result<Cell<'a>, Slot> {
+    Ok(match to {
+        DataType::Float32 | DataType::Float64 => Cell::Float(to_float(x, from, *to == DataType::Float32)?),
+        _ => Cell::Int(to_int(x, from, to)?),
+    })
 }
 
 /// Midnight UTC of a date, in microseconds.
@@ -66,7 +73,6 @@ fn to_time(x: Cell<'_>, from: &DataType, to: &DataType) -> Result<i64, Slot> {
     match (from, to) {
         (DataType::Date, _) => midnight(x.int()?),
         (DataType::Timestamp, _) => in_range(Some(x.int()?.div_euclid(MICROS_PER_DAY)), to),
-        _ if !FUNCTIONS => Err(Slot::Domain),
         (_, DataType::Date) => in_range(Some(parse_date(x.bytes()?).ok_or(Slot::BadCast)?), to),
         _ => parse_timestamp(x.bytes()?).ok_or(Slot::BadCast),
     }
@@ -75,9 +81,9 @@ fn to_time(x: Cell<'_>, from: &DataType, to: &DataType) -> Result<i64, Slot> {
 fn to_int(x: Cell<'_>, from: &DataType, to: &DataType) -> Result<i64, Slot> {
     let v = match x {
         Cell::Int(v) => Some(v),
-        Cell::Bool(v) => Some(i64::from(v)),
         Cell::Float(v) => float_to_int(v),
-        Cell::Bytes(_) if !FUNCTIONS => return Err(Slot::Domain),
+        _ if !FUNCTIONS => return Err(Slot::Domain),
+        Cell::Bool(v) => Some(i64::from(v)),
         #[cfg(feature = "functions")]
         Cell::Decimal(v) => rescale(v, scale_of(from), 0).and_then(|v| i64::try_from(v).ok()),
         Cell::Bytes(text) => Some(parse_int(text)?),
@@ -133,7 +139,7 @@ fn to_decimal(x: Cell<'_>, from: &DataType, to: &DataType, single: bool) -> Resu
 fn to_bool(x: Cell<'_>) -> Result<bool, Slot> {
     match x {
         Cell::Int(v) => Ok(v != 0),
-        Cell::Bytes(text) if FUNCTIONS => parse_bool(text).ok_or(Slot::BadCast),
+        Cell::Bytes(text) => parse_bool(text).ok_or(Slot::BadCast),
         _ => Err(Slot::Domain),
     }
 }

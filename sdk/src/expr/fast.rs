@@ -4,7 +4,7 @@
 
 use super::kernel::{Arg, combine, slots};
 use super::scalar;
-use super::time::{DateUnit, MICROS_PER_DAY, bucket};
+use super::time::{DateUnit, Grid, MICROS_PER_DAY, bucket};
 use crate::flavor::FUNCTIONS;
 use crate::plan::{BinaryOp, Function, Node, Op};
 use crate::value::column::{Column, ColumnData, Slot};
@@ -25,7 +25,7 @@ pub(super) fn evaluate(
         }
         // The row loop computes the same; a small module has no second copy.
         _ if !FUNCTIONS => false,
-        (Op::Binary(op, ..), [a, b]) => match mask(*op) {
+        (Op::Binary(op, ..), [a, b]) => match scalar::orders(*op) {
             Some(mask) => compare(mask, *a, *b, rows, out),
             None => arithmetic(*op, *a, *b, &node.data_type, rows, out),
         },
@@ -40,20 +40,6 @@ pub(super) fn evaluate(
         },
         _ => false,
     }
-}
-
-/// Which orders make a comparison true: bit 0 less, bit 1 equal, bit 2 greater.
-fn mask(op: BinaryOp) -> Option<u8> {
-    use BinaryOp as B;
-    Some(match op {
-        B::Lt => 1,
-        B::Eq => 2,
-        B::LtEq => 3,
-        B::Gt => 4,
-        B::NotEq => 5,
-        B::GtEq => 6,
-        _ => return None,
-    })
 }
 
 /// A fixed-width operand's values as a slice; a constant is spread over `spread`.
@@ -251,16 +237,29 @@ fn truncate(literal: Option<&Value>, time: Arg<'_>, rows: usize, out: &mut Colum
     true
 }
 
+/// True when `literal` names times a fixed number of microseconds apart, which every build knows.
+pub(super) fn is_fixed_step(literal: &Value) -> bool {
+    matches!(Step::of(Some(literal)), Some(Step::Grid(_)))
+}
+
 enum Step {
+    Grid(Grid),
     Unit(DateUnit),
-    Bucket(crate::value::Interval),
+    Months(crate::value::Interval),
 }
 
 impl Step {
     fn of(literal: Option<&Value>) -> Option<Self> {
-        match literal? {
-            Value::Text(unit) => DateUnit::parse(unit).map(Self::Unit),
-            Value::Interval(width) => Some(Self::Bucket(*width)),
+        let grid = match literal? {
+            Value::Text(unit) => Grid::named(unit),
+            Value::Interval(width) => Grid::buckets(*width),
+            _ => None,
+        };
+        match (grid, literal?) {
+            (Some(grid), _) => Some(Self::Grid(grid)),
+            _ if !FUNCTIONS => None,
+            (None, Value::Text(unit)) => DateUnit::parse(unit).map(Self::Unit),
+            (None, Value::Interval(width)) => Some(Self::Months(*width)),
             _ => None,
         }
     }
@@ -268,18 +267,15 @@ impl Step {
     /// The start of the unit that holds `t`, and a range of times around `t` with the same answer.
     fn truncate(&self, t: i64) -> Option<(i64, i64, i64)> {
         let start = match self {
+            Self::Grid(grid) => {
+                let start = grid.truncate(t)?;
+                return Some((start, start, start.saturating_add(grid.width)));
+            }
+            _ if !FUNCTIONS => return None,
             Self::Unit(unit) => unit.truncate(t)?,
-            Self::Bucket(width) => bucket(*width, t)?,
+            Self::Months(width) => bucket(*width, t)?,
         };
-        let fixed = match self {
-            Self::Unit(DateUnit::Fixed(width)) => Some(*width),
-            Self::Bucket(v) if v.months == 0 => Some(i64::from(v.days) * MICROS_PER_DAY + v.micros),
-            _ => None,
-        };
-        let (from, width) = match fixed {
-            Some(width) => (start, width),
-            None => (t - t.rem_euclid(MICROS_PER_DAY), MICROS_PER_DAY),
-        };
-        Some((start, from, from.saturating_add(width)))
+        let day = t - t.rem_euclid(MICROS_PER_DAY);
+        Some((start, day, day.saturating_add(MICROS_PER_DAY)))
     }
 }

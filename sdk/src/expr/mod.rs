@@ -161,21 +161,21 @@ pub(crate) fn is_supported(node: &Node, operands: &[&Node]) -> bool {
     use crate::plan::{BinaryOp, Function as F};
     use DataType as T;
     let simple = |t: &T| !matches!(t, T::Decimal { .. } | T::Interval);
+    let number = |t: &T| t.is_int() || t.is_float();
     let types = || operands.iter().map(|operand| &operand.data_type);
-    let simple_cast =
-        |t: &T| t.is_int() || t.is_float() || matches!(t, T::Bool | T::Date | T::Timestamp | T::Null);
     FUNCTIONS
         || match &node.op {
             // An interval is the width of `time_bucket` and nothing else.
             Op::Literal(_) => simple(&node.data_type) || node.data_type == T::Interval,
             Op::Call(F::TimeBucket | F::DateTrunc, _) => {
-                matches!(operands, [first, time] if matches!(first.op, Op::Literal(_)) && time.data_type == T::Timestamp)
-                    && node.data_type == T::Timestamp
+                node.data_type == T::Timestamp
+                    && matches!(operands, [Node { op: Op::Literal(value), .. }, time]
+                        if fast::is_fixed_step(value) && time.data_type == T::Timestamp)
             }
-            Op::Cast { .. } => simple_cast(&node.data_type) && types().all(simple_cast),
-            Op::Like { .. } | Op::Binary(BinaryOp::Concat, ..) => false,
-            Op::Call(F::Coalesce | F::NullIf | F::Greatest | F::Least, _) => types().all(simple),
-            Op::Call(..) => false,
+            Op::Cast { try_cast: false, .. } => number(&node.data_type) && types().all(number),
+            Op::Cast { .. } | Op::Case { .. } | Op::InList { .. } | Op::Like { .. } | Op::Call(..) => false,
+            // Those after OR.
+            Op::Binary(op, ..) if *op as u8 > BinaryOp::Or as u8 => false,
             _ => simple(&node.data_type) && types().all(simple),
         }
 }

@@ -69,6 +69,7 @@ pub(super) fn int_binary(op: BinaryOp, a: i64, b: i64, to: &DataType) -> Result<
         B::Divide | B::Modulo if b == 0 => return Err(Slot::DivisionByZero),
         B::Divide => a.checked_div(b),
         B::Modulo => Some(a.wrapping_rem(b)),
+        _ if !FUNCTIONS => return Err(Slot::Domain),
         B::BitAnd => Some(a & b),
         B::BitOr => Some(a | b),
         B::BitXor => Some(a ^ b),
@@ -109,38 +110,43 @@ struct Site<'a> {
 
 impl Site<'_> {
     fn row(&self, cells: &[Cell<'_>], out: &mut ColumnData) -> Result<(), Slot> {
-        match (&self.node.op, cells) {
-            (Op::Not(_), [x]) => Cell::Bool(!x.bool()?).put(out),
-            (Op::Negate(_), [x]) => self.negate(*x)?.put(out),
-            (Op::IsNull(_), [x]) => Cell::Bool(x.checked()?.is_null()).put(out),
-            (Op::IsNotNull(_), [x]) => Cell::Bool(!x.checked()?.is_null()).put(out),
-            (Op::IsTrue(_), [x]) => Cell::Bool(x.checked()? == Cell::Bool(true)).put(out),
-            (Op::IsFalse(_), [x]) => Cell::Bool(x.checked()? == Cell::Bool(false)).put(out),
+        let cell = match (&self.node.op, cells) {
+            (Op::Not(_), [x]) => Cell::Bool(!x.bool()?),
+            (Op::Negate(_), [x]) => self.negate(*x)?,
+            (Op::IsNull(_), [x]) => Cell::Bool(x.checked()?.is_null()),
+            (Op::IsNotNull(_), [x]) => Cell::Bool(!x.checked()?.is_null()),
+            (Op::IsTrue(_), [x]) => Cell::Bool(x.checked()? == Cell::Bool(true)),
+            (Op::IsFalse(_), [x]) => Cell::Bool(x.checked()? == Cell::Bool(false)),
             (Op::Binary(BinaryOp::Concat, ..), [a, b]) if FUNCTIONS => {
                 let out = buffer(out)?;
                 out.extend_from_slice(a.bytes()?);
                 out.extend_from_slice(b.bytes()?);
-                Ok(())
+                return Ok(());
             }
-            (Op::Binary(op, ..), [a, b]) => self.binary(*op, *a, *b)?.put(out),
+            (Op::Binary(op, ..), [a, b]) => self.binary(*op, *a, *b)?,
+            (Op::Cast { .. }, [x]) if !FUNCTIONS => {
+                cast::number(*x, self.args[0].data_type, &self.node.data_type)?
+            }
             (Op::Cast { try_cast, .. }, [x]) => {
                 let single = *self.args[0].data_type == DataType::Float32;
-                match cast::cast(*x, self.args[0].data_type, &self.node.data_type, single, out) {
+                return match cast::cast(*x, self.args[0].data_type, &self.node.data_type, single, out) {
                     Err(slot) if *try_cast && slot.is_error() => Err(Slot::Null),
                     result => result,
-                }
+                };
             }
-            (Op::Case { branches, .. }, _) => case(cells, branches.len())?.put(out),
+            _ if !FUNCTIONS => return Err(Slot::Domain),
+            (Op::Case { branches, .. }, _) => case(cells, branches.len())?,
             (Op::InList { negated, .. }, [input, list @ ..]) => {
-                Cell::Bool(in_list(*input, list)? != *negated).put(out)
+                Cell::Bool(in_list(*input, list)? != *negated)
             }
-            (Op::Like { negated, case_insensitive, .. }, [input, pattern]) if FUNCTIONS => {
+            (Op::Like { negated, case_insensitive, .. }, [input, pattern]) => {
                 let matched = like::like(input.text()?, pattern.text()?, *case_insensitive)?;
-                Cell::Bool(matched != *negated).put(out)
+                Cell::Bool(matched != *negated)
             }
-            (Op::Call(function, _), _) => self.call(*function, cells, out),
-            _ => Err(Slot::Domain),
-        }
+            (Op::Call(function, _), _) => return self.call(*function, cells, out),
+            _ => return Err(Slot::Domain),
+        };
+        cell.put(out)
     }
 
     fn negate<'c>(&self, x: Cell<'c>) -> Result<Cell<'c>, Slot> {
@@ -160,15 +166,12 @@ impl Site<'_> {
         Ok(Cell::Bool(match op {
             B::And => three_valued(a, b, false)?,
             B::Or => three_valued(a, b, true)?,
-            B::IsDistinct => !same(a.checked()?, b.checked()?)?,
-            B::IsNotDistinct => same(a.checked()?, b.checked()?)?,
-            B::Eq => order(a, b)?.is_eq(),
-            B::NotEq => order(a, b)?.is_ne(),
-            B::Lt => order(a, b)?.is_lt(),
-            B::LtEq => order(a, b)?.is_le(),
-            B::Gt => order(a, b)?.is_gt(),
-            B::GtEq => order(a, b)?.is_ge(),
-            _ => return self.arithmetic(op, a, b),
+            B::IsDistinct if FUNCTIONS => !same(a.checked()?, b.checked()?)?,
+            B::IsNotDistinct if FUNCTIONS => same(a.checked()?, b.checked()?)?,
+            _ => match orders(op) {
+                Some(orders) => orders & order_bit(order(a, b)?) != 0,
+                None => return self.arithmetic(op, a, b),
+            },
         }))
     }
 
@@ -229,8 +232,6 @@ impl Site<'_> {
                 true => Err(Slot::Null),
                 false => a.put(out),
             },
-            // A page's kernel has done these two.
-            _ if !FUNCTIONS => Err(Slot::Domain),
             (F::DateTrunc, [_, t]) => {
                 let unit = self.text_literal().and_then(DateUnit::parse).ok_or(Slot::Domain)?;
                 Cell::Int(unit.truncate(t.int()?).ok_or(Slot::Overflow)?).put(out)
@@ -261,6 +262,25 @@ impl Site<'_> {
             t => Ok(field.of_timestamp(t.int()?)),
         }
     }
+}
+
+/// Which orders make a comparison true, as [`order_bit`] has them.
+pub(super) fn orders(op: BinaryOp) -> Option<u8> {
+    use BinaryOp as B;
+    Some(match op {
+        B::Lt => 1,
+        B::Eq => 2,
+        B::LtEq => 3,
+        B::Gt => 4,
+        B::NotEq => 5,
+        B::GtEq => 6,
+        _ => return None,
+    })
+}
+
+/// Bit 0 for less, bit 1 for equal, bit 2 for greater.
+fn order_bit(order: Ordering) -> u8 {
+    1 << (order as i8 + 1)
 }
 
 /// AND (`winner` false) and OR (`winner` true): the winner decides whatever the other side is, an error

@@ -3,11 +3,13 @@
 //! Owns: civil dates, truncation, fields, buckets, intervals. Must not know: columns, plans.
 //! Units: days and microseconds since 1970-01-01; year 0 is 1 BC.
 
+use crate::flavor::FUNCTIONS;
 use crate::value::Interval;
 use core::cmp::Ordering;
 
 pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
 pub(super) const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+const MICROS_PER_WEEK: i64 = 7 * MICROS_PER_DAY;
 /// 2000-01-03, a Monday: where TimescaleDB's buckets of days and less start.
 const BUCKET_ORIGIN: i64 = 10_959 * MICROS_PER_DAY;
 /// January 2000 in months since year 0: where its buckets of months start.
@@ -49,17 +51,67 @@ fn weekday(days: i64) -> i64 {
     (days + 3).rem_euclid(7)
 }
 
-fn name_matches(table: &[(&str, u8)], name: &str) -> Option<u8> {
-    table.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| *v)
+/// Times a fixed number of microseconds apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grid {
+    /// Microseconds from one to the next; above 0.
+    pub width: i64,
+    /// One of them.
+    origin: i64,
+}
+
+/// PostgreSQL's names of units of fixed length, as every build knows them.
+const GRIDS: [(&str, i64); 5] = [
+    ("second", MICROS_PER_SECOND),
+    ("minute", 60 * MICROS_PER_SECOND),
+    ("hour", 3600 * MICROS_PER_SECOND),
+    ("day", MICROS_PER_DAY),
+    ("week", MICROS_PER_WEEK),
+];
+
+/// Those that few use, and plurals.
+const RARE_GRIDS: [(&str, i64); 11] = [
+    ("microsecond", 1),
+    ("microseconds", 1),
+    ("us", 1),
+    ("millisecond", 1000),
+    ("milliseconds", 1000),
+    ("ms", 1000),
+    ("seconds", MICROS_PER_SECOND),
+    ("minutes", 60 * MICROS_PER_SECOND),
+    ("hours", 3600 * MICROS_PER_SECOND),
+    ("days", MICROS_PER_DAY),
+    ("weeks", MICROS_PER_WEEK),
+];
+
+impl Grid {
+    /// The unit of this name, aligned to the epoch; weeks start on Monday.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let rare: &[(&str, i64)] = if FUNCTIONS { &RARE_GRIDS } else { &[] };
+        let (_, width) = GRIDS.iter().chain(rare).find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        let origin = if *width == MICROS_PER_WEEK { BUCKET_ORIGIN } else { 0 };
+        Some(Self { width: *width, origin })
+    }
+
+    /// Buckets without months.
+    pub(super) fn buckets(width: Interval) -> Option<Self> {
+        let micros = (i64::from(width.days) * MICROS_PER_DAY).checked_add(width.micros)?;
+        (width.months == 0 && micros > 0).then_some(Self { width: micros, origin: BUCKET_ORIGIN })
+    }
+
+    /// The last of them at or before `micros`; `None` before the earliest timestamp.
+    pub(super) fn truncate(self, micros: i64) -> Option<i64> {
+        // Both remainders are below the width, so nothing overflows before the last step.
+        let into = micros.rem_euclid(self.width) - self.origin.rem_euclid(self.width);
+        micros.checked_sub(into.rem_euclid(self.width))
+    }
 }
 
 /// What `date_trunc` truncates to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DateUnit {
-    /// A fixed number of microseconds, aligned to the epoch.
-    Fixed(i64),
-    /// Monday.
-    Week,
+    /// Of fixed length.
+    Fixed(Grid),
     /// A number of months within a year: 1, 3 or 12.
     Months(i64),
     /// A number of years, and the remainder of the first year of each: 0 (decades) or 1.
@@ -69,57 +121,27 @@ pub(crate) enum DateUnit {
 impl DateUnit {
     /// Reads PostgreSQL's names and their plurals.
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        const NAMES: [(&str, u8); 26] = [
-            ("microsecond", 0),
-            ("microseconds", 0),
-            ("us", 0),
-            ("millisecond", 1),
-            ("milliseconds", 1),
-            ("ms", 1),
-            ("second", 2),
-            ("seconds", 2),
-            ("minute", 3),
-            ("minutes", 3),
-            ("hour", 4),
-            ("hours", 4),
-            ("day", 5),
-            ("days", 5),
-            ("week", 6),
-            ("weeks", 6),
-            ("month", 7),
-            ("months", 7),
-            ("quarter", 8),
-            ("year", 9),
-            ("years", 9),
-            ("decade", 10),
-            ("decades", 10),
-            ("century", 11),
-            ("centuries", 11),
-            ("millennium", 12),
+        const NAMES: [(&str, DateUnit); 10] = [
+            ("month", DateUnit::Months(1)),
+            ("months", DateUnit::Months(1)),
+            ("quarter", DateUnit::Months(3)),
+            ("year", DateUnit::Months(12)),
+            ("years", DateUnit::Months(12)),
+            ("decade", DateUnit::Years(10, 0)),
+            ("decades", DateUnit::Years(10, 0)),
+            ("century", DateUnit::Years(100, 1)),
+            ("centuries", DateUnit::Years(100, 1)),
+            ("millennium", DateUnit::Years(1000, 1)),
         ];
-        Some(match name_matches(&NAMES, name)? {
-            0 => Self::Fixed(1),
-            1 => Self::Fixed(1000),
-            2 => Self::Fixed(MICROS_PER_SECOND),
-            3 => Self::Fixed(60 * MICROS_PER_SECOND),
-            4 => Self::Fixed(3600 * MICROS_PER_SECOND),
-            5 => Self::Fixed(MICROS_PER_DAY),
-            6 => Self::Week,
-            7 => Self::Months(1),
-            8 => Self::Months(3),
-            9 => Self::Months(12),
-            10 => Self::Years(10, 0),
-            11 => Self::Years(100, 1),
-            _ => Self::Years(1000, 1),
-        })
+        let calendar = || NAMES.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, unit)| *unit);
+        Grid::named(name).map(Self::Fixed).or_else(calendar)
     }
 
     /// The start of the unit that holds `micros`; `None` before the earliest timestamp.
     pub(crate) fn truncate(self, micros: i64) -> Option<i64> {
         let days = micros.div_euclid(MICROS_PER_DAY);
         let start = match self {
-            Self::Fixed(width) => return micros.checked_sub(micros.rem_euclid(width)),
-            Self::Week => days - weekday(days),
+            Self::Fixed(grid) => return grid.truncate(micros),
             Self::Months(count) => {
                 let (year, month, _) = civil_from_days(days);
                 days_from_civil(year, (month - 1) / count * count + 1, 1)
@@ -283,22 +305,15 @@ fn iso_week(days: i64) -> (i64, i64) {
 /// A bucket's width is whole months, or days and microseconds; and positive.
 pub(crate) fn bucket_is_valid(width: Interval) -> bool {
     match width.months {
-        0 => bucket_micros(width).is_some_and(|w| w > 0),
+        0 => Grid::buckets(width).is_some(),
         months => months > 0 && width.days == 0 && width.micros == 0,
     }
-}
-
-fn bucket_micros(width: Interval) -> Option<i64> {
-    (i64::from(width.days) * MICROS_PER_DAY).checked_add(width.micros)
 }
 
 /// The start of the bucket that holds `micros`. `width` must be valid.
 pub(super) fn bucket(width: Interval, micros: i64) -> Option<i64> {
     if width.months == 0 {
-        let width = bucket_micros(width)?;
-        // Both remainders are below the width, so nothing overflows before the last step.
-        let into = (micros.rem_euclid(width) - BUCKET_ORIGIN.rem_euclid(width)).rem_euclid(width);
-        return micros.checked_sub(into);
+        return Grid::buckets(width)?.truncate(micros);
     }
     let (year, month, _) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
     let months = year * 12 + month - 1 - BUCKET_ORIGIN_MONTH;

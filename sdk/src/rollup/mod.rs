@@ -12,6 +12,7 @@ mod keys;
 mod tests;
 mod view;
 
+use crate::flavor::SMALL;
 use crate::group::GroupTable;
 use crate::ids::{PlanVersion, ViewId};
 use crate::plan::{Plan, PlanError};
@@ -104,14 +105,20 @@ impl Rollup {
     /// removed and changed ones have gathered stays as it is until drained. Plans that this build cannot
     /// run are left out and returned; the others run.
     pub fn set_plans(&mut self, schema: StreamSchema, plans: Vec<Plan>) -> Vec<(ViewId, PlanError)> {
-        let same_schema = self.schema == schema;
+        // A page makes every view anew, which costs less to download than comparing plans.
+        let may_keep = !SMALL && self.schema == schema;
         self.schema = schema;
         let mut old = core::mem::take(&mut self.views);
         let mut refused = Vec::new();
         for plan in plans {
-            let kept = old.iter().position(|v| same_schema && *v.plan() == plan);
+            let kept = old.iter().position(|v| may_keep && *v.plan() == plan);
             match kept.map(|at| Ok(old.swap_remove(at))).unwrap_or_else(|| View::new(plan, &self.schema)) {
-                Ok(view) => self.views.push(view),
+                Ok(mut view) => {
+                    if SMALL {
+                        view.go_on(&mut old);
+                    }
+                    self.views.push(view);
+                }
                 Err(error) => refused.push(error),
             }
         }

@@ -70,6 +70,13 @@ impl View {
             && self.now.table.specs() == partials.table.specs()
     }
 
+    /// Takes over what the same version of this view gathered.
+    pub fn go_on(&mut self, old: &mut [Self]) {
+        if let Some(old) = old.iter_mut().find(|old| self.made(&old.now)) {
+            core::mem::swap(&mut self.now, &mut old.now);
+        }
+    }
+
     pub fn merge(&mut self, partials: &ViewPartials) {
         self.now.merge(partials);
         self.cap(self.slack());

@@ -3,7 +3,7 @@
 //! Both are recursive, and two bytes of postcard open one more level: derived code would let a few
 //! kilobytes of foreign input overflow the stack. The format is exactly that of the derive.
 
-use super::{DataType, Interval, Value};
+use super::{DataType, Interval, Nested, Value};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,6 +13,18 @@ use serde::{Deserialize, Deserializer};
 
 /// Lists and structs within each other. SQL over views builds at most a few.
 const DEPTH_MAX: u8 = 16;
+
+/// What was read one level down, in a build that has such values.
+#[cfg(feature = "functions")]
+fn nested<T, E: de::Error>(inner: T) -> Result<Nested<T>, E> {
+    Ok(inner)
+}
+
+/// The refusal of a build that has none.
+#[cfg(not(feature = "functions"))]
+fn nested<T, E: de::Error>(_: T) -> Result<Nested<T>, E> {
+    Err(de::Error::custom("a nested value"))
+}
 
 /// Reads a `T` at a depth.
 struct At<T> {
@@ -85,8 +97,12 @@ impl<'de> Visitor<'de> for At<Value> {
             ValueTag::Text => Value::Text(variant.newtype_variant()?),
             ValueTag::Bytes => Value::Bytes(variant.newtype_variant()?),
             ValueTag::Interval => Value::Interval(variant.newtype_variant::<Interval>()?),
-            ValueTag::List => Value::List(variant.newtype_variant_seed(self.down::<Vec<Value>, _>()?)?),
-            ValueTag::Struct => Value::Struct(variant.newtype_variant_seed(self.down::<Vec<Value>, _>()?)?),
+            ValueTag::List => {
+                Value::List(nested(variant.newtype_variant_seed(self.down::<Vec<Value>, _>()?)?)?)
+            }
+            ValueTag::Struct => {
+                Value::Struct(nested(variant.newtype_variant_seed(self.down::<Vec<Value>, _>()?)?)?)
+            }
         })
     }
 }
@@ -185,11 +201,11 @@ impl<'de> Visitor<'de> for At<DataType> {
             TypeTag::Decimal => return variant.struct_variant(&["precision", "scale"], DecimalFields),
             TypeTag::List => {
                 let item = variant.newtype_variant_seed(self.down::<DataType, _>()?)?;
-                return Ok(T::List(Box::new(item)));
+                return Ok(T::List(nested(Box::new(item))?));
             }
             TypeTag::Struct => {
                 let fields = self.down::<Vec<(String, DataType)>, _>()?;
-                return variant.newtype_variant_seed(fields).map(T::Struct);
+                return Ok(T::Struct(nested(variant.newtype_variant_seed(fields)?)?));
             }
             TypeTag::Bool => T::Bool,
             TypeTag::Int16 => T::Int16,

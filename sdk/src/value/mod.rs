@@ -12,6 +12,23 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
+/// What only answers hold.
+#[cfg(feature = "functions")]
+pub type Nested<T> = T;
+
+/// What only answers hold, which the smallest build never reads: without it a type is a few plain bytes.
+#[cfg(not(feature = "functions"))]
+pub type Nested<T> = Absent<T>;
+
+/// No value.
+#[cfg(not(feature = "functions"))]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Absent<T> {
+    /// Never made.
+    #[serde(skip)]
+    Of(core::convert::Infallible, core::marker::PhantomData<T>),
+}
+
 /// The type of a column or an expression. Tags are part of the plan format: append, never renumber.
 /// Deserialising refuses lists and structs nested deeper than 16.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -49,9 +66,9 @@ pub enum DataType {
     /// `interval`
     Interval,
     /// A list; only in answers.
-    List(Box<DataType>),
+    List(Nested<Box<DataType>>),
     /// Named fields; only in answers.
-    Struct(Vec<(String, DataType)>),
+    Struct(Nested<Vec<(String, DataType)>>),
     /// The type of a bare NULL.
     Null,
 }
@@ -138,9 +155,9 @@ pub enum Value {
     /// `interval`
     Interval(Interval),
     /// A list; only in answers.
-    List(Vec<Value>),
+    List(Nested<Vec<Value>>),
     /// A struct's fields in the order of its type; only in answers.
-    Struct(Vec<Value>),
+    Struct(Nested<Vec<Value>>),
 }
 
 impl Value {
