@@ -1,9 +1,9 @@
 //! Conditions that guard: in `b <> 0 AND a / b > 1` no row with b = 0 is divided, as in PostgreSQL.
 //!
 //! DataFusion evaluates both sides of AND and OR for all rows of a batch whenever that looks cheaper, and turns CASE
-//! over conditions into AND and OR. What can fail is therefore put behind a CASE after its optimiser is done: CASE
-//! evaluates a branch for its own rows only. So is what a FILTER leaves out. What cannot fail comes first, so that a condition of a subquery guards
-//! those above it.
+//! over conditions into AND and OR; an aggregate's arguments are evaluated before its FILTER. What can fail is therefore
+//! put behind a CASE after its optimiser is done: CASE evaluates a branch for its own rows only. What cannot fail comes
+//! first, so that a condition of a subquery guards those above it.
 
 use super::guard;
 use crate::error::SqlError;

@@ -241,29 +241,8 @@ impl VisitorMut for Prepare<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         match expr {
-            Expr::Function(function) => {
-                strip_schema(&mut function.name);
-                rename(&mut function.name);
-                let spelled =
-                    spell_unit(function, self.text).and_then(|()| spell_pattern(function, self.text));
-                if let Err(error) = spelled {
-                    return ControlFlow::Break(error);
-                }
-            }
-            Expr::Extract { field, .. } => {
-                let name = field.to_string();
-                match units::field(&name) {
-                    Some(known @ ("decade" | "century" | "millennium" | "julian")) => {
-                        let hint = "compute it from extract(year FROM ...)";
-                        return self.refuse(&format!("extract({known})"), expr, hint);
-                    }
-                    Some(known) => *field = ast::DateTimeField::Custom(ast::Ident::new(known)),
-                    None => {
-                        let error = units::unknown(&name.to_lowercase());
-                        return ControlFlow::Break(error.at(self.text.of(expr)));
-                    }
-                }
-            }
+            Expr::Function(function) => return self.spell_call(function),
+            Expr::Extract { .. } => return self.spell_field(expr),
             Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } if matches!(**expr, Expr::Interval(_)) => {
                 // DataFusion would put the sign before the literal's text, where it is its first part's alone.
                 let inner = std::mem::replace(expr.as_mut(), Expr::Value(ast::Value::Null.into()));
@@ -271,36 +250,67 @@ impl VisitorMut for Prepare<'_> {
             }
             Expr::Interval(interval) if interval.leading_field.is_none() => spell(&mut interval.value),
             Expr::Cast { expr, data_type: ast::DataType::Interval { .. }, .. } => spell(expr),
-            Expr::Cast { data_type, .. } if matches!(data_type, ast::DataType::Custom(..)) => {
-                if let (Err(error), ast::DataType::Custom(name, _)) = (parse_type(data_type), &*data_type) {
-                    return ControlFlow::Break(error.at(self.text.of(name)));
-                }
+            _ => return self.check(expr),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+impl Prepare<'_> {
+    fn spell_call(&self, function: &mut ast::Function) -> ControlFlow<SqlError> {
+        strip_schema(&mut function.name);
+        rename(&mut function.name);
+        match spell_unit(function, self.text).and_then(|()| spell_pattern(function, self.text)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn spell_field(&self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        let Expr::Extract { field, .. } = expr else { return ControlFlow::Continue(()) };
+        let name = field.to_string();
+        match units::field(&name) {
+            Some(known @ ("decade" | "century" | "millennium" | "julian")) => {
+                self.refuse(&format!("extract({known})"), expr, "compute it from extract(year FROM ...)")
             }
-            Expr::Cast { data_type: ast::DataType::JSON | ast::DataType::JSONB, .. } => {
-                return self.refuse(
-                    "json",
-                    expr,
-                    "answers are JSON where HTTP asks for it; rows need no cast",
-                );
+            Some(known) => {
+                *field = ast::DateTimeField::Custom(ast::Ident::new(known));
+                ControlFlow::Continue(())
             }
-            Expr::Collate { .. } => return self.refuse("COLLATE", expr, "text sorts by its bytes"),
+            None => {
+                let error = units::unknown(&name.to_lowercase());
+                ControlFlow::Break(error.at(self.text.of(expr)))
+            }
+        }
+    }
+
+    /// Refuses what DataFusion would not do, or not as PostgreSQL does.
+    fn check(&self, expr: &Expr) -> ControlFlow<SqlError> {
+        match expr {
+            Expr::Cast { data_type: data_type @ ast::DataType::Custom(name, _), .. } => parse_type(data_type)
+                .map_or_else(
+                    |error| ControlFlow::Break(error.at(self.text.of(name))),
+                    |_| ControlFlow::Continue(()),
+                ),
+            Expr::Cast { expr, data_type: ast::DataType::JSON | ast::DataType::JSONB, .. } => {
+                let hint = "answers are JSON where HTTP asks for it; rows need no cast";
+                self.refuse("json", expr.as_ref(), hint)
+            }
+            Expr::Collate { .. } => self.refuse("COLLATE", expr, "text sorts by its bytes"),
             Expr::BinaryOp {
                 left,
                 op: ast::BinaryOperator::Multiply | ast::BinaryOperator::Divide,
                 right,
             } if is_interval(left) || is_interval(right) => {
                 let hint = "write the interval out: interval '36 hours'";
-                return self.refuse("multiplication or division of an interval", expr, hint);
+                self.refuse("multiplication or division of an interval", expr, hint)
             }
-            Expr::Value(value) => {
-                if let ast::Value::Placeholder(name) = &value.value {
-                    let error = SqlError::unsupported(format!("parameter {name}"));
-                    return ControlFlow::Break(error.at(self.text.of_span(value.span)));
-                }
+            Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), span }) => {
+                let error = SqlError::unsupported(format!("parameter {name}"));
+                ControlFlow::Break(error.at(self.text.of_span(*span)))
             }
-            _ => {}
+            _ => ControlFlow::Continue(()),
         }
-        ControlFlow::Continue(())
     }
 }
 
