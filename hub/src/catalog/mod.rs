@@ -14,7 +14,7 @@ use crate::store::marker::{self, CATALOG_FILE, HUB_FILE, Marker};
 use crate::store::tables::{CATALOG_TABLES, version_key};
 use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table};
 use command::{Command, Settings};
-use headwater::ids::{CatalogVersion, ViewId};
+use headwater::ids::{CatalogVersion, PlanVersion, ViewId};
 use headwater_sql::SqlError;
 use headwater_sql::definition::{Ddl, ViewDef};
 use headwater_sql::source::CatalogSnapshot;
@@ -151,10 +151,10 @@ impl Inner {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, ddl: Ddl) -> Result<bool, SqlError> {
+    fn apply(&self, mut ddl: Ddl) -> Result<bool, SqlError> {
         let mut writer = self.writer();
-        let changed =
-            writer.recover().map_err(ApplyError::Store).and_then(|()| writer.apply(Command::Ddl(ddl)));
+        let named = name_plan(&mut ddl).and_then(|()| writer.recover());
+        let changed = named.map_err(ApplyError::Store).and_then(|()| writer.apply(Command::Ddl(ddl)));
         // Still under the writer's lock, so that watchers see versions in order. Also after a refusal: a change
         // that was reported as failed may have turned out to be on disk.
         if writer.state.version() != self.newest.borrow().version {
@@ -275,6 +275,17 @@ fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     Ok(bytes)
 }
 
+/// Gives a new plan a version that no other has had: views of another cluster, and those made after an older copy of
+/// this directory was restored, have the same ids. 21 bits take three bytes in a batch.
+fn name_plan(ddl: &mut Ddl) -> Result<(), StoreError> {
+    if let Ddl::CreateView { def, .. } = ddl
+        && def.plan.version == PlanVersion(0)
+    {
+        def.plan.version = PlanVersion((u32::from_le_bytes(random()?) >> 11).max(1));
+    }
+    Ok(())
+}
+
 fn draw_marker(options: &CatalogOptions) -> Result<Marker, StoreError> {
     let shard_groups = options.shard_groups.clamp(1, 4096);
     Ok(Marker { cluster: random()?, hub: u64::from_le_bytes(random()?), shard_groups })
@@ -322,6 +333,29 @@ mod tests {
         })
         .expect("scan");
         assert!(commands < SNAPSHOT_EVERY, "{commands} commands were kept");
+    }
+
+    /// Prevents that batches of another cluster's view, or of one that was made after this copy, count in a view that
+    /// got the same id.
+    #[tokio::test]
+    async fn no_two_plans_have_one_version() {
+        let mut versions = std::collections::BTreeSet::new();
+        for _ in 0..2 {
+            let store = MemoryStore::new();
+            let catalog = open(&store);
+            catalog.apply(create_stream("s")).await.expect("stream");
+            for name in ["v", "w"] {
+                let mut def = super::testing::view_def(name, 1);
+                def.plan.version = PlanVersion(0);
+                let create = Ddl::CreateView { def: Box::new(def), if_not_exists: false };
+                catalog.apply(create).await.expect("view");
+            }
+            let views = catalog.snapshot().views.clone();
+            assert_eq!(open(&store).snapshot().views, views, "a version is drawn once");
+            versions.extend(views.iter().map(|view| view.plan.version.0));
+        }
+        assert_eq!(versions.len(), 4);
+        assert!(versions.iter().all(|version| (1..1 << 21).contains(version)));
     }
 
     #[tokio::test]

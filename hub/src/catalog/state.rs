@@ -122,7 +122,6 @@ impl CatalogState {
         self.last_view = self.last_view.next();
         def.id = self.last_view;
         def.plan.view = self.last_view;
-        def.plan.version = PlanVersion(1);
         self.views.push(def);
         Ok(true)
     }

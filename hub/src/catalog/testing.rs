@@ -31,7 +31,7 @@ pub(crate) fn view_def(name: &str, stream: u32) -> ViewDef {
         options: Vec::new(),
         plan: Plan {
             view: ViewId(0),
-            version: PlanVersion(0),
+            version: PlanVersion(1),
             stream: StreamId(stream),
             nodes: vec![node(0, DataType::Text), node(1, DataType::Int64)],
             filter: None,

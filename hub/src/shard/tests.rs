@@ -117,7 +117,7 @@ async fn what_is_impossible_is_refused_by_its_code_and_leaves_no_trace() {
 }
 
 #[tokio::test]
-async fn unknown_plan_versions_are_refused_and_dropped_views_only_counted() {
+async fn sections_of_dropped_views_and_of_other_plans_are_only_counted() {
     let fixture = Fixture::open(memory().1, &catalog(1, 1).await, eager());
     let mut frame = batch(pid(1), 1, 1, &[]);
     frame.payload = payload(&[1, 99], &[("a", 3)]);
@@ -128,7 +128,9 @@ async fn unknown_plan_versions_are_refused_and_dropped_views_only_counted() {
     assert_eq!(ledger.view_dropped_groups, 1);
     let mut stale = batch(pid(1), 2, 1, &[]);
     stale.payload = payload_of(&[1], PlanVersion(2), &[("a", 3)]);
-    assert_eq!(fixture.send(stale).await, Err(RefusedCode::UnknownPlan));
+    assert_eq!(fixture.send(stale).await, Ok(AckLevel::Replicated));
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 1, 3)]));
+    assert_eq!(fixture.shards.status().ledger.view_dropped_sections, 2);
 }
 
 #[tokio::test]

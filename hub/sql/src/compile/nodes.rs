@@ -57,7 +57,7 @@ impl Nodes {
         for state in states {
             self.builder.state(state.spec.clone(), &state.args, state.filter).map_err(too_large)?;
         }
-        Ok(self.builder.finish(ViewId(0), PlanVersion(1), stream, groups_max))
+        Ok(self.builder.finish(ViewId(0), PlanVersion(0), stream, groups_max))
     }
 }
 
