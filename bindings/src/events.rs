@@ -83,6 +83,7 @@ impl Traffic {
             self.sent - self.distinct,
             ledger.acked_batches as f64,
             self.bytes,
+            ledger.oversized_groups as f64,
             ledger.held_transmitted_events as f64,
             dropped(DropReason::OutboxFull),
             dropped(DropReason::Refused),

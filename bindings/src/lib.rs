@@ -239,7 +239,7 @@ impl Engine {
         self.session.hub_now(micros(now)).0 as f64 - now
     }
 
-    /// What became of events and batches, in the order of `COUNTERS` in `js/src/producer.ts`.
+    /// What became of events and batches, in the order of `COUNTERS` in `js/src/ledger.ts`.
     pub fn counters(&self) -> Vec<f64> {
         self.traffic.counters(&self.session.ledger())
     }

@@ -27,6 +27,8 @@ export type ErrorCode =
   | 'outbox_full'
   /** Some of the events that `emit` took were dropped or are in doubt: `dropped` and `inDoubt` say how many. */
   | 'lost'
+  /** Groups were too large for a batch and were left out of their views: `Stats.oversizedGroups`. */
+  | 'oversized'
   /** The hub has forgotten this producer: batches that were sent may or may not be counted. */
   | 'in_doubt'
   /** A view needs a newer package; the others go on. */

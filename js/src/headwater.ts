@@ -10,7 +10,7 @@ import type { ColumnValues } from './column.ts';
 import { type Interned, Pinned } from './dictionary.ts';
 import type { Engine, Instance } from './engine.ts';
 import { type ErrorCode, HeadwaterError } from './errors.ts';
-import { COUNTERS, REASONS, TRANSMITTED, droppedEvents, frozen } from './ledger.ts';
+import { COUNTERS, ENDS, REASONS, TRANSMITTED, droppedEvents, frozen } from './ledger.ts';
 import type { WasmSource } from './module.ts';
 import { Pending, type Waiting } from './pending.ts';
 import type { Producer } from './producer.ts';
@@ -78,7 +78,7 @@ export class Client {
   /** Unknown streams for which a flush has asked again. */
   readonly #doubted = new Set<string>();
   readonly #draining = new Set<Producer>();
-  readonly #past = new Float64Array(COUNTERS.length);
+  readonly #past = new Float64Array(COUNTERS);
   #producer: Producer | undefined;
   #flavor: Flavor;
   #module: Stats['module'] = 'none';
@@ -94,7 +94,7 @@ export class Client {
   /** Events that `emit` took and that never came into a batch. */
   #lost = 0;
   /** What {@link #givenUp} was when a flush last told of it. */
-  #told = [0, 0];
+  #told = [0, 0, 0];
   readonly #end = new AbortController();
 
   /** @internal */
@@ -249,8 +249,9 @@ export class Client {
     const counts = this.#counts();
     const [delivered, inOutbox, inDoubt] = counts;
     const reasons = { ...this.#dropped };
-    COUNTERS.forEach((name, i) => {
-      if (i > TRANSMITTED && name !== 'forfeited' && counts[i]) reasons[name] = (reasons[name] ?? 0) + counts[i];
+    ENDS.forEach((name, i) => {
+      const events = counts[TRANSMITTED + 1 + i];
+      if (events) reasons[name] = (reasons[name] ?? 0) + events;
     });
     return {
       emitted: this.#emitted,
@@ -262,6 +263,7 @@ export class Client {
       inDoubt,
       batches: { sent: counts[3], resent: counts[4], acked: counts[5] },
       bytesSent: counts[6],
+      oversizedGroups: counts[7],
       clockOffsetMs: this.#offset / 1000,
       state: this.#state === 'started' ? (this.#producer?.state ?? 'connecting') : this.#state,
       module: this.#module,
@@ -426,7 +428,7 @@ export class Client {
     this.#past[1] -= counts[1];
     this.#past[2] += doubtful;
     this.#past[TRANSMITTED] -= doubtful;
-    this.#past[COUNTERS.length - 1] += lost;
+    this.#past[COUNTERS - 1] += lost;
     for (const resolve of this.#drained.splice(0)) resolve();
   }
 
@@ -448,17 +450,18 @@ export class Client {
     const old = [...this.#draining].map((producer) => producer.barrier(level));
     await Promise.all([...old, this.#producer.barrier(level)]);
     this.#told = this.#givenUp();
-    const [dropped, inDoubt] = this.#told.map((events, i) => events - told[i]);
+    const [dropped, inDoubt, oversized] = this.#told.map((count, i) => count - told[i]);
     if (dropped + inDoubt) {
       throw new HeadwaterError('lost', `${dropped} events were dropped and ${inDoubt} are in doubt`, { dropped, inDoubt });
     }
+    if (oversized) throw new HeadwaterError('oversized', `${oversized} groups are too large for a batch`);
     if (unknown.length) throw missing(unknown, 'everything else is safe, their events wait');
   }
 
-  /** Events that `emit` took and no ack will cover: dropped, in doubt. */
+  /** Events that `emit` took and no ack will cover: dropped, in doubt; and groups left out of views. */
   #givenUp(): number[] {
     const counts = this.#counts();
-    return [this.#lost + droppedEvents(counts), counts[2]];
+    return [this.#lost + droppedEvents(counts), counts[2], counts[7]];
   }
 
   /** Whoever flushes may have made the stream a moment ago: the hub is asked again. */

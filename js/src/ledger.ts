@@ -5,22 +5,23 @@
  */
 
 /**
- * What `Engine::counters` gives, in order. Up to `bytesSent` they are `Stats`; `transmitted` are those events in the
- * outbox that may have left; then events that ended here, by the reasons of the outbox, and (counted in JavaScript)
- * with a module.
+ * How many numbers `Engine::counters` gives, and one more: events delivered, in the outbox, in doubt; batches sent, resent,
+ * acked; bytes sent; oversized groups; of the events in the outbox those that may have left ({@link TRANSMITTED}); events
+ * that ended here, by {@link ENDS}; and, counted in JavaScript, those that ended with a module.
  */
-export const COUNTERS = [
-  'delivered', 'inOutbox', 'inDoubt', 'sent', 'resent', 'acked', 'bytesSent', 'transmitted', 'outbox_full', 'refused',
-  'forfeited',
-] as const;
+export const COUNTERS = 12;
+
+/** Reasons of the outbox for events that ended here. */
+export const ENDS = ['outbox_full', 'refused'];
+
 /**
  * The hub's reasons for events that were given up in JavaScript, by the tags of `DropReason` (`sdk/src/wire/batch.rs`).
  * What is not listed is the event's own fault.
  */
 export const REASONS: Record<string, number> = { invalid: 1, waiting_full: 2, closed: 7, unknown_stream: 7, stream_gone: 9 };
 
-/** Where `transmitted` is; dropped events follow it. */
-export const TRANSMITTED = 7;
+/** Where events are that may have left; dropped ones follow. */
+export const TRANSMITTED = 8;
 
 /** Events that were taken and then dropped, but for those that a module took with it. */
 export function droppedEvents(counts: Float64Array): number {

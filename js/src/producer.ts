@@ -49,7 +49,7 @@ export class Producer {
   readonly #abort = new AbortController();
   /** Streams that the hub does not have, by the answer that is being read. */
   #unknown: string[] = [];
-  #known: Float64Array = new Float64Array(COUNTERS.length);
+  #known: Float64Array = new Float64Array(COUNTERS);
   #waiters: Waiter[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #generation = 0;

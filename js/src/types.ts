@@ -85,6 +85,11 @@ export interface Stats {
   batches: { sent: number; resent: number; acked: number };
   /** Bytes of batch frames sent, repeats included. */
   bytesSent: number;
+  /**
+   * Groups that no batch can hold, and that were left out of their views: keep shorter keys, or less in their states. Groups
+   * are no events: an event's other groups may well be in batches.
+   */
+  oversizedGroups: number;
   /** The hub's clock minus this machine's, milliseconds; 0 until known. */
   clockOffsetMs: number;
   /** `idle` before the first event, then `connecting`, `open` while the hub answers, `waiting` between attempts, `closed`. */

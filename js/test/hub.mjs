@@ -31,7 +31,7 @@ export async function startHub({ faults = () => undefined, streams = [{ schema: 
     [KIND.hello](body) {
       const hello = readHello(body);
       hub.hellos.push(hello);
-      return welcome({ catalog: hub.catalog, time: BigInt(Date.now()) * 1000n + hub.clockSkewMicros, ...known(hello.streams) });
+      return welcome({ catalog: hub.catalog, frameBytesMax: hub.frameBytesMax, time: BigInt(Date.now()) * 1000n + hub.clockSkewMicros, ...known(hello.streams) });
     },
     [KIND.batch](body) {
       const batch = readBatch(body);

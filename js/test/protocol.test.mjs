@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Headwater } from '../dist/node.js';
 import { CORE, startHub, until } from './hub.mjs';
-import { KIND, VIEWS, countAndSum, failure, op, refused, readBatch, spec } from './wire.mjs';
+import { KIND, VIEWS, countAndSum, failure, op, readBatch, readResume, refused, spec } from './wire.mjs';
 
 /** A client and a hub; checks the ledger at the end. */
 async function run(options, body) {
@@ -136,6 +136,8 @@ test('a batch that the hub refuses for good is counted and reported, the next on
     assert.deepEqual(errors, ['not_a_row', 'malformed']);
     assert.equal(hw.stats().dropped.refused, 1);
     assert.equal(hub.events(), 1);
+    // What the refused batch had to report went with the next one.
+    assert.deepEqual(hub.dropped(), { invalid: 1, refused: 1 });
   });
 });
 
@@ -281,11 +283,61 @@ test('what emit refused is told to the hub, by reason, each once', async () => {
   });
 });
 
+for (const fault of ['lose', 'lose_answer', 'twice']) {
+  test(`a report is counted once when its batch meets "${fault}" and the hub starts anew`, async () => {
+    let starts = 0;
+    const faults = ({ kind }) => {
+      if (kind === KIND.batch && !starts++) return fault;
+      // Two attempts to connect meet nobody.
+      return starts > 0 && kind !== KIND.batch && starts++ < 3 ? 'lose' : undefined;
+    };
+    await run({ hub: { faults } }, async ({ hub, hw }) => {
+      hw.emit('views', { url: '/', ms: 1 });
+      assert.equal(hw.emit('views', { nope: 1 }), undefined, 'it waits for the plans');
+      await hw.flush().catch(({ code }) => assert.equal(code, 'lost'));
+      assert.equal(hw.emit('views', null)?.code, 'not_a_row');
+      await hw.flush();
+      await until('the second report', () => hub.dropped().invalid === 2);
+      assert.deepEqual([hub.dropped(), hub.events(), hw.stats().inDoubt], [{ invalid: 2 }, 1, 0]);
+    });
+  });
+}
+
+test('a report is not sent again when the hub forgot the producer after it took its batch', async () => {
+  const faults = ({ kind, body, hub }) => {
+    if (kind === KIND.batch && !hub.batches.size) return 'lose_answer';
+    if (kind === KIND.resume) return refused({ ...readResume(body), seq: 0, code: 'expired' });
+    return undefined;
+  };
+  await run({ hub: { faults } }, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    hw.emit('views', null);
+    await assert.rejects(hw.flush(), { code: 'lost', inDoubt: 1 });
+    hw.emit('views', { url: '/', ms: 2 });
+    await hw.flush();
+    assert.deepEqual([hub.dropped(), hub.events(), hw.stats().dropped], [{ invalid: 1 }, 2, { not_a_row: 1 }]);
+  });
+});
+
 test('a refused event alone is reported, too', () =>
   run({}, async ({ hub, hw }) => {
     assert.equal(hw.emit('views', undefined)?.code, 'not_a_row');
     await until('the report', () => hub.dropped().invalid === 1);
     assert.equal(hub.events(), 0);
+  }));
+
+test('groups that no batch can hold are counted, and flush says so', () =>
+  run({ flushIntervalMs: 60_000 }, async ({ hub, hw }) => {
+    hub.frameBytesMax = 1024;
+    const url = { op: op.column(0), type: 'text' };
+    const view = (id, state) => ({ view: id, version: 1, stream: 1, nodes: [url], keys: [], states: [state] });
+    hub.change([{ schema: VIEWS, plans: [view(1, { spec: spec.count, args: [] }), view(2, { spec: spec.hll('text', 14), args: [0] })] }]);
+    for (let i = 0; i < 3000; i++) hw.emit('views', { url: `/${i}`, ms: i });
+    await assert.rejects(hw.flush(), { code: 'oversized' });
+    await hw.flush();
+    const { oversizedGroups, delivered, dropped } = hw.stats();
+    assert.deepEqual([oversizedGroups, delivered, dropped], [1, 3000, {}]);
+    assert.deepEqual([hub.events(), hub.viewEvents(1)], [3000, 3000]);
   }));
 
 test('a view that the core cannot evaluate brings the full module, and nothing is lost', () =>

@@ -61,9 +61,12 @@ async function holds(lines, wasm) {
   const errors = [];
   const hw = Headwater.connect({ url: hub.url, wasm, onError: (error) => errors.push(error) });
   hw.emit('events', {});
-  await hw.flush();
-  await hw.close();
-  await hub.close();
+  try {
+    await hw.flush();
+  } finally {
+    await hw.close();
+    await hub.close();
+  }
   assert.deepEqual(errors, []);
   const made = new Map([...hub.batches.values()].flatMap(({ report }) => report.sections).map((section) => [section.view, section]));
   for (const [name, , payload] of lines) {

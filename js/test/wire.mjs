@@ -218,10 +218,10 @@ function writeStreams(w, streams) {
   });
 }
 
-export function welcome({ time = BigInt(Date.now()) * 1000n, boot = 12, catalog = 1, levelMax = 1, streams = [], unknown = [], lifetimeMs = 86_400_000, cluster = 7 }) {
+export function welcome({ time = BigInt(Date.now()) * 1000n, boot = 12, catalog = 1, levelMax = 1, streams = [], unknown = [], lifetimeMs = 86_400_000, frameBytesMax = 262_144, cluster = 7 }) {
   return frame(KIND.welcome, (w) => {
     w.varint(1).zigzag(time).varint(boot).varint(catalog).varint(1).varint(levelMax);
-    w.varint(262_144).varint(4096).varint(256).varint(lifetimeMs);
+    w.varint(frameBytesMax).varint(4096).varint(256).varint(lifetimeMs);
     writeStreams(w, streams);
     w.list(unknown, (w, name) => w.text(name));
     w.raw(Buffer.alloc(16, cluster));
