@@ -13,7 +13,8 @@ use crate::error::SqlError;
 use datafusion::arrow::array::{ArrayRef, AsArray, Decimal128Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    DECIMAL128_MAX_PRECISION, DataType, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit,
 };
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
@@ -75,9 +76,14 @@ fn is_interval(expr: &Expr, schema: &DFSchema) -> bool {
     matches!(expr.get_type(schema), Ok(DataType::Interval(_)))
 }
 
-fn length(expr: Expr) -> Expr {
-    let func = Arc::new(ScalarUDF::from(Length::default()));
+fn measured(measure: Measure, expr: Expr) -> Expr {
+    let func =
+        Arc::new(ScalarUDF::from(Length { measure, signature: Signature::any(1, Volatility::Immutable) }));
     Expr::ScalarFunction(ScalarFunction { func, args: vec![expr] })
+}
+
+fn length(expr: Expr) -> Expr {
+    measured(Measure::Nanoseconds, expr)
 }
 
 fn measure(expr: &mut Expr) {
@@ -145,6 +151,12 @@ const COMPARING: [&str; 14] = [
 
 fn function(call: &ScalarFunction, schema: &DFSchema) -> Result<Option<Expr>> {
     let name = call.func.name();
+    if let ("date_part", [Expr::Literal(unit, _), interval]) = (name, call.args.as_slice())
+        && unit.try_as_str().flatten() == Some("microseconds")
+        && matches!(interval.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
+    {
+        return Ok(Some(measured(Measure::Micros, interval.clone())));
+    }
     if !COMPARING.contains(&name) || !call.args.iter().any(|arg| has_intervals(arg, schema)) {
         return Ok(None);
     }
@@ -301,21 +313,28 @@ fn first_of(expr: Expr) -> Expr {
     Expr::AggregateFunction(AggregateFunction { func: first_value_udaf(), params })
 }
 
-/// The nanoseconds of an interval.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Length {
-    signature: Signature,
+/// What is measured of an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Measure {
+    /// All of it, as a decimal.
+    Nanoseconds,
+    /// The microseconds behind its last whole minute: DataFusion's `date_part` loses those behind the second.
+    Micros,
 }
 
-impl Default for Length {
-    fn default() -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable) }
-    }
+/// A measure, as a function.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Length {
+    measure: Measure,
+    signature: Signature,
 }
 
 impl ScalarUDFImpl for Length {
     fn name(&self) -> &str {
-        "length_of_interval"
+        match self.measure {
+            Measure::Nanoseconds => "length_of_interval",
+            Measure::Micros => "micros_of_interval",
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -323,22 +342,33 @@ impl ScalarUDFImpl for Length {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0))
+        Ok(match self.measure {
+            Measure::Nanoseconds => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
+            Measure::Micros => DataType::Int32,
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        each(&args.args[0], args.number_rows, lengths)
+        each(&args.args[0], args.number_rows, |intervals| {
+            let intervals = cast(intervals, &INTERVAL)?;
+            let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
+            Ok(match self.measure {
+                Measure::Nanoseconds => {
+                    let lengths: Decimal128Array = intervals.unary(nanoseconds);
+                    Arc::new(lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?) as ArrayRef
+                }
+                Measure::Micros => Arc::new(intervals.unary::<_, Int32Type>(micros)),
+            })
+        })
     }
-}
-
-fn lengths(intervals: &ArrayRef) -> Result<ArrayRef> {
-    let intervals = cast(intervals, &INTERVAL)?;
-    let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-    let lengths: Decimal128Array = intervals.unary(nanoseconds);
-    Ok(Arc::new(lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?))
 }
 
 fn nanoseconds(interval: IntervalMonthDayNano) -> i128 {
     let days = i128::from(interval.months) * DAYS_OF_MONTH + i128::from(interval.days);
     days * DAY + i128::from(interval.nanoseconds)
+}
+
+/// Less than a minute's.
+fn micros(interval: IntervalMonthDayNano) -> i32 {
+    (interval.nanoseconds % 60_000_000_000 / 1_000) as i32
 }

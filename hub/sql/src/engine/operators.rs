@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `-2 ^ 2`, `2 ^ -1 ^ 2` | `(-2) ^ 2`, `(2 ^ (-1)) ^ 2`: a sign binds tighter than a power |
 //! | `mod(a, b)` | `a % b` |
+//! | `extract(second FROM x)`, `date_part('ms', x)` | from the microseconds, with their fraction |
 //! | `rank() OVER (...)` and such | as bigint, which has a sign |
 //! | `(a, b) IN ((1, 2), ...)`, `(a, b) = (1, 2)`, `(a, b) < (1, 2)` | conditions on the parts, whose NULLs count |
 //! | `GROUP BY (a, b)`, `GROUP BY ()` | `GROUP BY a, b`, one group even of no rows |
@@ -30,7 +31,11 @@ pub(super) fn read(expr: &mut Expr, copies: &mut usize) -> Result<(), SqlError> 
             let (kind, data_type) = (ast::CastKind::Cast, ast::DataType::BigInt(None));
             *expr = Expr::Cast { kind, expr: Box::new(take(expr)), data_type, array: false, format: None };
         }
-        Expr::Function(_) => spell_mod(expr),
+        Expr::Function(_) => {
+            spell_mod(expr);
+            with_fraction(expr);
+        }
+        Expr::Extract { .. } => with_fraction(expr),
         Expr::InList { .. } => return in_rows(expr, copies),
         Expr::BinaryOp { .. } => return compare_rows(expr, copies),
         _ => {}
@@ -107,6 +112,51 @@ fn spell_mod(expr: &mut Expr) {
     {
         let nested = |operand: &mut Expr| Expr::Nested(Box::new(take(operand)));
         *expr = Expr::Nested(Box::new(binary(nested(left), Op::Modulo, nested(right))));
+    }
+}
+
+/// DataFusion cuts the fractions of seconds and milliseconds off: they are made of microseconds.
+fn with_fraction(expr: &mut Expr) {
+    let micros = match &*expr {
+        Expr::Extract { field: ast::DateTimeField::Custom(field), .. } => micros_of(&field.value),
+        Expr::Function(function) => date_part_unit(function).and_then(micros_of),
+        _ => None,
+    };
+    let Some(micros) = micros else { return };
+    let unit = "microseconds";
+    match expr {
+        Expr::Extract { field, .. } => *field = ast::DateTimeField::Custom(ast::Ident::new(unit)),
+        Expr::Function(ast::Function { args: ast::FunctionArguments::List(list), .. }) => {
+            let unit = ast::Value::SingleQuotedString(unit.to_owned()).with_span(Span::empty());
+            list.args[0] = FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(unit)));
+        }
+        _ => {}
+    }
+    let micros = Expr::Value(ast::Value::Number(micros.to_owned(), false).with_span(Span::empty()));
+    *expr = Expr::Nested(Box::new(binary(take(expr), Op::Divide, micros)));
+}
+
+/// Microseconds of a unit that has fractions, as a double.
+fn micros_of(unit: &str) -> Option<&'static str> {
+    match unit {
+        "second" => Some("1000000.0"),
+        "milliseconds" => Some("1000.0"),
+        _ => None,
+    }
+}
+
+/// The unit of `date_part('unit', ...)`.
+fn date_part_unit(function: &ast::Function) -> Option<&str> {
+    let [ast::ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return None };
+    let ast::FunctionArguments::List(list) = &function.args else { return None };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(unit))), _] if fold(name) == "date_part" => {
+            match &unit.value {
+                ast::Value::SingleQuotedString(unit) => Some(unit),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
