@@ -16,7 +16,7 @@ mod types;
 mod units;
 
 pub use compile::{GROUPS_MAX_DEFAULT, ViewOptions, compile};
-pub use convert::{TYPE_KEY, arrow_field, arrow_type, parse_interval, type_of_field};
+pub use convert::{TYPE_KEY, arrow_field, arrow_type, type_of_field};
 pub use datafusion::{arrow, parquet};
 pub use engine::{Answer, Engine, EngineOptions, ReadOptions, Rows, batch_of, rows_of};
 pub use error::SqlError;

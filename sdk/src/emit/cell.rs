@@ -7,7 +7,7 @@ use crate::expr::{
 };
 use crate::schema::Field;
 use crate::value::column::{Column, Slot};
-use crate::value::{DataType, Interval, Value};
+use crate::value::{DataType, Interval};
 use alloc::vec::Vec;
 
 /// A value as a file has it.
@@ -74,7 +74,7 @@ pub fn push_cell(column: &mut Column, field: &Field, cell: Cell<'_>) -> Result<(
         Cell::Decimal { units, scale } => decimal(target, units, scale),
         Cell::Text(v) => text(target, v),
         Cell::Bytes(v) => target.bytes(v),
-        Cell::Interval(v) => target.value(&Value::Interval(v)),
+        Cell::Interval(v) => target.interval(v),
     };
     pushed.map_err(|fault| fault.at(&field.name))
 }
@@ -143,6 +143,7 @@ fn unreadable(slot: Slot) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Value;
     use alloc::string::String;
 
     fn one(data_type: DataType, cell: Cell<'_>) -> Result<Value, &'static str> {
@@ -212,7 +213,9 @@ mod tests {
         assert_eq!(one(DataType::Date, Cell::Text("1970-01-02")), Ok(Value::Int(1)));
         assert_eq!(one(DataType::Float64, Cell::Decimal { units: 15, scale: 1 }), Ok(Value::Float(1.5)));
         assert_eq!(one(DataType::Text, Cell::Int(5)), Err("wrong_type"));
-        assert_eq!(one(DataType::Interval, Cell::Text("1 day")), Err("wrong_type"));
+        let day = Interval { days: 1, ..Interval::default() };
+        assert_eq!(one(DataType::Interval, Cell::Text(" 1 day ")), Ok(Value::Interval(day)));
+        assert_eq!(one(DataType::Interval, Cell::Text("soon")), Err("malformed"));
         let interval = Interval { months: 1, days: -2, micros: 3 };
         assert_eq!(one(DataType::Interval, Cell::Interval(interval)), Ok(Value::Interval(interval)));
         assert_eq!(one(DataType::Int64, Cell::Interval(interval)), Err("wrong_type"));

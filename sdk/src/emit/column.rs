@@ -5,7 +5,7 @@ use crate::expr::{
     float_to_decimal, narrow, parse_date, parse_decimal, parse_timestamp, parse_uuid, rescale,
 };
 use crate::value::column::{BytesColumn, Column, ColumnData, Slot};
-use crate::value::{DataType, Value, decimal_fits};
+use crate::value::{DataType, Interval, Value, decimal_fits};
 
 /// The place for one value.
 pub(super) struct Target<'a> {
@@ -120,7 +120,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Text fits text, and is read as a date, time, uuid or numeric.
+    /// Text fits text, and is read as a date, time, interval, uuid or numeric.
     #[inline(always)]
     pub fn text(self, v: &str) -> Result<(), Fault> {
         match (&mut self.column.data, self.data_type) {
@@ -137,6 +137,7 @@ impl Target<'_> {
         match self.data_type {
             DataType::Date => self.int(parse_date(bytes).ok_or(Fault::Malformed)?),
             DataType::Timestamp => self.int(parse_timestamp(bytes).ok_or(Fault::Malformed)?),
+            DataType::Interval => self.interval(v.parse().map_err(|_| Fault::Malformed)?),
             DataType::Uuid => self.bytes(&parse_uuid(bytes).ok_or(Fault::Malformed)?),
             DataType::Decimal { scale, .. } => {
                 let units = parse_decimal(bytes, *scale).map_err(|slot| match slot {
@@ -161,6 +162,13 @@ impl Target<'_> {
         Ok(())
     }
 
+    pub fn interval(self, v: Interval) -> Result<(), Fault> {
+        let ColumnData::Interval(out) = &mut self.column.data else { return Err(Fault::WrongType) };
+        out.push(v);
+        self.column.push_valid_slot();
+        Ok(())
+    }
+
     pub fn value(self, value: &Value) -> Result<(), Fault> {
         match value {
             Value::Null => self.null(),
@@ -170,12 +178,7 @@ impl Target<'_> {
             Value::Decimal(v) => self.decimal(*v),
             Value::Text(v) => self.text(v),
             Value::Bytes(v) => self.bytes(v),
-            Value::Interval(v) => {
-                let ColumnData::Interval(out) = &mut self.column.data else { return Err(Fault::WrongType) };
-                out.push(*v);
-                self.column.push_valid_slot();
-                Ok(())
-            }
+            Value::Interval(v) => self.interval(*v),
             _ => Err(Fault::WrongType),
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::ids::StreamId;
 use crate::schema::Field;
-use crate::value::DataType;
+use crate::value::{DataType, Interval};
 use alloc::collections::BTreeMap;
 use alloc::string::ToString;
 use alloc::vec;
@@ -21,6 +21,7 @@ pub(super) fn schema() -> StreamSchema {
         field("id", DataType::Uuid),
         field("day", DataType::Date),
         field("time", DataType::Timestamp),
+        field("span", DataType::Interval),
     ];
     StreamSchema { id: StreamId(1), name: "s".to_string(), fields }
 }
@@ -67,6 +68,7 @@ pub(super) struct Event<'a> {
     id: [u8; 16],
     day: &'a str,
     time: i64,
+    span: &'a str,
 }
 
 pub(super) fn event(name: &str) -> Event<'_> {
@@ -82,6 +84,7 @@ pub(super) fn event(name: &str) -> Event<'_> {
         id: [9; 16],
         day: "2024-02-29",
         time: 77,
+        span: "1 mon -00:00:01",
     }
 }
 
@@ -104,6 +107,8 @@ fn a_struct_becomes_a_row() {
     assert_eq!(row["id"], Value::Bytes(vec![9; 16]));
     assert_eq!(row["day"], Value::Int(19_782));
     assert_eq!(row["time"], Value::Int(77));
+    let span = Interval { months: 1, days: 0, micros: -1_000_000 };
+    assert_eq!(row["span"], Value::Interval(span));
     assert_eq!(row[ARRIVAL_TIMESTAMP], Value::Int(42));
 }
 
@@ -159,6 +164,8 @@ fn every_kind_of_bad_event_has_a_code_and_leaves_no_trace() {
         ("id", Value::Text("zz".to_string()), "malformed"),
         ("day", Value::Text("2024-02-30".to_string()), "malformed"),
         ("time", Value::Text("noon".to_string()), "malformed"),
+        ("span", Value::Text("soon".to_string()), "malformed"),
+        ("span", Value::Int(1), "wrong_type"),
     ];
     for (name, value, code) in bad {
         let good = ("double", Value::Float(1.0));
@@ -234,12 +241,12 @@ fn a_serialize_that_fails_midway_leaves_no_trace() {
 proptest! {
     #[test]
     fn whatever_is_pushed_the_batch_stays_valid(
-        rows in proptest::collection::vec((0usize..13, any::<i64>(), any::<f64>(), "[0-9:T.\\- ]{0,10}", 0u8..4), 0..40),
+        rows in proptest::collection::vec((0usize..14, any::<i64>(), any::<f64>(), "[0-9:T.\\- ]{0,10}", 0u8..4), 0..40),
     ) {
         let mut buffer = buffer();
         let mut added = 0;
         for (column, int, float, text, kind) in rows {
-            let name = if column == 12 { "nope" } else { name_of(buffer.schema(), column) }.to_string();
+            let name = if column == 13 { "nope" } else { name_of(buffer.schema(), column) }.to_string();
             let value = match kind {
                 0 => Value::Int(int),
                 1 => Value::Float(float),
@@ -272,7 +279,7 @@ fn foreign_batches_are_checked() {
         &|b| b.columns[2].data = ColumnData::Float(vec![1.0, 2.0]),
         &|b| b.columns[1].data = ColumnData::Int(vec![1, 1 << 40]),
         &|b| b.columns[3].data = ColumnData::Float(vec![1.0, f64::NAN]),
-        &|b| b.columns[11].slots = Some(vec![Slot::Null; 2]),
+        &|b| b.columns[12].slots = Some(vec![Slot::Null; 2]),
         &|b| b.columns[2].slots = Some(vec![Slot::Overflow; 2]),
         &|b| b.columns[2].slots = Some(vec![Slot::Valid]),
         &|b| {

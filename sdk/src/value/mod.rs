@@ -5,7 +5,12 @@
 
 pub mod column;
 mod depth;
+#[cfg(feature = "functions")]
+mod interval;
 pub mod key;
+
+#[cfg(feature = "functions")]
+pub use interval::IntervalError;
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -1,6 +1,6 @@
 //! `WITH (...)` of a view: names, types and ranges of its options.
 
-use crate::convert::{cast_text, parse_interval};
+use crate::convert::cast_text;
 use crate::definition::ViewDef;
 use crate::error::SqlError;
 use crate::parse::WithOption;
@@ -71,7 +71,7 @@ impl ViewDef {
 impl ViewOptions {
     fn read(&mut self, name: &str, value: &str) {
         match name {
-            "ttl" => self.ttl = parse_interval(value),
+            "ttl" => self.ttl = value.parse().ok(),
             "ttl_column" => self.ttl_column = Some(value.to_owned()),
             "group_cap" | "max_groups" => self.group_cap = value.parse().ok(),
             "hll_precision" => self.hll_precision = value.parse().ok(),
@@ -131,7 +131,7 @@ impl Kind {
             }
             Self::OneOf(words) => (words.contains(&value), words.join(" or ")),
             Self::Span => {
-                let span = parse_interval(value);
+                let span = value.parse().ok();
                 let positive =
                     |i: Interval| i.months >= 0 && i.days >= 0 && i.micros >= 0 && i != Interval::default();
                 (span.is_some_and(positive), "a positive interval such as '30 days'".to_owned())

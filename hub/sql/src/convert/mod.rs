@@ -9,7 +9,6 @@ mod array;
 mod scalar;
 
 pub(crate) use array::{array_from_column, array_from_values, value_at};
-pub use scalar::parse_interval;
 pub(crate) use scalar::{cast_text, cast_value, scalar_of, spell_interval, value_of};
 
 use datafusion::arrow::datatypes::{

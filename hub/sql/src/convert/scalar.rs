@@ -3,11 +3,9 @@
 use super::{arrow_type, value_at};
 use crate::error::SqlError;
 use crate::types::type_name;
-use datafusion::arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
-use headwater::value::{DataType, Interval, Value};
+use headwater::value::{DataType, Value};
 
 /// The Arrow scalar of a value; `None` when the value is not of the type.
 pub(crate) fn scalar_of(value: &Value, data_type: &DataType) -> Option<ScalarValue> {
@@ -37,7 +35,7 @@ pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
         DataType::Text => Ok(Value::Text(text.to_owned())),
         DataType::Bytea => bytea(text).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
         DataType::Uuid => uuid(trimmed).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
-        DataType::Interval => parse_interval(text).map(Value::Interval).ok_or_else(|| invalid("22007")),
+        DataType::Interval => text.parse().map(Value::Interval).map_err(|_| invalid("22007")),
         DataType::Bool => boolean(trimmed).map(Value::Bool).ok_or_else(|| invalid("22P02")),
         DataType::Date | DataType::Timestamp => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22007")),
         _ => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22P02")),
@@ -56,13 +54,6 @@ pub(crate) fn cast_value(value: &Value, from: &DataType, to: &DataType) -> Optio
     let array = super::array_from_values(std::slice::from_ref(value), from).ok()?;
     let options = CastOptions { safe: false, ..CastOptions::default() };
     value_at(&cast_with_options(&array, &arrow_type(to), &options).ok()?, 0, to).ok()
-}
-
-/// An interval as PostgreSQL writes it: `1 day 02:30:00`, `2 hours`, `1 mon`.
-pub fn parse_interval(text: &str) -> Option<Interval> {
-    let text = spell_interval(text.trim());
-    let IntervalMonthDayNano { months, days, nanoseconds } = parse_interval_month_day_nano(&text).ok()?;
-    (nanoseconds % 1_000 == 0).then_some(Interval { months, days, micros: nanoseconds / 1_000 })
 }
 
 /// Spells out what Arrow reads differently: a bare number is seconds, and so on down from `02:30:00`.

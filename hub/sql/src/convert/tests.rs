@@ -58,12 +58,13 @@ fn text_literals_read_as_postgresql_reads_them() {
 
 #[test]
 fn intervals() {
-    let interval = |months, days, micros| Some(Interval { months, days, micros });
-    assert_eq!(parse_interval("1 hour"), interval(0, 0, 3_600_000_000));
-    assert_eq!(parse_interval("30 days"), interval(0, 30, 0));
-    assert_eq!(parse_interval("1 mon 2 days 00:00:03"), interval(1, 2, 3_000_000));
-    assert_eq!(parse_interval("15"), interval(0, 0, 15_000_000));
-    assert_eq!(parse_interval("soon"), None);
+    let reads = |text| cast_text(text, &DataType::Interval).map_err(|e| e.code);
+    let interval = |months, days, micros| Ok(Value::Interval(Interval { months, days, micros }));
+    assert_eq!(reads("1 hour"), interval(0, 0, 3_600_000_000));
+    assert_eq!(reads("30 days"), interval(0, 30, 0));
+    assert_eq!(reads("1 mon 2 days 00:00:03"), interval(1, 2, 3_000_000));
+    assert_eq!(reads("15"), interval(0, 0, 15_000_000));
+    assert_eq!(reads("soon"), Err("22007"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use headwater::emit::{Cell, EmitError, push_cell};
 use headwater::limits::TimeLimits;
 use headwater::value::DataType;
 use headwater::value::column::{Column, ColumnBatch, ColumnData};
-use headwater_sql::{parse_interval, type_name};
+use headwater_sql::type_name;
 use std::borrow::Cow;
 
 /// Text and bytea may be as long as for `emit`.
@@ -115,13 +115,7 @@ impl<'a> Block<'a> {
     /// reads as NULL, and is counted so that the load can tell.
     pub fn put(&mut self, at: usize, cell: Cell<'_>) -> Result<(), Fault> {
         let field = &self.targets[at].field;
-        let pushed = match cell {
-            Cell::Text(text) if field.data_type == DataType::Interval => parse_interval(text)
-                .ok_or_else(|| EmitError::Malformed(field.name.clone()))
-                .and_then(|v| push_cell(&mut self.columns[at], field, Cell::Interval(v))),
-            cell => push_cell(&mut self.columns[at], field, cell),
-        };
-        match pushed {
+        match push_cell(&mut self.columns[at], field, cell) {
             Ok(()) => Ok(()),
             Err(EmitError::NotANumber(_)) => {
                 self.odd.nans += 1;

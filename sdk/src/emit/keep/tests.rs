@@ -91,6 +91,7 @@ fn every_value_means_the_same_now_and_later() {
         columns_that_take("x"),
         columns_that_take("12.50"),
         columns_that_take("2024-02-29"),
+        columns_that_take("1 day 2 h"),
         columns_that_take("00010203-0405-0607-0809-0a0b0c0d0e0f"),
         columns_that_take(Blob(&[0, 255])),
         columns_that_take(vec![0u8, 255]),
