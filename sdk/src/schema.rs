@@ -71,6 +71,9 @@ impl BatchError {
 impl ColumnBatch {
     /// Checks a batch that was not built by this crate against a stream's schema; everything that takes a
     /// batch relies on it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong: how many columns there are, how long they are, or what one holds.
     pub fn check(&self, schema: &StreamSchema) -> Result<(), BatchError> {
         let want = schema.fields.len() + 1;
         if self.columns.len() != want {

@@ -4,6 +4,58 @@
 //! Must not know: views, plans, threads, the clock (callers pass the time).
 //! Invariants: a row is added whole or not at all; after the first row of a type nothing is allocated
 //! per row but what columns grow by; a buffer always holds a batch that [`ColumnBatch::check`] accepts.
+//!
+//! What columns take from the fields of a struct or the entries of a map, and from a [`Value`]; a wrong kind is refused, and
+//! nothing is cut but decimals, which round. `None` and `()` are NULL; a newtype is what it holds.
+//!
+//! | column | takes |
+//! |---|---|
+//! | `boolean` | `bool` |
+//! | `smallint`, `integer`, `bigint` | integers of every width in the column's range; whole doubles |
+//! | `real`, `double precision` | `f32`, `f64`, integers; NaN is refused |
+//! | `numeric(p, s)` | integers, doubles, decimal text; rounded to `s` digits, half away from zero |
+//! | `text` | `str`, `String`, `char`, unit variants of enums by name |
+//! | `bytea` | `Vec<u8>`, `[u8; N]`, serde's bytes (`serde_bytes`) |
+//! | `uuid` | text with or without hyphens and braces; 16 bytes |
+//! | `date` | whole days since 1970-01-01; text `2024-02-29` |
+//! | `timestamptz` | whole microseconds since 1970-01-01T00:00:00Z; text `2024-02-29T12:00:00.5+01:00`, UTC without a zone |
+//! | `interval` | text as PostgreSQL has it: `1 mon -2 days 03:04:05.5`, `90 minutes`; a [`Value::Interval`] |
+//!
+//! `arrival_timestamp` is a `timestamptz` that every stream has; without one, or with NULL, it is now by the hub's clock.
+//!
+//! ```
+//! use headwater::emit::EventBuffer;
+//! use headwater::ids::{Micros, StreamId};
+//! use headwater::schema::{Field, StreamSchema};
+//! use headwater::value::{DataType, Interval, Value};
+//!
+//! #[derive(serde::Serialize)]
+//! struct Reading<'a> {
+//!     id: [u8; 16],
+//!     day: i32,
+//!     at: &'a str,
+//!     price: &'a str,
+//!     took: &'a str,
+//!     raw: Vec<u8>,
+//! }
+//! let columns = [
+//!     ("id", DataType::Uuid, Value::Bytes(vec![7; 16])),
+//!     ("day", DataType::Date, Value::Int(19_782)),
+//!     ("at", DataType::Timestamp, Value::Int(1_709_206_200_500_000)),
+//!     ("price", DataType::Decimal { precision: 6, scale: 2 }, Value::Decimal(1235)),
+//!     ("took", DataType::Interval, Value::Interval(Interval { months: 0, days: 1, micros: 5_400_000_000 })),
+//!     ("raw", DataType::Bytea, Value::Bytes(vec![0, 255])),
+//! ];
+//! let fields = columns.iter().map(|(name, data_type, _)| Field { name: name.to_string(), data_type: data_type.clone() });
+//! let schema = StreamSchema { id: StreamId(1), name: "readings".into(), fields: fields.collect() };
+//! let mut buffer = EventBuffer::new(schema);
+//! let (at, price, took) = ("2024-02-29T12:30:00.5+01:00", "12.345", "1 day 01:30");
+//! buffer.push(&Reading { id: [7; 16], day: 19_782, at, price, took, raw: vec![0, 255] }, Micros(0))?;
+//! for ((name, data_type, value), column) in columns.iter().zip(&buffer.batch().columns) {
+//!     assert_eq!(column.value(0, data_type), *value, "{name}");
+//! }
+//! # Ok::<(), headwater::emit::EmitError>(())
+//! ```
 
 #[cfg(feature = "client")]
 mod cell;
@@ -227,7 +279,10 @@ impl EventBuffer {
     }
 
     /// Adds a struct or a map: its fields are columns by name, missing columns are NULL. `arrival` is used
-    /// unless the event has an `arrival_timestamp` of its own that is not NULL.
+    /// unless the event has an `arrival_timestamp` of its own that is not NULL. The [module](self) says what columns take.
+    ///
+    /// # Errors
+    /// The event does not fit the stream, or the buffer is full.
     pub fn push<T: Serialize + ?Sized>(&mut self, event: &T, arrival: Micros) -> Result<(), EmitError> {
         self.room()?;
         match event.serialize(row::RowSerializer { buffer: self }) {
@@ -237,7 +292,10 @@ impl EventBuffer {
         Ok(())
     }
 
-    /// Adds a row of (column name, value) pairs. A double that is a whole number fits an integer column.
+    /// Adds a row of (column name, value) pairs, as [`EventBuffer::push`] does.
+    ///
+    /// # Errors
+    /// Those of [`EventBuffer::push`].
     pub fn push_values(&mut self, values: &[(&str, Value)], arrival: Micros) -> Result<(), EmitError> {
         self.room()?;
         let added = values.iter().try_for_each(|(name, value)| {
