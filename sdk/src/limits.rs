@@ -292,7 +292,8 @@ pub struct FlushLimits {
     /// While the hub does not answer, partials go on merging in memory; with a disk spool they are written out
     /// at least this often, which bounds what a crash loses. Default 5 s.
     pub spool_age_max: Duration,
-    /// Bytes of events held until the first plans arrive. Default 4 MiB; what does not fit is refused and counted.
+    /// Bytes of a stream's events, over all its emitters, held until its first plans arrive. Default 4 MiB; what does not
+    /// fit is refused and counted.
     pub waiting_bytes_max: usize,
 }
 

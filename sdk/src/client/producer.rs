@@ -16,7 +16,7 @@ use crate::value::column::ColumnBatch;
 use crate::wire::StreamPlans;
 use crate::wire::batch::{DropCounts, DropReason};
 use serde::Serialize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -139,6 +139,8 @@ pub(super) struct Stream {
     generation: AtomicU64,
     word: Mutex<Word>,
     emitters: Mutex<Vec<Arc<Mutex<Local>>>>,
+    /// Of the events that wait for the first plans.
+    waiting_bytes: Arc<AtomicUsize>,
     /// What emitters that are gone had generated.
     past: Mutex<Counts>,
 }
@@ -167,7 +169,7 @@ impl Counts {
 }
 
 /// What an emitter works with.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Local {
     generation: u64,
     producer: Option<Producer>,
@@ -211,6 +213,7 @@ impl Stream {
             generation: AtomicU64::new(0),
             word: Mutex::default(),
             emitters: Mutex::default(),
+            waiting_bytes: Arc::default(),
             past: Mutex::default(),
         }
     }
@@ -239,7 +242,8 @@ impl Stream {
     }
 
     fn add_emitter(&self) -> Arc<Mutex<Local>> {
-        let local = Arc::new(Mutex::new(Local::default()));
+        let waiting = Waiting::new(self.waiting_bytes.clone());
+        let local = Arc::new(Mutex::new(Local::new(waiting)));
         lock(&self.emitters).push(local.clone());
         local
     }
@@ -392,6 +396,18 @@ impl Stream {
 }
 
 impl Local {
+    fn new(waiting: Waiting) -> Self {
+        Self {
+            generation: 0,
+            producer: None,
+            is_gone: false,
+            waiting,
+            counts: Counts::default(),
+            refused: DropCounts::default(),
+            lost: DropCounts::default(),
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.rolled_up() + self.waiting.len() as u64 == 0 && self.refused.is_empty() && self.lost.is_empty()
     }
@@ -457,7 +473,7 @@ fn roll_up(rollup: &mut Rollup, unsupported: &[(ViewId, PlanVersion)], batch: &C
 }
 
 /// Emits events of one stream. Give every thread its own clone: each rolls up on its own, and they merge at
-/// flush. Dropping it loses nothing.
+/// flush; threads that share one by reference wait for each other's `emit`. Dropping it loses nothing.
 #[derive(Debug)]
 pub struct Emitter {
     stream: Arc<Stream>,
@@ -487,8 +503,9 @@ impl Emitter {
         self.stream.is_unknown()
     }
 
-    /// Counts an event: a struct or map whose fields are the stream's columns. Never waits, and after the
-    /// first event of a type allocates only when a new group appears.
+    /// Counts an event: a struct or map whose fields are the stream's columns; columns left out are NULL. Never waits for
+    /// the network, and after the first event of a type allocates only when a new group appears. What each SQL type takes,
+    /// and in which unit, is a table in [`crate::emit`].
     ///
     /// # Errors
     /// The event is not taken, and counted by reason: it does not fit the stream, or limits are reached. Or it is taken,
