@@ -2,6 +2,9 @@
 //!
 //! Prevents: a `Vec` or a `String` per event, or per batch of events, that no benchmark of a fast allocator shows.
 
+mod counting;
+
+use counting::allocations;
 use headwater::aggregate::AggregateSpec;
 use headwater::emit::EventBuffer;
 use headwater::ids::{Micros, PlanVersion, StreamId, ViewId};
@@ -10,35 +13,6 @@ use headwater::rollup::{Rollup, RollupOptions};
 use headwater::schema::{Field, StreamSchema};
 use headwater::value::{DataType, Value};
 use serde::Serialize;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// The system's allocator, and how often this thread asked it for memory.
-struct Counting;
-
-// SAFETY: every call is the system allocator's own; counting touches a plain thread-local integer.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        unsafe { System.realloc(at, layout, bytes) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 #[derive(Serialize)]
 struct Event<'a> {
@@ -111,13 +85,6 @@ fn fill(buffer: &mut EventBuffer, urls: &[String]) {
 fn event(row: usize, urls: &[String]) -> Event<'_> {
     let bytes = (!row.is_multiple_of(5)).then_some(row as u32);
     Event { url: &urls[row * 7 % urls.len()], user: row as i64 % 1_000, latency: row as f64 * 0.97, bytes }
-}
-
-/// Allocations of this thread while `work` runs.
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
 }
 
 fn rollup(plan: Plan) -> Rollup {

@@ -1,6 +1,7 @@
 //! The whole client against a hub in this process: real sockets, TLS, disk. Tests wait for what they assert,
 //! never for a time to pass; a timeout only ends a test that has failed.
 
+mod alloc;
 mod connect;
 mod hub;
 mod roots;
