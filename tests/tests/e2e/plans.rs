@@ -14,9 +14,12 @@ struct Sale {
 
 const SALES: &str = "CREATE STREAM sales (shop TEXT, cents BIGINT)";
 
+fn options(hub: &Hub) -> ConnectOptions {
+    ConnectOptions::development(hub.quic.to_string(), hub.fingerprint.parse().expect("a fingerprint"))
+}
+
 async fn connect(hub: &Hub) -> Client {
-    let fingerprint = hub.fingerprint.parse().expect("a fingerprint");
-    Client::connect(ConnectOptions::development(hub.quic.to_string(), fingerprint)).await.expect("a session")
+    Client::connect(options(hub)).await.expect("a session")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,8 +44,31 @@ async fn a_new_view_is_fed_by_a_connected_producer_within_a_second() {
     assert_eq!(hub.number("SELECT sum(cents) FROM takings"), before + 7.0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread: the client does nothing before the first await.
+#[tokio::test]
 async fn events_before_the_first_plan_wait_and_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::start(dir.path(), &[]);
+    hub.sql(SALES);
+    hub.sql("CREATE CONTINUOUS VIEW takings AS SELECT count(*) AS n, sum(cents) AS cents FROM sales");
+    let lazy = ConnectOptions { lazy: true, ..options(&hub) };
+    let client = Client::connect(lazy).await.expect("starts");
+    let sales = client.stream("sales");
+    for _ in 0..100 {
+        sales.emit(&Sale { shop: "north", cents: 3 }).unwrap();
+    }
+    assert_eq!(client.stats().waiting, 100);
+    client.flush(AckLevel::Durable).await.unwrap();
+    assert_eq!(
+        (hub.number("SELECT n FROM takings"), hub.number("SELECT cents FROM takings")),
+        (100.0, 300.0)
+    );
+    let stats = client.stats();
+    assert_eq!((stats.acked, stats.waiting, stats.dropped.total()), (100, 0, 0), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_wait_for_a_stream_to_come_and_a_view_to_come_is_fed() {
     let dir = tempfile::tempdir().unwrap();
     let hub = Hub::start(dir.path(), &[]);
     let client = connect(&hub).await;
