@@ -4,7 +4,7 @@
 //! logged; `version` counts the applied ones.
 
 use super::command::{Command, Settings};
-use headwater::ids::{CatalogVersion, PlanVersion, StreamId, ViewId};
+use headwater::ids::{CatalogVersion, StreamId, ViewId};
 use headwater::wire::{StreamPlans, encode_control};
 use headwater_sql::SqlError;
 use headwater_sql::definition::{Ddl, StreamDef, ViewDef};
@@ -212,6 +212,7 @@ fn check_room(what: &str, count: usize) -> Result<(), SqlError> {
 mod tests {
     use super::*;
     use crate::catalog::testing::{create_stream, create_view, drop_stream, drop_view, view_def};
+    use headwater::ids::PlanVersion;
 
     fn code(result: Result<bool, SqlError>) -> &'static str {
         result.expect_err("must be refused").code

@@ -7,7 +7,7 @@ use headwater::group::GroupTable;
 use headwater::ids::Seq;
 use headwater::limits::BatchLimits;
 use headwater::value::Value;
-use headwater::wire::batch::Payload;
+use headwater::wire::batch::{Payload, Section};
 use headwater::wire::{BatchFrame, Frame, encode_frame};
 use headwater_tests::random::Rng;
 use serde::Serialize;
@@ -72,7 +72,8 @@ fn counted(bytes: &[u8], producer: &Producer) -> i64 {
     let count = specs.iter().position(|spec| *spec == count).expect("count(*)");
     let mut total = 0;
     let payload = Payload::parse(&frame.payload, &BatchLimits::NATIVE).expect("a payload");
-    for section in payload.sections().iter().filter(|section| section.view == plan.view) {
+    let is_ours = |section: &&Section| (section.view, section.version) == (plan.view, plan.version);
+    for section in payload.sections().iter().filter(is_ours) {
         let mut table = GroupTable::new(&specs);
         section.merge_into(&mut table).expect("states");
         for group in table.sorted() {
