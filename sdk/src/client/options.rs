@@ -26,6 +26,12 @@ pub struct ConnectOptions {
     pub level: AckLevel,
     /// A file that keeps the outbox beyond the process, used by one process at a time. Default none: what is
     /// in the outbox is lost with the process.
+    ///
+    /// Never copy the file, nor restore it from a backup or with a snapshot of its machine: what no hub was sent before
+    /// gets a new number under a new identity from whoever opens it next, so batches of two copies count twice. One
+    /// whose bytes are damaged is `spool_corrupted` and left as it is: move it away to go on. It takes space to send
+    /// what is in it, too, for the mark that a batch may have left: keep `outbox.disk_bytes_max` well below what is free
+    /// there. After a disk was filled, the spool goes on once there are some MB.
     pub spool: Option<PathBuf>,
     /// How large a frame may be.
     pub frame: FrameLimits,

@@ -85,8 +85,16 @@ pub enum SpoolError {
     #[error("spool {0} is in use by another process")]
     InUse(String),
     /// Its bytes make no sense.
-    #[error("spool is corrupted: {0}")]
+    #[error(
+        "spool is corrupted: {0}: move the file away to start with an empty one, and keep it if you want to know what it \
+         held"
+    )]
     Corrupted(String),
+    /// Written by an older version.
+    #[error(
+        "spool format {0} is older than this version reads: let the version that wrote it send what is in it"
+    )]
+    TooOld(u64),
     /// Written by a newer version.
     #[error("spool format {0} is newer than this version")]
     TooNew(u64),
@@ -104,6 +112,7 @@ impl SpoolError {
         match self {
             Self::InUse(_) => "spool_in_use",
             Self::Corrupted(_) => "spool_corrupted",
+            Self::TooOld(_) => "spool_too_old",
             Self::TooNew(_) => "spool_too_new",
             Self::Io(_) => "spool_io",
             Self::Missing => "spool_missing",

@@ -355,7 +355,9 @@ impl ClientSession {
 
     /// The bytes a [`SpoolRequest::Load`] asked for; `None` when they are lost.
     pub fn handle_loaded(&mut self, now: Micros, id: BatchId, payload: Option<Vec<u8>>) {
+        let before = self.outbox.ledger();
         self.outbox.handle_loaded(id, payload);
+        self.tell_doubt(&before);
         self.pump(now);
     }
 
@@ -364,13 +366,17 @@ impl ClientSession {
     pub fn handle_spool_lost(&mut self, now: Micros) {
         let before = self.outbox.ledger();
         self.outbox.handle_spool_lost();
+        self.tell_doubt(&before);
+        self.pump(now);
+    }
+
+    fn tell_doubt(&mut self, before: &OutboxLedger) {
         let after = self.outbox.ledger();
         let batches = after.in_doubt_batches - before.in_doubt_batches;
         if batches > 0 {
             let events = after.in_doubt_events - before.in_doubt_events;
             self.events.push(Event::InDoubt { batches, events });
         }
-        self.pump(now);
     }
 
     /// True when a spool that was lost may be opened again: the outbox holds nothing of its own.

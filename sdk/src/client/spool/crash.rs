@@ -6,7 +6,7 @@
 
 use super::tests::{DyingDisk, open};
 use super::*;
-use crate::ids::Micros;
+use crate::ids::{Micros, RouteVersion};
 use crate::limits::{InDoubt, OutboxLimits, Overflow};
 use crate::outbox::{Outbox, OutboxLedger, OutboxOptions};
 use crate::random::Random;

@@ -1,8 +1,9 @@
 //! The spool against its memory twin, and against disks that die at every single write.
 
 use super::*;
+use crate::ids::RouteVersion;
 use crate::outbox::MemorySpool;
-use crate::wire::batch::DropReason;
+use crate::wire::batch::{DropReason, LedgerDelta};
 use redb::StorageBackend;
 use std::sync::{Arc, Mutex};
 
@@ -39,7 +40,7 @@ fn ops() -> Vec<Vec<SpoolOp>> {
 }
 
 /// Everything a spool holds.
-fn contents(spool: &mut dyn Spool) -> (Saved, Vec<Vec<u8>>) {
+pub(super) fn contents(spool: &mut dyn Spool) -> (Saved, Vec<Vec<u8>>) {
     let saved = spool.load().expect("loads");
     let payloads = saved.batches.iter().map(|batch| spool.payload(batch.id).expect("payload")).collect();
     (saved, payloads)
@@ -70,21 +71,25 @@ fn one_process_at_a_time() {
 }
 
 #[test]
-fn foreign_and_newer_files_are_refused_and_left_alone() {
+fn foreign_older_and_newer_files_are_refused_and_left_alone() {
     let dir = tempfile::tempdir().expect("dir");
     let path = dir.path().join("notes.txt");
     std::fs::write(&path, "not a spool at all").expect("writes");
     assert!(DiskSpool::open(&path).is_err());
     assert_eq!(std::fs::read(&path).expect("reads"), b"not a spool at all");
 
-    let path = dir.path().join("newer.spool");
-    {
+    let with_format = |name: &str, row: &[u8]| {
+        let path = dir.path().join(name);
         let database = Database::create(&path).expect("creates");
         let transaction = database.begin_write().expect("begins");
-        transaction.open_table(META).expect("opens").insert("format", [9].as_slice()).expect("inserts");
+        transaction.open_table(META).expect("opens").insert("format", row).expect("inserts");
         transaction.commit().expect("commits");
-    }
-    assert_eq!(DiskSpool::open(&path).expect_err("newer"), SpoolError::TooNew(9));
+        drop(database);
+        DiskSpool::open(&path).expect_err("another format")
+    };
+    assert_eq!(with_format("newer.spool", &seal(b"format", &[9])), SpoolError::TooNew(9));
+    assert_eq!(with_format("older.spool", &[1]), SpoolError::TooOld(1));
+    assert_eq!(with_format("damaged.spool", &[9]).code(), "spool_corrupted");
 }
 
 /// A disk that keeps what was synced and dies at write or sync number `left`; unsynced writes may or may not
@@ -144,8 +149,9 @@ impl StorageBackend for DyingDisk {
 }
 
 pub(super) fn open(disk: DyingDisk) -> Result<DiskSpool, SpoolError> {
-    let database = Database::builder().set_cache_size(1 << 20).create_with_backend(disk).map_err(io)?;
-    DiskSpool::with_database(database)
+    DiskSpool::with_database(|| {
+        Database::builder().set_cache_size(1 << 20).create_with_backend(disk).map_err(io)
+    })
 }
 
 /// A process that lost power keeps every commit that was reported, and of the one under way all or nothing.
