@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFil
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { report } from './sizes.mjs';
+import { shorten, shortNames } from './wasm-names.mjs';
 
 const root = new URL('..', import.meta.url);
 const path = (name) => fileURLToPath(new URL(name, root));
@@ -48,6 +49,7 @@ function optimise(flavor) {
   if (!same || !newer(output, input)) {
     const trapping = `${output}.panics`;
     run(process.execPath, [path('scripts/wasm-panics.mjs'), input, trapping, flavor]);
+    writeFileSync(trapping, shorten(readFileSync(trapping)));
     run(process.execPath, [path('node_modules/binaryen/bin/wasm-opt'), ...WASM_OPT[flavor], trapping, '-o', output]);
     rmSync(trapping);
     if (flavor === 'core') run(process.execPath, [path('scripts/wasm-order.mjs'), output, output]);
@@ -57,6 +59,7 @@ function optimise(flavor) {
 }
 
 async function bundle() {
+  const functions = shortNames();
   const result = await build({
     absWorkingDir: path('.'),
     entryPoints: ['src/browser.ts', 'src/node.ts', 'src/slim.ts'],
@@ -73,7 +76,8 @@ async function bundle() {
     sourcemap: true,
     sourcesContent: false,
     chunkNames: 'chunks/[name]-[hash]',
-    mangleProps: new RegExp(`^(${INTERNAL.join('|')})$`),
+    mangleProps: new RegExp(`^(${[...INTERNAL, ...Object.keys(functions)].join('|')})$`),
+    mangleCache: functions,
     metafile: true,
     logLevel: 'warning',
   });

@@ -1,9 +1,9 @@
 /**
  * Loading a WASM module: from wherever its bytes come to its functions.
  *
- * Owns: sources, compiling, the three imports that wasm-bindgen asks for. Must not know: engines.
+ * Owns: sources, compiling, the one import that is left of wasm-bindgen's. Must not know: engines.
  * The generated glue is not used but for its types: it is a third of the size budget, it allows one instance
- * per page, and every function here takes and gives numbers.
+ * per page, and every function here takes and gives numbers. `scripts/wasm-names.mjs` gives both sides short names.
  */
 import type { InitOutput } from './generated/headwater_core.js';
 
@@ -19,11 +19,11 @@ export type WasmSource = WasmInput | Promise<WasmInput> | (() => WasmInput | Pro
 /** Compiles and instantiates. */
 export async function load(source: WasmSource): Promise<Exports> {
   const module = await compile(await (typeof source === 'function' ? source() : source));
-  const holder: { exports?: Exports } = {};
-  const { exports } = await WebAssembly.instantiate(module, imports(module, holder));
-  holder.exports = exports as unknown as Exports;
-  holder.exports.__wbindgen_start();
-  return holder.exports;
+  const random = (at: number, length: number) => {
+    crypto.getRandomValues(new Uint8Array(exports.memory.buffer, at >>> 0, length));
+  };
+  const exports = (await WebAssembly.instantiate(module, { host: { random } })).exports as unknown as Exports;
+  return exports;
 }
 
 async function compile(input: WasmInput): Promise<WebAssembly.Module> {
@@ -34,19 +34,4 @@ async function compile(input: WasmInput): Promise<WebAssembly.Module> {
   // Streaming insists on the type; servers that do not know it are common.
   const isTyped = input.headers.get('content-type')?.startsWith('application/wasm');
   return isTyped ? WebAssembly.compileStreaming(input) : WebAssembly.compile(await input.arrayBuffer());
-}
-
-/** wasm-bindgen puts a hash behind the names of its imports. */
-function imports(module: WebAssembly.Module, holder: { exports?: Exports }): WebAssembly.Imports {
-  const all: Record<string, Record<string, WebAssembly.ImportValue>> = {};
-  for (const { module: from, name } of WebAssembly.Module.imports(module)) {
-    const isRandom = name.includes('getRandomValues');
-    const isThrow = name.includes('wbindgen_throw');
-    (all[from] ??= {})[name] = (at: number, length: number) => {
-      if (isRandom) crypto.getRandomValues(new Uint8Array(holder.exports!.memory.buffer, at >>> 0, length));
-      if (isThrow) throw new Error('the module was called in a wrong way');
-      // The third sets up a table of JavaScript values, of which this surface has none.
-    };
-  }
-  return all;
 }

@@ -1,13 +1,16 @@
 // A module's functions without the package around them.
 import { readFile } from 'node:fs/promises';
+import { shortNames } from '../scripts/wasm-names.mjs';
 
 const dist = (name) => readFile(new URL(`../dist/${name}`, import.meta.url));
 const now = 1_700_000_000_000_000;
 
 /** A module's engine that is connected and waits for Welcome: what it says to frames, and its events. */
 export async function engine(flavor) {
-  const glue = await import(`../src/generated/headwater_${flavor}.js`);
-  const x = await glue.default({ module_or_path: await dist(`headwater_${flavor}.wasm`) });
+  const random = (at, length) => crypto.getRandomValues(new Uint8Array(x.memory.buffer, at >>> 0, length));
+  const { instance } = await WebAssembly.instantiate(await dist(`headwater_${flavor}.wasm`), { host: { random } });
+  const x = { memory: instance.exports.memory };
+  for (const [name, short] of Object.entries(shortNames())) x[name] = instance.exports[short];
   const pass = (bytes) => {
     const at = x.engine_lend(bytes.length) >>> 0;
     new Uint8Array(x.memory.buffer).set(bytes, at);

@@ -4,12 +4,13 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import binaryen from 'binaryen';
 import { Headwater } from '../dist/slim.js';
+import { shortNames } from '../scripts/wasm-names.mjs';
 import { startHub } from './hub.mjs';
 
 /** The core module with one of its functions replaced by a trap: what a panic compiles to. */
 async function trapping(name) {
   const module = binaryen.readBinary(await readFile(new URL('../dist/headwater_core.wasm', import.meta.url)));
-  const inner = binaryen.getExportInfo(module.getExport(name)).value;
+  const inner = binaryen.getExportInfo(module.getExport(shortNames()[name])).value;
   binaryen.Function(module.getFunction(inner)).body = module.unreachable();
   return module.emitBinary();
 }
