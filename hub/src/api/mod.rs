@@ -85,12 +85,13 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     if api.door.shutdown.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     }
-    match (api.status)().storage.is_ok {
-        true => "ready\n".into_response(),
-        false => {
-            (StatusCode::SERVICE_UNAVAILABLE, "storage stopped writes after a failure\n").into_response()
-        }
-    }
+    let status = (api.status)();
+    let fault = match (status.storage.is_ok, status.clock_behind_seconds) {
+        (true, 0) => return "ready\n".into_response(),
+        (true, _) => "the clock is behind births that are forgotten: every batch is expired\n",
+        (false, _) => "storage stopped writes after a failure\n",
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, fault).into_response()
 }
 
 async fn full_status(State(api): State<Arc<Api>>) -> Response {

@@ -23,6 +23,10 @@ pub struct Status {
     pub ledger: Ledger,
     /// The store.
     pub storage: Storage,
+    /// How long nothing will be removed by time, the clock having jumped ahead.
+    pub clock_hold_seconds: u64,
+    /// How far the clock is behind births that are forgotten: until then every batch is refused as expired.
+    pub clock_behind_seconds: u64,
     /// The shard groups.
     pub shard_groups: Vec<ShardGroup>,
 }
@@ -153,7 +157,7 @@ impl Status {
     }
 
     /// What goes up and down.
-    pub fn gauges(&self) -> [Figure; 10] {
+    pub fn gauges(&self) -> [Figure; 12] {
         let sum = |of: fn(&ShardGroup) -> u64| self.shard_groups.iter().map(of).sum::<u64>();
         [
             ("uptime_seconds", "Seconds since this start", self.uptime_seconds),
@@ -164,6 +168,16 @@ impl Status {
             ("overlay_bytes", "Bytes of those groups", sum(|g| g.overlay_bytes)),
             ("producers", "Producers in memory", sum(|g| g.sessions)),
             ("file_bytes", "Bytes of the data file", self.storage.file_bytes),
+            (
+                "clock_hold_seconds",
+                "Seconds until time removes again: the clock jumped ahead, 0 when it is believed",
+                self.clock_hold_seconds,
+            ),
+            (
+                "clock_behind_seconds",
+                "Seconds the clock is behind forgotten births: until then all batches are refused",
+                self.clock_behind_seconds,
+            ),
             ("streams", "Streams in the catalog", self.streams),
             ("views", "Views in the catalog", self.views.len() as u64),
         ]

@@ -15,7 +15,7 @@ use headwater_sql::source::CatalogSnapshot;
 use headwater_sql::{Answer, Engine, ReadOptions, SqlError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Catalog, shard groups and SQL of one hub.
@@ -135,6 +135,8 @@ fn gather(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Status {
             commits: commits(&shards.commits),
             commit_seconds: shards.commits.seconds,
         },
+        clock_hold_seconds: whole_seconds(shards.clock_hold),
+        clock_behind_seconds: whole_seconds(shards.clock_behind),
         shard_groups: shards.shards.iter().map(shard_group).collect(),
     }
 }
@@ -152,6 +154,11 @@ fn views(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Vec<ViewStatus> {
         }
     };
     catalog.views.iter().map(one).collect()
+}
+
+/// Rounded up: not 0 before it is over.
+fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }
 
 fn commits(latency: &shard::Latency) -> Vec<(Option<f64>, u64)> {

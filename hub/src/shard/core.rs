@@ -293,14 +293,24 @@ impl ShardCore {
     }
 
     /// Appends an expiry: producers older than their lifetime are forgotten once it is folded (P9).
-    /// `None` when there is nothing to raise.
-    pub fn expire(&mut self, now: Micros) -> Option<Appended> {
-        let now_ms = u64::try_from(now.millis()).ok()?;
-        let min_birth = now_ms.checked_sub(self.options.pid_lifetime_ms)?;
+    /// `None` when nobody would be forgotten: only births that somebody had may be refused for good, by a clock that may
+    /// be wrong. `is_stored` tells whether the base has sessions of producers born before this (ms).
+    ///
+    /// # Errors
+    /// Only those of `is_stored`.
+    pub fn expire<E>(
+        &mut self,
+        now: Micros,
+        is_stored: impl FnOnce(u64) -> Result<bool, E>,
+    ) -> Result<Option<Appended>, E> {
+        let now_ms = u64::try_from(now.millis()).unwrap_or(0);
+        let min_birth = now_ms.saturating_sub(self.options.pid_lifetime_ms);
         if min_birth <= self.min_birth() || !self.is_primary() {
-            return None;
+            return Ok(None);
         }
-        Some(self.append(now, Body::Expire { min_birth }, Kind::Expire { min_birth }))
+        let is_live = self.live.iter().any(|(pid, live)| live.tail > 0 && pid.birth_ms() < min_birth);
+        let forgets = is_live || is_stored(min_birth)?;
+        Ok(forgets.then(|| self.append(now, Body::Expire { min_birth }, Kind::Expire { min_birth })))
     }
 
     /// A record that changes nothing, for what only folds do: the expiry of what has expired.

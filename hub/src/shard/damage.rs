@@ -280,7 +280,7 @@ async fn a_newer_format_is_named_wherever_it_is_found_and_nothing_is_written() {
     for (table, at, newer) in cases {
         let (memory, store) = memory();
         memory.write(&mut |txn| txn.put(table, at, newer)).expect("write");
-        let clock: super::Clock = Arc::new(|| Micros(START));
+        let clock = super::Clock::unset(Arc::new(|| Micros(START)));
         let opened = super::Shards::with_store(store, lazy(), catalog(1, 1).await, clock).map(drop);
         assert!(matches!(opened, Err(StoreError::FormatTooNew { .. })), "{table:?}: {opened:?}");
         assert_eq!(memory.snapshot().expect("snapshot").get(table, at), Ok(Some(newer.to_vec())));

@@ -35,11 +35,16 @@ struct Walk {
 }
 
 impl Janitor {
-    /// Does one bounded piece of work, if there is any.
+    /// Does one bounded piece of work, if there is any. Rows are as old as `now` says: a time that may remove things.
     ///
     /// # Errors
     /// Storage failed.
-    pub(super) fn work(&mut self, shared: &Shared, groups: &mut [Group]) -> Result<(), StoreError> {
+    pub(super) fn work(
+        &mut self,
+        shared: &Shared,
+        groups: &mut [Group],
+        now: Micros,
+    ) -> Result<(), StoreError> {
         let views = shared.views();
         for (at, group) in groups.iter_mut().enumerate() {
             // View 0 counts what belongs to no view.
@@ -50,7 +55,7 @@ impl Janitor {
                 return self.remove_dropped(shared, group, view);
             }
             if let Some(shape) = self.due(group, &views) {
-                return self.remove_expired(shared, group, shape);
+                return self.remove_expired(shared, group, shape, now);
             }
         }
         Ok(())
@@ -91,9 +96,10 @@ impl Janitor {
         shared: &Shared,
         group: &mut Group,
         shape: &ViewShape,
+        now: Micros,
     ) -> Result<(), StoreError> {
         let Some(ttl) = shape.ttl else { return Ok(()) };
-        let cutoff = Micros(shared.now().0.saturating_sub(ttl.age));
+        let cutoff = Micros(now.0.saturating_sub(ttl.age));
         let (removed, next) = if ttl.column == 0 {
             remove_leading(shared, group.id, shape, cutoff)?
         } else {

@@ -7,6 +7,7 @@
 
 mod admit;
 mod cap;
+mod clock;
 pub mod core;
 mod fold;
 mod janitor;
@@ -31,6 +32,8 @@ mod damage;
 #[cfg(test)]
 mod explosion;
 #[cfg(test)]
+mod jump;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod model;
@@ -39,6 +42,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use clock::Clock;
 pub use ledger::Ledger;
 pub use options::{QuarantineOptions, ShardOptions, SweepOptions};
 pub use quarantine::Quarantined;
@@ -50,7 +54,7 @@ use crate::store::tables::HUB_TABLES;
 use crate::store::{RedbOptions, RedbStore, Store, StoreError};
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
-use headwater::ids::{BootId, Micros, Pid, Seq};
+use headwater::ids::{BootId, Pid, Seq};
 use headwater::wire::{Ack, AckLevel, BatchFrame, Refused, RefusedCode, Resume, Resumed};
 use headwater_sql::SqlError;
 use headwater_sql::source::ScanRequest;
@@ -58,9 +62,6 @@ use shared::{Message, Shared};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use tokio::sync::{mpsc, oneshot};
-
-/// A clock: the hub's time when asked.
-pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
 
 /// A handle to all shard groups of this hub; clones share them. The writer thread ends, with everything
 /// accepted durable, on [`Shards::shutdown`] or when the last handle is dropped.
@@ -84,10 +85,10 @@ impl Shards {
         }
         let store = RedbStore::open(&file, HUB_TABLES, redb)?;
         marker::sync_directory(dir)?;
-        Self::with_store(Arc::new(store), options, catalog, system_clock())
+        Self::with_store(Arc::new(store), options, catalog, Clock::system())
     }
 
-    /// Shard groups in a store of the caller's, by a clock of the caller's.
+    /// Shard groups in a store of the caller's, by clocks of the caller's.
     pub(crate) fn with_store(
         store: Arc<dyn Store>,
         options: ShardOptions,
@@ -172,13 +173,6 @@ impl Shards {
             }
         }
     }
-}
-
-fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-    })
 }
 
 /// What became of a batch, step by step.

@@ -12,16 +12,17 @@ use super::session::Session;
 use super::stats::{StatsByView, ViewStats};
 use super::views::Views;
 use crate::store::marker::FORMAT_VERSION;
-use crate::store::tables::{group_key, log_key, parse_view_key, session_key, view_key};
-use crate::store::{Snapshot, Store, StoreError, Table};
+use crate::store::tables::{group_key, log_key, parse_view_key, session_birth_key, session_key, view_key};
+use crate::store::{Snapshot, Store, StoreError, Table, Transaction};
 use headwater::codec::DecodeError;
-use headwater::ids::{BootId, Lsn, Pid, ShardGroupId, ViewId};
+use headwater::ids::{BootId, Lsn, Micros, Pid, ShardGroupId, ViewId};
 use std::ops::ControlFlow;
 
 /// Rows of `meta-1` about the file itself; two-byte keys are shard groups.
 const META_FORMAT: &[u8] = b"format";
 const META_CLUSTER: &[u8] = b"cluster";
 const META_BOOT: &[u8] = b"boot";
+const META_CLOCK: &[u8] = b"clock";
 
 /// What does not change from one opening to the next.
 #[derive(Clone, Debug)]
@@ -60,19 +61,45 @@ impl From<ReplayError> for StoreError {
     }
 }
 
-/// Counts this start of the process, durably.
-pub(super) fn next_boot(store: &dyn Store, options: &OpenOptions) -> Result<BootId, StoreError> {
+/// Counts this start of the process, durably. Also tells the time that was believed last; `now` when that is unknown.
+pub(super) fn next_boot(
+    store: &dyn Store,
+    options: &OpenOptions,
+    now: Micros,
+) -> Result<(BootId, Micros), StoreError> {
     let snapshot = store.snapshot()?;
     check_file(&*snapshot, options)?;
-    let previous =
-        snapshot.get(Table::Meta, META_BOOT)?.and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes);
-    let boot = BootId(previous).next();
+    let number =
+        |key: &[u8]| Ok::<_, StoreError>(snapshot.get(Table::Meta, key)?.and_then(|b| b.try_into().ok()));
+    let boot = BootId(number(META_BOOT)?.map_or(0, u64::from_le_bytes)).next();
+    let believed = number(META_CLOCK)?.map_or(now, |b| Micros(i64::from_le_bytes(b)));
     store.write(&mut |txn| {
         txn.put(Table::Meta, META_FORMAT, &FORMAT_VERSION.to_le_bytes())?;
         txn.put(Table::Meta, META_CLUSTER, &options.cluster)?;
+        put_time(txn, believed)?;
         txn.put(Table::Meta, META_BOOT, &boot.0.to_le_bytes())
     })?;
-    Ok(boot)
+    Ok((boot, believed))
+}
+
+/// Remembers the time that is believed, for the next start.
+pub(super) fn put_time(txn: &mut dyn Transaction, believed: Micros) -> Result<(), StoreError> {
+    txn.put(Table::Meta, META_CLOCK, &believed.0.to_le_bytes())
+}
+
+/// True when the base has sessions of producers born before `birth` (ms).
+pub(super) fn has_sessions_below(
+    snapshot: &dyn Snapshot,
+    group: ShardGroupId,
+    birth: u64,
+) -> Result<bool, StoreError> {
+    let (from, to) = (session_birth_key(group, 0), session_birth_key(group, birth));
+    let mut any = false;
+    snapshot.scan(Table::Session, &from, Some(&to), &mut |_, _| {
+        any = true;
+        ControlFlow::Break(())
+    })?;
+    Ok(any)
 }
 
 fn check_file(snapshot: &dyn Snapshot, options: &OpenOptions) -> Result<(), StoreError> {

@@ -18,6 +18,7 @@ use headwater::wire::{BatchFrame, Refused, RefusedCode, Resume, Resumed};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc as sync_mpsc};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// What the writer is asked to do.
@@ -73,6 +74,8 @@ pub(super) struct Published {
     pub(super) shards: Vec<ShardGroupStatus>,
     pub(super) views: Vec<ViewStatus>,
     pub(super) commits: Latency,
+    /// Until when, by steady time, a wall clock that jumped removes nothing.
+    pub(super) hold_until: Option<Micros>,
 }
 
 /// Counts that change no state (refusals, duplicates): kept here until a fold writes them.
@@ -142,7 +145,7 @@ impl Shared {
     }
 
     pub(super) fn now(&self) -> Micros {
-        (self.clock)()
+        (self.clock.wall)()
     }
 
     /// The views of the newest catalog.
@@ -239,7 +242,10 @@ impl Shared {
     }
 
     pub(super) fn status(&self) -> ShardStatus {
-        let Published { storage_error, ledger, mut shards, views, commits } = self.published_with_noted();
+        let Published { storage_error, ledger, mut shards, views, commits, hold_until } =
+            self.published_with_noted();
+        let min_birth = shards.iter().map(|shard| shard.min_birth).max().unwrap_or(0);
+        let clock_behind = behind(min_birth, self.now());
         for (shard, overlay) in shards.iter_mut().zip(&self.overlays) {
             let (groups, bytes) = overlay.size();
             shard.overlay_groups = groups as u64;
@@ -254,6 +260,19 @@ impl Shared {
             views,
             file_bytes: self.store.file_bytes(),
             commits,
+            clock_hold: hold_until.map_or(Duration::ZERO, |until| span((self.clock.steady)(), until)),
+            clock_behind,
         }
     }
+}
+
+/// By how much `now` is before `min_birth` (ms): until then everybody is too old, whoever is born now among them.
+fn behind(min_birth: u64, now: Micros) -> Duration {
+    let min_birth = i64::try_from(min_birth).unwrap_or(i64::MAX).saturating_mul(1_000);
+    span(now, Micros(min_birth))
+}
+
+/// From `since` to `until`, if that is later.
+fn span(since: Micros, until: Micros) -> Duration {
+    Duration::from_micros(u64::try_from(until.0.saturating_sub(since.0)).unwrap_or(0))
 }

@@ -3,6 +3,7 @@
 use super::ledger::Ledger;
 use crate::store::StoreError;
 use headwater::ids::{BootId, Epoch, Lsn, ShardGroupId, ViewId};
+use std::time::Duration;
 
 /// All shard groups of this hub at one moment.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,10 @@ pub struct ShardStatus {
     pub file_bytes: u64,
     /// Log commits since this start: the fsyncs that durable acks wait for.
     pub commits: Latency,
+    /// How long nothing will be removed by time, the wall clock having jumped ahead; zero when it is believed.
+    pub clock_hold: Duration,
+    /// How far the wall clock is behind the births that the hub has forgotten: until then every batch is `expired`.
+    pub clock_behind: Duration,
 }
 
 /// How long something took, in classes.
@@ -40,7 +45,7 @@ impl Latency {
         [0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 4.096];
 
     /// Counts one.
-    pub fn observe(&mut self, took: std::time::Duration) {
+    pub fn observe(&mut self, took: Duration) {
         let seconds = took.as_secs_f64();
         self.counts[Self::BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
         self.seconds += seconds;
@@ -88,7 +93,6 @@ pub struct ViewStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn latencies_fall_into_their_class() {

@@ -72,10 +72,10 @@ impl Fixture {
     /// Opens shard groups over `store`.
     pub(crate) fn open(store: Arc<dyn Store>, catalog: &Catalog, options: ShardOptions) -> Self {
         let clock = Arc::new(AtomicI64::new(START));
-        let ticking: Clock = Arc::new({
+        let ticking = Clock::unset(Arc::new({
             let clock = clock.clone();
             move || Micros(clock.load(Ordering::Relaxed))
-        });
+        }));
         let shards = Shards::with_store(store, options, catalog.clone(), ticking).expect("open");
         Self { shards, catalog: catalog.clone(), clock }
     }

@@ -7,23 +7,24 @@
 #[cfg(test)]
 pub(super) mod stepper;
 
+use super::clock::{Belief, Found};
 use super::core::{Appended, CoreOptions, Fold, HubId, Incoming, Verdict};
 use super::fold::{FoldOf, above_cap, fold_layers};
 use super::janitor::Janitor;
 use super::ledger::{Ledger, Total};
-use super::open::{Group, OpenOptions, load, next_boot, stored_session};
+use super::open::{Group, OpenOptions, has_sessions_below, load, next_boot, put_time, stored_session};
 use super::options::ShardOptions;
 use super::overlay::Layer;
 use super::quarantine::set_rows_aside;
 use super::shared::{Admitted, Message, Shared};
 use super::stats::{StatsByView, ViewStats};
-use super::status::{ShardGroupStatus, ViewStatus};
+use super::status::{ShardGroupStatus, ShardStatus, ViewStatus};
 use super::views::Views;
 use super::{Clock, Outcome, refused};
 use crate::catalog::Catalog;
 use crate::store::tables::{group_key, log_key, session_birth_key, session_key};
 use crate::store::{Snapshot, Store, StoreError, Table, Transaction};
-use headwater::ids::{Dot, Lsn, Pid, ViewId};
+use headwater::ids::{Dot, Lsn, Micros, Pid, ViewId};
 use headwater::wire::{Ack, AckLevel, Refused, RefusedCode, Resume, Resumed};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -85,6 +86,7 @@ pub(super) struct Writer {
     fold_cost: Duration,
     unmeasured_bytes: u64,
     next_expiry: Instant,
+    belief: Belief,
     janitor: Janitor,
     failed: Option<StoreError>,
     next_retry: Instant,
@@ -121,17 +123,20 @@ fn open(
             future_skew_ms: millis(options.future_skew),
         },
     };
-    let boot = next_boot(&*store, &open)?;
+    let now = clock.read();
+    let (boot, believed) = next_boot(&*store, &open, now.wall)?;
     let views = Views::new(&catalog.snapshot(), &Views::default());
     let (groups, overlays) = load(&*store, &open, boot, &views, options.window())?.into_iter().unzip();
     let (shared, inbox) = Shared::new(store, options, catalog, clock, boot, overlays);
-    let writer = Writer::new(&shared, open, groups);
+    let mut writer = Writer::new(&shared, open, groups, Belief::new(believed, now));
+    writer.time(&shared);
     writer.publish(&shared);
+    tell_if_behind(&shared.status());
     Ok((shared, writer, inbox))
 }
 
 impl Writer {
-    fn new(shared: &Arc<Shared>, open: OpenOptions, groups: Vec<Group>) -> Self {
+    fn new(shared: &Arc<Shared>, open: OpenOptions, groups: Vec<Group>, belief: Belief) -> Self {
         let now = Instant::now();
         Self {
             shared: Arc::downgrade(shared),
@@ -147,6 +152,7 @@ impl Writer {
             fold_cost: Duration::ZERO,
             unmeasured_bytes: 0,
             next_expiry: now,
+            belief,
             janitor: Janitor::default(),
             failed: None,
             next_retry: now,
@@ -261,11 +267,11 @@ impl Writer {
     }
 
     fn handle_resume(&mut self, shared: &Shared, resume: Resume) -> Result<Resumed, Refused> {
-        let settings = shared.catalog.settings();
+        let (now, settings) = (self.time(shared), shared.catalog.settings());
         let id = super::route::route(&settings.routing_key, &resume.pid, settings.shard_groups);
         let sessions = &mut self.sessions;
         let stored = |pid: &Pid| stored_session(&*session_snapshot(sessions, shared)?, id, pid);
-        let answer = self.groups[usize::from(id.0)].core.resume(resume.pid, shared.now(), stored);
+        let answer = self.groups[usize::from(id.0)].core.resume(resume.pid, now, stored);
         answer.map_err(|error: StoreError| {
             refused(resume.pid, resume.low_water, RefusedCode::Unavailable, &error.to_string())
         })
@@ -381,7 +387,9 @@ impl Writer {
             self.fold(shared);
         }
         if Instant::now() >= self.next_expiry {
+            self.next_expiry = Instant::now() + EXPIRY_INTERVAL;
             self.expire(shared);
+            self.keep_time(shared);
         }
         self.go_on_sweeping(shared);
         if self.pending.is_empty() && self.failed.is_none() {
@@ -396,7 +404,8 @@ impl Writer {
     /// Damaged and dead rows; `true` when counts have changed.
     fn tidy(&mut self, shared: &Shared) -> Result<bool, StoreError> {
         let changed = set_rows_aside(shared, &mut self.groups)?;
-        self.janitor.work(shared, &mut self.groups)?;
+        let now = self.time(shared);
+        self.janitor.work(shared, &mut self.groups, now)?;
         Ok(changed)
     }
 
@@ -469,12 +478,36 @@ impl Writer {
     }
 
     fn expire(&mut self, shared: &Shared) {
-        self.next_expiry = Instant::now() + EXPIRY_INTERVAL;
-        let now = shared.now();
+        let now = self.time(shared);
         for at in 0..self.groups.len() {
-            if let Some(appended) = self.groups[at].core.expire(now) {
-                self.append(at, appended);
+            let (group, sessions) = (&mut self.groups[at], &mut self.sessions);
+            let id = group.id;
+            let is_stored = |birth| has_sessions_below(&*session_snapshot(sessions, shared)?, id, birth);
+            match group.core.expire(now, is_stored) {
+                Ok(Some(appended)) => self.append(at, appended),
+                Ok(None) => {}
+                Err(error) => return self.fail(shared, error),
             }
+        }
+    }
+
+    /// The time by which things may be removed: the wall clock's, while it can be believed.
+    fn time(&mut self, shared: &Shared) -> Micros {
+        let now = shared.clock.read();
+        if let Some(found) = self.belief.look(now) {
+            tell(found);
+            shared.published().hold_until = self.belief.until();
+        }
+        self.belief.time(now)
+    }
+
+    /// For the next start to compare its clock with.
+    fn keep_time(&mut self, shared: &Shared) {
+        let now = self.time(shared);
+        if self.failed.is_none()
+            && let Err(error) = shared.store.write(&mut |txn| put_time(txn, now))
+        {
+            self.fail(shared, error);
         }
     }
 
@@ -607,6 +640,27 @@ impl Writer {
         published.shards = self.groups.iter().map(shard_status).collect();
         // Under the same lock: a reader of the status sees each count in one of the two places.
         shared.noted().end_fold(self.failed.is_none());
+    }
+}
+
+fn tell(found: Found) {
+    match found {
+        Found::Jump(micros) => tracing::warn!(
+            ahead_seconds = micros / 1_000_000,
+            "the clock is ahead of what time has passed (or the hub was down that long): no producer is forgotten and no row removed by its ttl until it has kept time for an hour"
+        ),
+        Found::Return => tracing::info!("the clock is right again: what is due by time is removed"),
+        Found::Kept => tracing::info!("the clock has kept time for an hour: what is due by time is removed"),
+    }
+}
+
+/// A clock that was ahead when producers were forgotten, or is behind now, refuses everybody: that must not be silent.
+fn tell_if_behind(status: &ShardStatus) {
+    if !status.clock_behind.is_zero() {
+        tracing::error!(
+            seconds = status.clock_behind.as_secs(),
+            "the clock is behind births that are forgotten already: every batch is refused as expired until it has caught up. Set it right; if it is right, it was ahead before: wait that long, or restore a backup"
+        );
     }
 }
 

@@ -35,6 +35,6 @@ impl Clock {
     /// As the rooms want it.
     pub(crate) fn reader(&self) -> crate::shard::Clock {
         let clock = self.clone();
-        Arc::new(move || clock.now())
+        crate::shard::Clock::unset(Arc::new(move || clock.now()))
     }
 }

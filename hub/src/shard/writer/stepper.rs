@@ -104,9 +104,8 @@ impl Stepper {
 #[cfg(test)]
 mod tests {
     use super::Stepper;
-    use crate::shard::ShardOptions;
-    use crate::shard::SweepOptions;
     use crate::shard::testing::{START, batch, catalog, eager, lazy, pid};
+    use crate::shard::{Clock, ShardOptions, SweepOptions};
     use crate::store::MemoryStore;
     use headwater::ids::Micros;
     use std::collections::BTreeSet;
@@ -122,7 +121,7 @@ mod tests {
         /// About half of what all of it takes.
         const LOG_MAX: u64 = 800_000;
         let options = ShardOptions { fold_log_bytes: LOG_MAX, ..lazy() };
-        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(|| Micros(START)));
+        let (store, clock) = (Arc::new(MemoryStore::new()), Clock::unset(Arc::new(|| Micros(START))));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let catalog = runtime.block_on(catalog(1, 1));
         let mut hub = Stepper::open(store, options, catalog, clock, BTreeSet::new()).expect("opens");
@@ -148,7 +147,7 @@ mod tests {
     fn a_view_above_its_cap_is_swept_when_nothing_new_comes() {
         let sweep = SweepOptions { rows: 50, rows_per_new: 0, page_rows: 10, exact_rows: 64 };
         let options = ShardOptions { view_groups_max: 100, sweep, ..eager() };
-        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(|| Micros(START)));
+        let (store, clock) = (Arc::new(MemoryStore::new()), Clock::unset(Arc::new(|| Micros(START))));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let catalog = runtime.block_on(catalog(1, 1));
         let mut hub = Stepper::open(store, options, catalog, clock, BTreeSet::new()).expect("opens");
