@@ -10,10 +10,10 @@ const TRIPLE: &str = "wasm32-unknown-unknown";
 /// 256 KiB of stack: evaluation does not recurse, so a module need not start with a megabyte.
 const RUSTFLAGS: &str = "-C link-arg=-zstack-size=262144";
 
-/// A little more inlining than opt-level "z" does (its threshold is 5), and loops that keep their own counters: with
-/// both the module is smaller, compressed or not.
-const CORE_RUSTFLAGS: &str =
-    "-C link-arg=-zstack-size=262144 -C llvm-args=-inline-threshold=25 -C llvm-args=-disable-lsr";
+/// A little more inlining than opt-level "z" does (its threshold is 5), loops that keep their own counters, and no copies
+/// of expressions to spare one way through a branch their computation: the module is smaller, compressed or not.
+const CORE_RUSTFLAGS: &str = "-C link-arg=-zstack-size=262144 -C llvm-args=-inline-threshold=25 \
+     -C llvm-args=-disable-lsr -C llvm-args=-enable-pre=false";
 
 /// The two modules of the package.
 #[derive(Clone, Copy)]
