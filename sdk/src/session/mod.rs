@@ -115,6 +115,7 @@ pub struct ClientSession {
     outbox: Outbox,
     clock: HubClock,
     state: State,
+    /// To connect, or to have an identity that the hub takes.
     attempts: u32,
     streams: Vec<String>,
     hub: Option<HubView>,
@@ -534,6 +535,7 @@ impl ClientSession {
 
     fn handle_ack(&mut self, ack: &Ack) {
         if let Some(events) = self.outbox.handle_ack(ack.pid, ack.seq, ack.level) {
+            self.attempts = 0;
             self.events.push(Event::Acked { batches: 1, events });
         }
     }
@@ -560,9 +562,8 @@ impl ClientSession {
                 self.events.push(Event::Refused { code: refused.code, message, events });
             }
             RefusedOutcome::Expired => {
-                if refused.code == RefusedCode::BornInFuture {
-                    self.ask_time_anew(now);
-                }
+                // Identities are used for half their life only: a clock is wrong, this side's or the hub's.
+                self.ask_time_anew(now);
                 self.expire(now);
             }
         }
@@ -586,13 +587,15 @@ impl ClientSession {
     }
 
     /// The hub's clock is not where it was: whatever is sent before its time is known would be refused again, and be
-    /// in doubt. Every face answers Hello with a time.
+    /// in doubt. Every face answers Hello with a time. When identities go on to expire, the waits grow.
     fn ask_time_anew(&mut self, now: Micros) {
         self.clock.doubt();
         if self.hellos.is_empty() {
             self.send_hello(now);
         }
-        self.blocked_until = after(now, TIME_ANSWER);
+        let wait = self.backoff(TIME_ATTEMPT + self.attempts);
+        self.attempts += 1;
+        self.blocked_until = after(now, wait);
     }
 
     fn ask_time(&mut self, now: Micros) {
@@ -653,8 +656,9 @@ impl ClientSession {
 /// However short a hub says identities live, they are used for half of this.
 const LIFETIME_MS_MIN: u64 = 2_000;
 
-/// How long batches wait for an answer to the question what time it is.
-const TIME_ANSWER: Duration = Duration::from_secs(1);
+/// How long batches wait for an answer to the question what time it is, as an attempt of the back-off: by default 0.8 to
+/// 1.6 s.
+const TIME_ATTEMPT: u32 = 4;
 
 fn decode<T: Body>(frame: Frame<'_>) -> Result<T, SessionError> {
     frame.decode().map_err(|error: DecodeError| SessionError::Malformed(frame.kind, error))

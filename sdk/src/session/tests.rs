@@ -7,6 +7,7 @@ mod hub;
 
 use super::*;
 use crate::ids::{BootId, ClusterId};
+use crate::limits::InDoubt;
 use crate::wire::encode_frame;
 use history::{Bug, Faults, run};
 
@@ -153,11 +154,65 @@ fn a_hub_whose_clock_went_back_costs_only_what_was_under_way() {
     assert_eq!(session.poll_transmit(Micros(40)).expect("asks").kind, FrameKind::Hello);
     assert_eq!(session.poll_transmit(Micros(40)), None, "what time is it?");
     deliver(&mut session, 50, &welcome(1_700_000_000_000_045 - hour)).expect("welcome");
-    session.handle_timeout(Micros(1_000_030));
-    let batch = session.poll_transmit(Micros(1_000_030)).expect("batch");
+    let later = session.poll_timeout().expect("waits");
+    assert!((500_000..2_000_000).contains(&later.0), "{later:?}");
+    session.handle_timeout(later);
+    let batch = session.poll_transmit(later).expect("batch");
     assert_eq!(batch.channel, Channel::Batch(BatchId(2)));
     assert!(session.pid().birth_ms() < pid.birth_ms(), "born by the hub's new time");
     assert_eq!(session.ledger().in_doubt_batches, 1);
+}
+
+/// Prevents: a hub that calls every identity expired, the newest too, is sent the same events in new batches without a
+/// pause (100 events were sent 1,351,100 times in 6 s), or gets every batch given up in doubt.
+#[test]
+fn an_identity_that_expires_at_birth_is_a_fault_to_wait_out() {
+    for in_doubt in [InDoubt::Drop, InDoubt::Resend] {
+        let outbox = OutboxLimits { in_doubt, ..OutboxLimits::NATIVE };
+        let mut session = opened(SessionOptions { outbox, ..SessionOptions::default() });
+        let mut now = 20;
+        for _ in 0..100 {
+            session.freeze(Micros(now), vec![1, 1, 0, 0, 0], 1);
+        }
+        let mut sent = 0;
+        while now < 60_000_000 {
+            let Some(transmit) = session.poll_transmit(Micros(now)) else {
+                now = session.poll_timeout().expect("goes on").0.max(now + 1);
+                session.handle_timeout(Micros(now));
+                continue;
+            };
+            if transmit.kind == FrameKind::Hello {
+                deliver(&mut session, now + 1, &welcome(1_700_000_000_000_000 + now)).expect("welcome");
+            }
+            if transmit.kind == FrameKind::Batch {
+                sent += 1;
+                let frame = Frame::read_only(&transmit.frame, 1 << 20).expect("own frame");
+                let batch: crate::wire::BatchFrame = frame.decode().expect("batch");
+                let (code, message) = (RefusedCode::Expired, String::new());
+                let refused = Refused { pid: batch.pid, seq: batch.seq, code, message, retry_after_ms: 0 };
+                deliver(&mut session, now + 1, &refused).expect("refused");
+            }
+            now += 1;
+        }
+        assert!((5..100).contains(&sent), "{in_doubt:?}: {sent} batches sent");
+        let told = core::iter::from_fn(|| session.poll_event());
+        assert!(told.filter(|event| matches!(event, Event::InDoubt { .. })).count() > 5, "it is reported");
+        // The first answer that is none of these ends it.
+        let mut at = now;
+        let batch = loop {
+            match session.poll_transmit(Micros(at)) {
+                Some(transmit) if transmit.kind == FrameKind::Batch => break transmit,
+                _ => at = session.poll_timeout().expect("goes on").0.max(at + 1),
+            }
+            session.handle_timeout(Micros(at));
+        };
+        let frame = Frame::read_only(&batch.frame, 1 << 20).expect("own frame");
+        let batch: crate::wire::BatchFrame = frame.decode().expect("batch");
+        let (pid, seq, level) = (batch.pid, batch.seq, AckLevel::Durable);
+        deliver(&mut session, at, &Ack { pid, seq, level, epoch: Default::default() }).expect("ack");
+        let more = core::iter::from_fn(|| session.poll_transmit(Micros(at)));
+        assert_eq!(more.filter(|transmit| transmit.kind == FrameKind::Batch).count(), 8);
+    }
 }
 
 #[test]
