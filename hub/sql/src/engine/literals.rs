@@ -1,4 +1,5 @@
-//! Text that is read as a `uuid` or `bytea`, as PostgreSQL reads it: literals beside such a value, and casts.
+//! Text that is read as a `uuid` or `bytea`, as PostgreSQL reads it: literals beside such a value, and casts. Literals of
+//! times are read as events' are, where they can be: Arrow cuts a seventh digit of seconds off, and wants seconds.
 //!
 //! Arrow would take a bytea's text for its bytes, and knows no uuid: it travels as text, which compares as it is
 //! written. An analyser's rule reads literals before types are coerced, and puts functions in the place of casts.
@@ -53,6 +54,7 @@ impl AnalyzerRule for ReadLiterals {
 
 fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let changed = match &mut expr {
+        Expr::Cast(cast) if type_of_field(&cast.field) == DataType::Timestamp => read_time(&mut cast.expr),
         Expr::Cast(cast) => {
             return read_cast(cast, schema).map(|read| read.map_or(Transformed::no(expr), Transformed::yes));
         }
@@ -110,9 +112,18 @@ fn open_text(expr: &Expr) -> Option<&str> {
 /// Reads a literal as the type of what stands beside it.
 fn beside(literal: &mut Expr, other: &Expr, schema: &DFSchema) -> Result<bool> {
     let Some(text) = open_text(literal) else { return Ok(false) };
+    if other.to_field(schema).is_ok_and(|(_, field)| type_of_field(&field) == DataType::Timestamp) {
+        return Ok(read_time(literal));
+    }
     let Some(data_type) = type_of(other, schema) else { return Ok(false) };
     *literal = constant(text, &data_type)?;
     Ok(true)
+}
+
+/// Reads a literal as a time. What only Arrow can read (`20240229`, names of zones) stays.
+fn read_time(literal: &mut Expr) -> bool {
+    let read = open_text(literal).and_then(|text| constant(text, &DataType::Timestamp).ok());
+    read.map(|time| *literal = time).is_some()
 }
 
 fn all_beside(literals: &mut [Expr], other: &Expr, schema: &DFSchema) -> Result<bool> {

@@ -5,6 +5,7 @@
 
 mod create;
 mod cursor;
+mod differs;
 mod refuse;
 
 use crate::error::SqlError;

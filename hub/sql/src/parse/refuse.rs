@@ -1,10 +1,11 @@
 //! What is understood and not done, refused by name: a user must never wonder whether it worked.
 
 use super::cursor::Cursor;
+use super::differs;
 use crate::error::SqlError;
 use crate::suggest::nearest;
 use crate::text::Text;
-use datafusion::sql::sqlparser::ast::{Query, Select, SetExpr, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, Spanned, TableFactor, Visit, Visitor};
 use std::ops::ControlFlow;
 
 const STATEMENTS: &[&str] = &["select", "with", "values", "create", "drop", "show", "describe", "explain"];
@@ -162,6 +163,13 @@ struct Clauses<'a> {
 }
 
 impl Clauses<'_> {
+    fn go_on(&self, refused: Option<SqlError>, at: &impl Spanned) -> ControlFlow<SqlError> {
+        match refused {
+            Some(error) => ControlFlow::Break(error.at(self.text.of(at))),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
     fn refuse(&self, what: &str, query: &Query) -> ControlFlow<SqlError> {
         ControlFlow::Break(SqlError::unsupported(what).at(self.text.of(query)))
     }
@@ -183,7 +191,7 @@ impl Visitor for Clauses<'_> {
         ) {
             return self.refuse("a data-modifying query", query);
         }
-        ControlFlow::Continue(())
+        self.go_on(differs::set_operation(&query.body), query)
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {
@@ -191,7 +199,20 @@ impl Visitor for Clauses<'_> {
             Some(_) => ControlFlow::Break(
                 SqlError::unsupported("SELECT INTO").at(self.text.of_span(select.select_token.0.span)),
             ),
-            None => ControlFlow::Continue(()),
+            None => select.from.iter().try_for_each(|from| self.go_on(differs::joins(from), from)),
         }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<SqlError> {
+        match factor {
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                self.go_on(differs::joins(table_with_joins), factor)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+        self.go_on(differs::expression(expr), expr)
     }
 }
