@@ -4,7 +4,8 @@
 //! readings are passed in.
 //! Invariants: [`HubClock::now`] never goes back for a correction of up to [`STEP_MICROS`] (beyond, a clock was
 //! wrong, and standing still until it is caught up would be worse); the offset in force is that of the shortest round trip among
-//! the last [`SAMPLES`], because the error of a sample is at most half its round trip (Cristian, 1989).
+//! the last [`SAMPLES`], because the error of a sample is at most half its round trip (Cristian, 1989). Two answers that
+//! contradict these and agree with each other replace them: a clock was set. One alone is not enough.
 
 use crate::ids::Micros;
 
@@ -13,6 +14,10 @@ pub const SAMPLES: usize = 8;
 
 /// A correction backwards by more than this is a step, not a drift that is waited out.
 pub const STEP_MICROS: i64 = 1_000_000;
+
+/// Drift of two clocks over [`SAMPLES`] samples, generously: at a minute each 500 ppm. What is apart by more than this,
+/// and by more than both round trips explain, was set.
+const DRIFT_MICROS: u64 = 250_000;
 
 /// The last time that an identity can be born at: 48 bits of milliseconds, the year 10889.
 pub const TIME_MAX: Micros = Micros(((1 << 48) - 1) * 1_000);
@@ -23,12 +28,23 @@ struct Sample {
     offset: i64,
 }
 
+impl Sample {
+    /// False when no constant offset gives both answers: one of the clocks was set in between.
+    fn agrees(self, other: Self) -> bool {
+        // Offsets that wrap around are nonsense anyway; round trips are not negative.
+        let apart = self.offset.wrapping_sub(other.offset).unsigned_abs();
+        apart <= (self.round_trip as u64 >> 1) + (other.round_trip as u64 >> 1) + DRIFT_MICROS
+    }
+}
+
 /// Maps local monotonic microseconds to the hub's microseconds since 1970.
 #[derive(Clone, Debug)]
 pub struct HubClock {
     guess: i64,
     samples: [Option<Sample>; SAMPLES],
     next: usize,
+    /// Contradicts the samples; the next one decides.
+    suspect: Option<Sample>,
     last: Micros,
 }
 
@@ -37,29 +53,41 @@ impl HubClock {
     pub fn new(wall: Micros, local: Micros) -> Self {
         let wall = wall.clamp(Micros(0), TIME_MAX);
         let guess = wall.0.saturating_sub(local.0);
-        Self { guess, samples: [None; SAMPLES], next: 0, last: Micros(i64::MIN) }
+        Self { guess, samples: [None; SAMPLES], next: 0, suspect: None, last: Micros(i64::MIN) }
     }
 
     /// Learns from one exchange: sent and received by the local clock, answered at `hub`. Nonsense (an answer
-    /// before its question, a time before 1970 or beyond [`TIME_MAX`]) is ignored.
-    pub fn sample(&mut self, sent: Micros, received: Micros, hub: Micros) {
+    /// before its question, a time before 1970 or beyond [`TIME_MAX`]) is ignored. True when a clock seems to have been
+    /// set: ask again at once, the next answer decides.
+    pub fn sample(&mut self, sent: Micros, received: Micros, hub: Micros) -> bool {
         let round_trip = received.0.saturating_sub(sent.0);
         if round_trip < 0 || hub < Micros(0) || hub > TIME_MAX {
-            return;
-        }
-        if !self.is_synced() {
-            // Before the first answer nothing was promised: a wall clock that was ahead must not stop time.
-            self.last = Micros(i64::MIN);
+            return false;
         }
         let offset = hub.0.saturating_sub(sent.0.saturating_add(round_trip / 2));
-        self.samples[self.next] = Some(Sample { round_trip, offset });
+        let sample = Sample { round_trip, offset };
+        let suspect = self.suspect.take();
+        match self.best() {
+            // Before the first answer nothing was promised: a wall clock that was ahead must not stop time.
+            None => self.last = Micros(i64::MIN),
+            Some(best) if best.agrees(sample) => {}
+            Some(_) if suspect.is_some_and(|suspect| suspect.agrees(sample)) => self.doubt(),
+            Some(_) => {
+                self.suspect = Some(sample);
+                // Not again for answers that contradict each other, too: whoever gives them would be asked for ever.
+                return suspect.is_none();
+            }
+        }
+        self.samples[self.next] = Some(sample);
         self.next = (self.next + 1) % SAMPLES;
+        false
     }
 
     /// What was learnt is doubtful: another hub, or one whose clock has jumped. The next answer decides alone; until
     /// then the offset stays.
     pub fn doubt(&mut self) {
         self.guess = self.offset();
+        self.suspect = None;
         self.samples = [None; SAMPLES];
     }
 
@@ -138,6 +166,36 @@ mod tests {
         assert!(clock.now(Micros(40)) > Micros(4_000_000_000_000_000), "nothing better is known");
         clock.sample(Micros(40), Micros(60), Micros(5_000_050));
         assert_eq!(clock.now(Micros(60)), Micros(5_000_060));
+    }
+
+    /// Prevents: a hub's clock that is set with connections alive gives a wrong time until the best of eight samples,
+    /// one a minute, has left.
+    #[test]
+    fn two_answers_that_agree_set_the_clock_and_one_does_not() {
+        const HOUR: i64 = 3_600_000_000;
+        let mut clock = HubClock::new(Micros(0), Micros(0));
+        assert!(!clock.sample(Micros(0), Micros(100), Micros(2 * HOUR)));
+        let known = clock.offset();
+        assert!(clock.sample(Micros(1_000), Micros(9_000), Micros(HOUR + 5_000)), "ask again");
+        assert_eq!(clock.offset(), known, "one alone does not decide");
+        assert!(!clock.sample(Micros(9_000), Micros(9_900), Micros(HOUR + 9_450)), "it is so");
+        assert_eq!(clock.offset(), HOUR);
+        // An absurd one among good ones moves nothing, nor do two that contradict each other.
+        assert!(clock.sample(Micros(20_000), Micros(20_100), Micros(50 * HOUR)));
+        assert!(!clock.sample(Micros(21_000), Micros(21_100), Micros(90 * HOUR)), "not asked for ever");
+        assert!(!clock.sample(Micros(22_000), Micros(22_900), Micros(HOUR + 22_450)));
+        assert_eq!(clock.offset(), HOUR);
+        assert!(clock.sample(Micros(23_000), Micros(23_100), Micros(90 * HOUR)), "the suspect was forgotten");
+    }
+
+    /// A long round trip explains a lot, and drift a little.
+    #[test]
+    fn what_round_trips_and_drift_explain_is_no_step() {
+        let mut clock = HubClock::new(Micros(0), Micros(0));
+        assert!(!clock.sample(Micros(0), Micros(20), Micros(10)));
+        assert!(!clock.sample(Micros(0), Micros(30_000_000), Micros(30_000_000)));
+        assert!(!clock.sample(Micros(480_000_000), Micros(480_000_020), Micros(480_240_010)));
+        assert_eq!(clock.error_max(), Some(10));
     }
 
     #[test]

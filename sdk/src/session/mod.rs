@@ -481,7 +481,7 @@ impl ClientSession {
             self.clock.doubt();
         }
         if let Some(sent) = pop_front(&mut self.hellos) {
-            self.clock.sample(sent, now, welcome.time);
+            self.learn_time(now, sent, welcome.time);
         }
         self.outbox.set_level_max(welcome.ack_level_max);
         self.hub = Some(HubView { limits: welcome.limits, route: welcome.route, catalog: welcome.catalog });
@@ -583,19 +583,29 @@ impl ClientSession {
     }
 
     fn handle_clock(&mut self, now: Micros, reply: &ClockReply) {
-        self.clock.sample(reply.sent, now, reply.time);
+        self.learn_time(now, reply.sent, reply.time);
+    }
+
+    fn learn_time(&mut self, now: Micros, sent: Micros, hub: Micros) {
+        if self.clock.sample(sent, now, hub) {
+            self.ask_time_now(now);
+        }
     }
 
     /// The hub's clock is not where it was: whatever is sent before its time is known would be refused again, and be
     /// in doubt. Every face answers Hello with a time. When identities go on to expire, the waits grow.
     fn ask_time_anew(&mut self, now: Micros) {
         self.clock.doubt();
-        if self.hellos.is_empty() {
-            self.send_hello(now);
-        }
+        self.ask_time_now(now);
         let wait = self.backoff(TIME_ATTEMPT + self.attempts);
         self.attempts += 1;
         self.blocked_until = after(now, wait);
+    }
+
+    fn ask_time_now(&mut self, now: Micros) {
+        if self.hellos.is_empty() {
+            self.send_hello(now);
+        }
     }
 
     fn ask_time(&mut self, now: Micros) {

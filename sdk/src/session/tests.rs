@@ -163,6 +163,20 @@ fn a_hub_whose_clock_went_back_costs_only_what_was_under_way() {
     assert_eq!(session.ledger().in_doubt_batches, 1);
 }
 
+/// Prevents: for up to eight minutes after a hub's clock is set, events get the time before.
+#[test]
+fn a_clock_that_is_set_is_asked_again_at_once() {
+    let mut session = opened(SessionOptions::default());
+    let (start, hour) = (1_700_000_000_000_000, 3_600_000_000);
+    let minute = 60_000_000;
+    let reply = |sent: i64| ClockReply { sent: Micros(sent), time: Micros(start + sent - hour) };
+    deliver(&mut session, minute + 10, &reply(minute)).expect("reply");
+    assert_eq!(session.poll_transmit(Micros(minute + 10)).expect("asks").kind, FrameKind::Hello);
+    deliver(&mut session, minute + 20, &welcome(start + minute + 15 - hour)).expect("welcome");
+    let wrong = session.hub_now(Micros(minute + 20)).0 - (start + minute + 20 - hour);
+    assert!(wrong.abs() <= 5, "{wrong}");
+}
+
 /// Prevents: a hub that calls every identity expired, the newest too, is sent the same events in new batches without a
 /// pause (100 events were sent 1,351,100 times in 6 s), or gets every batch given up in doubt.
 #[test]
