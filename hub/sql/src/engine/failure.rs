@@ -11,9 +11,25 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 /// Translates an error of planning or running `text`.
 pub(super) fn from_datafusion(error: DataFusionError, text: &Text) -> SqlError {
-    let error = own_words(translate(error, text));
+    let error = own_words(regex(translate(error, text)));
     let at = find_unreadable(&error, text);
     error.at(at)
+}
+
+/// `2201B`: a pattern that is none, or that is too large. It is left out: it may be a whole text.
+fn regex(error: SqlError) -> SqlError {
+    let message = &error.message;
+    let reason = if let Some((_, reason)) =
+        message.split_once("xceeds size limit of").or_else(|| message.split_once("CompiledTooBig("))
+    {
+        let bytes = reason.trim().split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        format!("it takes more than {bytes} bytes")
+    } else if message.contains("regex parse error") {
+        message.rsplit_once("error: ").map_or("", |(_, reason)| reason).trim().to_owned()
+    } else {
+        return error;
+    };
+    SqlError::new("2201B", format!("invalid regular expression: {reason}")).at(error.position)
 }
 
 /// DataFusion's internal errors ask for a report to its authors, who have nothing to do with it.

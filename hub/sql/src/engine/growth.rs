@@ -33,7 +33,7 @@ pub(super) enum Growth {
     Resize,
     /// The elements' texts with the other arguments between them.
     Print,
-    /// Time, not memory, grows with the product of the arguments.
+    /// Time, not memory, grows with the product of the arguments: its bytes are steps.
     Product,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn growth_of(name: &str) -> Option<Growth> {
         "range" | "generate_series" => Growth::Series,
         "array_resize" => Growth::Resize,
         "array_to_string" => Growth::Print,
-        "levenshtein" => Growth::Product,
+        "levenshtein" | "strpos" | "array_has_any" | "array_has_all" => Growth::Product,
         _ => return None,
     })
 }
@@ -93,8 +93,7 @@ impl Growth {
                 let elements = args.first().map_or(0, |list| list.elements(row));
                 bytes(0).saturating_add(elements.saturating_mul(between))
             }
-            // 64 steps are as long as a byte is large: what memory bounds bounds time, too.
-            Self::Product => bytes(0).saturating_mul(bytes(1)) / 64,
+            Self::Product => bytes(0).saturating_mul(bytes(1)),
             Self::Series => 0,
         }
     }

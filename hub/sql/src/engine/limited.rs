@@ -8,6 +8,7 @@ use super::growth::{Growth, growth_of};
 use super::guard;
 use super::walk::rewrite;
 use super::watched::longest;
+use crate::error::SqlError;
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayData, ArrayRef, make_array};
 use datafusion::arrow::buffer::Buffer;
@@ -34,6 +35,10 @@ const STEP_BYTES: usize = 4 << 20;
 /// Smaller results are not worth an account of their own: a batch of a thousand columns holds 64 MiB of them.
 const CHARGED_BYTES_MIN: usize = 64 << 10;
 
+/// Steps that one value of a function may take which compares every byte of one argument with every one of another:
+/// seconds at most, and nothing stops it meanwhile.
+const STEPS_MAX: usize = 1 << 32;
+
 /// The same function, limited; functions that cannot grow are given back as they are.
 pub(super) fn limit(function: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
     match growth_of(function.name()) {
@@ -42,6 +47,15 @@ pub(super) fn limit(function: &Arc<ScalarUDF>) -> Arc<ScalarUDF> {
         }
         _ => Arc::clone(function),
     }
+}
+
+fn check_steps(name: &str, steps: usize) -> Result<()> {
+    if steps <= STEPS_MAX {
+        return Ok(());
+    }
+    let message =
+        format!("{name} of values this long is too slow: their bytes multiply to more than {STEPS_MAX}");
+    Err(guard::external(SqlError::new("54000", message)))
 }
 
 fn is_limited(function: &ScalarUDF) -> bool {
@@ -92,6 +106,10 @@ impl Limited {
         account: Option<&MemoryReservation>,
     ) -> Result<ColumnarValue> {
         guard::check()?;
+        if self.growth == Growth::Product {
+            check_steps(self.name(), worst)?;
+            return self.inner.invoke_with_args(args);
+        }
         guard::check_bytes(self.name(), worst)?;
         let Some(account) = account else { return self.inner.invoke_with_args(args) };
         account.try_grow(worst)?;

@@ -33,6 +33,11 @@ pub(super) struct Types;
 
 impl TypePlanner for Types {
     fn plan_type_field(&self, written: &ast::DataType) -> Result<Option<FieldRef>> {
+        if let ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(_, Some(_))) = written {
+            // DataFusion's would have that many elements also where it is NULL; PostgreSQL takes no notice of it.
+            let error = SqlError::unsupported("an array type with a length").with_hint("leave it out: int[]");
+            return Err(guard::external(error));
+        }
         let is_uuid = matches!(written, ast::DataType::Uuid);
         Ok(is_uuid.then(|| Arc::new(arrow_field("uuid", &DataType::Uuid))))
     }

@@ -31,6 +31,7 @@ mod rounding;
 mod running;
 mod scan;
 mod session;
+mod sizes;
 mod sketch;
 mod sums;
 mod system;
@@ -228,8 +229,12 @@ impl Core {
         let text = &statement.text;
         let fail = |error| failure::from_datafusion(error, text).with_catalog_hint(tables.catalog());
         let nodes_max = self.options.plan_nodes_max;
-        expansion::check_query(query, text, nodes_max)?;
-        let prepared = df_statement(session::prepare(query, text)?, explain);
+        let prepared = statement.with_stack(|| {
+            sizes::check_keys(query, text)?;
+            expansion::check_query(query, text, nodes_max)?;
+            session::prepare(query, text)
+        });
+        let prepared = df_statement(prepared?, explain);
         let planned = tables.plans().get_or_plan(statement.sql(), options, || {
             let state = self.state(tables, options);
             statement.with_stack(|| plan(&state, prepared, nodes_max))

@@ -146,7 +146,6 @@ impl Received {
                 Poll::Ready(Message::Failed(timeout()))
             }
             Poll::Ready(None) => Poll::Ready(Message::Failed(died())),
-            Poll::Pending if self.sleep.is_elapsed() => Poll::Pending,
             Poll::Pending => match self.sleep.as_mut().poll(cx) {
                 Poll::Ready(()) if !self.guard.is_applying() => Poll::Ready(Message::Failed(timeout())),
                 _ => Poll::Pending,
@@ -181,5 +180,23 @@ impl Stream for Received {
 impl Drop for Received {
     fn drop(&mut self) {
         self.guard.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// Prevents that a thread which never comes to a stop holds its reader beyond the deadline, too.
+    #[tokio::test]
+    async fn an_answer_ends_by_its_deadline_whatever_its_thread_is_doing() {
+        let deadline = Instant::now() + Duration::from_millis(10);
+        let guard = Arc::new(Guard::new(deadline, Handle::current(), 1 << 20, 1 << 20));
+        let (thread, receiver) = mpsc::channel(BATCHES_WAITING);
+        let sleep = Box::pin(sleep_until(deadline.into()));
+        let answer = Received { receiver, sleep, guard, is_over: false }.answer().await;
+        assert_eq!(answer.err().map(|error| error.code), Some("57014"));
+        drop(thread);
     }
 }

@@ -8,6 +8,7 @@ use super::names::{self, Role};
 use super::operands::CastOperands;
 use super::quotient::DivideNumerics;
 use super::rounding::Round;
+use super::sizes::CheckSizes;
 use super::{collected, combine, guard, operators, patterns, postgres, sketch, sums};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -57,6 +58,7 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
         .with_analyzer_rules(analyzer_rules())
         .with_type_planner(Arc::new(Types))
         .with_analyzer_rule(Arc::new(CompareIntervals))
+        .with_analyzer_rule(Arc::new(CheckSizes))
         .with_analyzer_rule(Arc::new(LimitFunctions))
         .with_analyzer_rule(Arc::new(CheckArithmetic))
         .build();
@@ -118,6 +120,9 @@ impl PhysicalOptimizerRule for Stop {
 
 fn register(state: &mut SessionState) {
     use datafusion::execution::FunctionRegistry;
+    for name in crate::functions::ARROW {
+        let _ = state.deregister_udf(name);
+    }
     let aggregates = [Arc::new(AggregateUDF::from(combine::Combine::default()))];
     for function in aggregates {
         // Registration fails only for planners that refuse it; the default one does not.

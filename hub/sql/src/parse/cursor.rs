@@ -1,6 +1,7 @@
 //! A cursor over tokens: sqlparser's parser with words of our own and errors with positions.
 
 use super::Name;
+use super::depth::check_depth;
 use crate::error::SqlError;
 use crate::text::{Text, fold_name};
 use datafusion::sql::sqlparser::ast;
@@ -8,12 +9,6 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
-
-/// Longest chain of operators. A chain is a tree as deep as it is long, and trees are walked (and dropped) by
-/// recursion: this bounds the stack that takes.
-const CHAIN_MAX: usize = 256;
-/// Most UNION, EXCEPT and INTERSECT in one text: each is one more level of the plan.
-const SET_OPERATIONS_MAX: usize = 64;
 
 static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -207,86 +202,4 @@ fn split_location<'m>(message: &'m str, text: &Text) -> (&'m str, Option<u32>) {
 fn lower_first(message: &str) -> String {
     let mut chars = message.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
-}
-
-/// Counts the operators of each expression: chains within parentheses add to the chain around them, and a comma
-/// or a clause starts anew.
-fn check_depth(text: &Text, tokens: &[TokenWithSpan]) -> Result<usize, SqlError> {
-    let too_complex = |message: String, token: &TokenWithSpan| {
-        Err(SqlError::new("54001", format!("statement is too complex: {message}"))
-            .at(text.of_span(token.span)))
-    };
-    if let Some(token) = tokens.iter().filter(|t| is_set_operation(&t.token)).nth(SET_OPERATIONS_MAX) {
-        return too_complex(format!("more than {SET_OPERATIONS_MAX} set operations"), token);
-    }
-    let mut chains = vec![0usize];
-    let (mut total, mut depth) = (0, 0);
-    for token in tokens {
-        let chain = chains.last_mut().map_or(0, std::mem::take);
-        let next = match &token.token {
-            Token::LParen => {
-                chains.last_mut().into_iter().for_each(|c| *c = chain);
-                chains.push(0);
-                continue;
-            }
-            Token::RParen if chains.len() > 1 => {
-                chains.pop();
-                total -= chain;
-                continue;
-            }
-            other if starts_anew(other) => 0,
-            other => chain + usize::from(is_operator(other)),
-        };
-        total = total - chain + next;
-        chains.last_mut().into_iter().for_each(|c| *c = next);
-        depth = depth.max(total);
-        if total > CHAIN_MAX {
-            return too_complex(format!("more than {CHAIN_MAX} operators in one expression"), token);
-        }
-    }
-    Ok(depth)
-}
-
-fn starts_anew(token: &Token) -> bool {
-    let clauses = [
-        Keyword::SELECT,
-        Keyword::FROM,
-        Keyword::WHERE,
-        Keyword::GROUP,
-        Keyword::HAVING,
-        Keyword::ORDER,
-        Keyword::ON,
-    ];
-    match token {
-        Token::Comma | Token::SemiColon => true,
-        Token::Word(word) => word.quote_style.is_none() && clauses.contains(&word.keyword),
-        _ => false,
-    }
-}
-
-fn is_set_operation(token: &Token) -> bool {
-    matches!(token, Token::Word(word) if [Keyword::UNION, Keyword::EXCEPT, Keyword::INTERSECT].contains(&word.keyword))
-}
-
-fn is_operator(token: &Token) -> bool {
-    let words = [
-        Keyword::AND,
-        Keyword::OR,
-        Keyword::NOT,
-        Keyword::IS,
-        Keyword::IN,
-        Keyword::LIKE,
-        Keyword::BETWEEN,
-        Keyword::JOIN,
-    ];
-    match token {
-        Token::Word(word) => words.contains(&word.keyword),
-        Token::Whitespace(_)
-        | Token::RParen
-        | Token::EOF
-        | Token::Number(..)
-        | Token::SingleQuotedString(_)
-        | Token::Period => false,
-        _ => true,
-    }
 }

@@ -25,9 +25,15 @@ pub(super) fn set_operation(body: &SetExpr) -> Option<SqlError> {
     None
 }
 
+/// Columns that USING may name: every one is looked up among all others.
+const USING_MAX: usize = 256;
+
 /// RIGHT and FULL joins that name their columns once: DataFusion takes the left side's, which may be NULL.
 pub(super) fn joins(from: &TableWithJoins) -> Option<SqlError> {
     from.joins.iter().find_map(|join| {
+        if using(&join.join_operator) > USING_MAX {
+            return Some(SqlError::new("54011", format!("USING names more than {USING_MAX} columns")));
+        }
         let (kind, constraint) = match &join.join_operator {
             JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => ("RIGHT", constraint),
             JoinOperator::FullOuter(constraint) => ("FULL", constraint),
@@ -40,6 +46,16 @@ pub(super) fn joins(from: &TableWithJoins) -> Option<SqlError> {
         };
         Some(SqlError::unsupported(named).with_hint("use ON a.x = b.x, and coalesce(a.x, b.x)"))
     })
+}
+
+fn using(operator: &JoinOperator) -> usize {
+    match operator {
+        JoinOperator::Join(JoinConstraint::Using(names))
+        | JoinOperator::Inner(JoinConstraint::Using(names))
+        | JoinOperator::Left(JoinConstraint::Using(names))
+        | JoinOperator::LeftOuter(JoinConstraint::Using(names)) => names.len(),
+        _ => 0,
+    }
 }
 
 /// Expressions.

@@ -5,6 +5,7 @@
 
 mod create;
 mod cursor;
+mod depth;
 mod differs;
 mod refuse;
 
@@ -32,6 +33,10 @@ const SHALLOW: usize = 24;
 /// Enough for the longest chain's levels of unoptimised planning code; only what is touched becomes real.
 const DEEP_STACK_BYTES: usize = 64 << 20;
 
+fn with_stack<T>(depth: usize, walk: impl FnOnce() -> T) -> T {
+    if depth <= SHALLOW { walk() } else { stacker::grow(DEEP_STACK_BYTES, walk) }
+}
+
 impl Statement {
     /// The statement as it was typed.
     pub fn sql(&self) -> &str {
@@ -58,7 +63,7 @@ impl Statement {
 
     /// Runs what walks this statement's trees, on a larger stack when they are deep.
     pub(crate) fn with_stack<T>(&self, walk: impl FnOnce() -> T) -> T {
-        if self.depth <= SHALLOW { walk() } else { stacker::grow(DEEP_STACK_BYTES, walk) }
+        with_stack(self.depth, walk)
     }
 
     /// True for everything that changes nothing: queries, EXPLAIN, SHOW, DESCRIBE.
@@ -177,7 +182,11 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
         return Err(SqlError::new("54000", format!("statement is longer than {SQL_BYTES_MAX} bytes")));
     }
     let text = Text::new(sql);
-    let mut cursor = Cursor::new(&text)?;
+    let cursor = Cursor::new(&text)?;
+    with_stack(cursor.depth(), || statements(&text, cursor))
+}
+
+fn statements(text: &Text, mut cursor: Cursor<'_>) -> Result<Vec<Statement>, SqlError> {
     let mut statements = Vec::new();
     while cursor.skip_semicolons() {
         let start = cursor.byte();

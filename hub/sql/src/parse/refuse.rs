@@ -152,14 +152,19 @@ pub(super) fn column_constraint(cursor: &Cursor<'_>) -> Result<(), SqlError> {
 
 /// Clauses of a query that would write, lock or be silently ignored.
 pub(super) fn query(text: &Text, query: &Query) -> Result<(), SqlError> {
-    match query.visit(&mut Clauses { text }) {
+    match query.visit(&mut Clauses { text, withs: 0 }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
+/// WITH within WITH: DataFusion plans what is inside again for every level.
+const WITHS_MAX: usize = 8;
+
 struct Clauses<'a> {
     text: &'a Text,
+    /// Queries with a WITH around what is visited.
+    withs: usize,
 }
 
 impl Clauses<'_> {
@@ -179,6 +184,11 @@ impl Visitor for Clauses<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        self.withs += usize::from(query.with.is_some());
+        if self.withs > WITHS_MAX {
+            let error = SqlError::new("54001", format!("more than {WITHS_MAX} WITH within each other"));
+            return ControlFlow::Break(error.at(self.text.of(query)));
+        }
         if !query.locks.is_empty() {
             return self.refuse("FOR UPDATE or FOR SHARE", query);
         }
@@ -192,6 +202,11 @@ impl Visitor for Clauses<'_> {
             return self.refuse("a data-modifying query", query);
         }
         self.go_on(differs::set_operation(&query.body), query)
+    }
+
+    fn post_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        self.withs -= usize::from(query.with.is_some());
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<SqlError> {

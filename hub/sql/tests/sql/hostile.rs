@@ -234,6 +234,81 @@ async fn functions_cannot_take_the_memory() {
     all_end(&cases).await;
 }
 
+/// One of them ended the whole hub, others kept a core and a place long after their client had gone.
+#[tokio::test]
+async fn numbers_and_lists_cannot_ask_for_too_much() {
+    let g = "generate_series(1, 1000) g(x)";
+    let lists = |n: usize| {
+        format!("(SELECT array_agg(x) AS a, array_agg(x + {n}) AS b FROM generate_series(1, {n}) g(x)) t")
+    };
+    let long = "repeat('ab', 500000)";
+    let keys = |n: usize| (0..n).map(|i| format!("x + {i}")).collect::<Vec<_>>().join(", ");
+    let cases = [
+        ("22023", format!("SELECT approx_percentile_cont(x, 0.5, 10000000000) FROM {g}")),
+        ("22023", format!("SELECT approx_percentile_cont(0.5, 10001) WITHIN GROUP (ORDER BY x) FROM {g}")),
+        ("22023", format!("SELECT approx_percentile_cont(x, 0.5, 10000000000) OVER () FROM {g}")),
+        ("22023", format!("SELECT approx_percentile_cont(x, 0.5, 100000 * 100000) FROM {g}")),
+        (
+            "22023|42000|42883",
+            format!("SELECT approx_percentile_cont_with_weight(x, 1, 0.5, 10000000000) FROM {g}"),
+        ),
+        ("ok", format!("SELECT approx_percentile_cont(x, 0.5, 10000) FROM {g}")),
+        ("42883", "SELECT arrow_cast(null, 'FixedSizeList(2000000000 x Int64)')".into()),
+        ("42883", "SELECT arrow_try_cast(null, 'FixedSizeBinary(2000000000)')".into()),
+        ("42883", "SELECT arrow_typeof(1)".into()),
+        ("0A000", "SELECT cast(null AS int[2000000000])".into()),
+        ("0A000", "SELECT null::int[2000000000][]".into()),
+        ("54000", format!("SELECT array_has_any(a, b) FROM {}", lists(100_000))),
+        ("54000", format!("SELECT array_has_all(a, b) FROM {}", lists(100_000))),
+        ("ok", format!("SELECT array_has_any(a, b), array_has_all(a, b) FROM {}", lists(500))),
+        (
+            "ok|57014",
+            format!(
+                "SELECT array_length(array_except(a, b)), array_length(array_intersect(a, b)), array_length(array_distinct(a)) FROM {}",
+                lists(100_000)
+            ),
+        ),
+        ("54000", format!("SELECT strpos({long}, {long} || 'c')")),
+        ("54000", format!("SELECT position(x::text || {long} IN {long}) FROM {g}")),
+        ("54011", format!("SELECT x FROM {g} ORDER BY {}", keys(9_000))),
+        ("54011", format!("SELECT count(*) FROM {g} GROUP BY {}", keys(9_000))),
+        ("54011", format!("SELECT sum(x) OVER (ORDER BY {}) FROM {g}", keys(9_000))),
+        ("54011", format!("SELECT sum(x) OVER w FROM {g} WINDOW w AS (PARTITION BY {})", keys(9_000))),
+        ("54011", format!("SELECT array_agg(x ORDER BY {}) FROM {g}", keys(9_000))),
+        (
+            "22003",
+            format!(
+                "SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN 18446744073709551615 PRECEDING AND UNBOUNDED FOLLOWING) FROM {g}"
+            ),
+        ),
+        (
+            "22003",
+            format!(
+                "SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN CURRENT ROW AND 9223372036854775808 FOLLOWING) FROM {g}"
+            ),
+        ),
+        (
+            "ok",
+            format!(
+                "SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN 9223372036854775807 PRECEDING AND UNBOUNDED FOLLOWING) FROM {g}"
+            ),
+        ),
+        ("2201B", format!("SELECT 'a' ~ '{}'", "(".repeat(50_000) + "a" + &")".repeat(50_000))),
+        ("2201B", "SELECT regexp_like('a', '(a{1000}){1000}')".into()),
+    ];
+    all_end(&cases).await;
+    for call in [
+        "lag(x, 10000000000)",
+        "lead(x, -9223372036854775807 - 1)",
+        "nth_value(x, 9223372036854775807)",
+        "ntile(9223372036854775807)",
+    ] {
+        let sql = format!("SELECT {call} OVER (ORDER BY x) FROM {g}");
+        let (_hub, engine) = engine().await;
+        assert_ne!(end_of(&engine, &sql).await, "XX000", "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn large_values_are_copied_a_few_rows_at_a_time() {
     let big = "y".repeat(100_000);
