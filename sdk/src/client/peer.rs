@@ -88,6 +88,11 @@ impl Peer {
                 "its fingerprint is not the one pinned, {pin}: check the address, and pin the fingerprint that this \
                  hub printed when it started"
             ),
+            _ if reason.contains("CaUsedAsEndEntity") => {
+                "its certificate is an authority's (CA:TRUE), which no server can \
+                show: make one with basicConstraints=CA:FALSE, or pin its fingerprint"
+                    .into()
+            }
             (_, UNKNOWN_CA) => format!("no authority that is trusted here has signed it: {HOW_TO_TRUST}"),
             _ => {
                 let reason = reason.strip_prefix("invalid peer certificate: ").unwrap_or(reason);

@@ -297,13 +297,17 @@ async fn numbers_and_lists_cannot_ask_for_too_much() {
         ("2201B", "SELECT regexp_like('a', '(a{1000}){1000}')".into()),
     ];
     all_end(&cases).await;
+}
+
+#[tokio::test]
+async fn window_functions_take_any_offset() {
     for call in [
         "lag(x, 10000000000)",
         "lead(x, -9223372036854775807 - 1)",
         "nth_value(x, 9223372036854775807)",
         "ntile(9223372036854775807)",
     ] {
-        let sql = format!("SELECT {call} OVER (ORDER BY x) FROM {g}");
+        let sql = format!("SELECT {call} OVER (ORDER BY x) FROM generate_series(1, 1000) g(x)");
         let (_hub, engine) = engine().await;
         assert_ne!(end_of(&engine, &sql).await, "XX000", "{sql}");
     }

@@ -94,6 +94,12 @@ pub(super) fn describe(targets: &[Target], names: &[String]) -> Vec<String> {
     targets.iter().map(|target| format!("{}={}", target.field.name, file(target))).collect()
 }
 
+/// The file's columns that feed none of the stream's.
+pub(super) fn unused<'n>(targets: &[Target], names: &'n [String]) -> Vec<&'n str> {
+    let is_used = |at: usize| targets.iter().any(|target| target.source == Some(at));
+    names.iter().enumerate().filter(|(at, _)| !is_used(*at)).map(|(_, name)| name.as_str()).collect()
+}
+
 /// The column of this very name, or else the only one of this name in another case.
 fn find(names: &[String], name: &str) -> Result<Option<usize>, String> {
     if let Some(exact) = names.iter().position(|n| n == name) {
@@ -126,6 +132,15 @@ mod tests {
         assert_eq!(sources(&["B", "A", "other"], &[]), Ok(vec![Some(1), Some(0), None]));
         assert_eq!(sources(&["x", "a"], &["b=x"]), Ok(vec![Some(1), Some(0), None]));
         assert_eq!(sources(&["a", "t"], &["b=", "arrival_timestamp=t"]), Ok(vec![Some(0), None, Some(1)]));
+    }
+
+    #[test]
+    fn columns_that_feed_none_are_known() {
+        let names = ["a", "zzz", "B", "also"].map(String::from);
+        let field = |name: &str| Field { name: name.into(), data_type: DataType::Text };
+        let schema = StreamSchema { id: StreamId(1), name: "s".into(), fields: vec![field("a"), field("b")] };
+        let targets = resolve(&schema, &names, &[]).expect("they meet");
+        assert_eq!(unused(&targets, &names), ["zzz", "also"]);
     }
 
     /// One run told one of them.

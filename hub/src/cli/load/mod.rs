@@ -96,6 +96,10 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
         let mut link = args.connect.unless_refused(Link::open(&options, &args.stream)).await?;
         let plans = link.plans.borrow().clone();
         let targets = mapping::resolve(&plans.schema, &names, &args.maps)?;
+        let unused = mapping::unused(&targets, &names);
+        if !unused.is_empty() {
+            out::note(&format!("columns of the file that feed none of the stream's: {}", unused.join(", ")));
+        }
         let columns = mapping::describe(&targets, &names);
         let head = Head::new(
             &link.welcome,
