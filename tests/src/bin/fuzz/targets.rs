@@ -3,8 +3,9 @@
 use crate::{payload, plan, seeds};
 use headwater::aggregate::{self, AggregateSpec, Finisher, States};
 use headwater::codec::{DecodeError, Reader};
-use headwater::value::DataType;
+use headwater::plan::Op;
 use headwater::value::key;
+use headwater::value::{DataType, Value};
 use headwater::wire::{self, Body, Frame, FrameKind, encode_frame};
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -76,12 +77,24 @@ fn frame(input: &[u8]) -> Verdict {
     match (decoded(&frame, input), frame.recode_as_pages()) {
         (Verdict::Refused, Some(Ok(_))) => Verdict::Wrong("taken by pages only".into()),
         (Verdict::Accepted, Some(Ok(again))) => same(input, &again),
-        // Types inside types are for answers; a page has no use for a plan with one.
-        (Verdict::Accepted, Some(Err(error))) if error != DecodeError::Invalid("nested type") => {
+        // Types inside types, and values inside values, are for answers; a page has no use for a plan with one.
+        (Verdict::Accepted, Some(Err(error)))
+            if error != DecodeError::Invalid("nested type") && !has_nested_value(&frame) =>
+        {
             Verdict::Wrong(format!("refused by pages only: {error}"))
         }
         (verdict, _) => verdict,
     }
+}
+
+fn has_nested_value(frame: &Frame<'_>) -> bool {
+    let streams = match frame.kind {
+        FrameKind::Welcome => frame.decode::<wire::Welcome>().map(|welcome| welcome.streams),
+        _ => frame.decode::<wire::Plans>().map(|plans| plans.streams),
+    };
+    let streams = streams.unwrap_or_default();
+    let mut nodes = streams.iter().flat_map(|stream| &stream.plans).flat_map(|plan| &plan.nodes);
+    nodes.any(|node| matches!(node.op, Op::Literal(Value::List(_) | Value::Struct(_))))
 }
 
 fn decoded(frame: &Frame<'_>, input: &[u8]) -> Verdict {
@@ -137,7 +150,6 @@ const KEY_TYPES: [DataType; 4] =
     [DataType::Text, DataType::Int64, DataType::Float64, DataType::Decimal { precision: 38, scale: 4 }];
 
 fn key_seeds() -> Vec<Vec<u8>> {
-    use headwater::value::Value;
     let rows = [
         vec![Value::Text("a\0b".into()), Value::Int(-5), Value::Float(1.5), Value::Decimal(1 << 90)],
         vec![Value::Null, Value::Int(i64::MIN), Value::Float(-0.25), Value::Null],
