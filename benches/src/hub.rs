@@ -68,6 +68,14 @@ impl Rooms {
         Ok(rooms)
     }
 
+    /// Batches for the view that cover `distinct` keys, scattered by a fixed multiplier.
+    pub fn payloads(&self, distinct: usize) -> Vec<Vec<u8>> {
+        // The version is a random name, drawn when the view was made.
+        let version = self.catalog.snapshot().views.first().map_or(PlanVersion(0), |view| view.plan.version);
+        let batches = (distinct / GROUPS_PER_BATCH).max(1);
+        (0..batches).map(|b| payload(version, b * GROUPS_PER_BATCH, distinct)).collect()
+    }
+
     /// What SQL reads, as in a hub; there is no status behind it.
     pub fn source(&self) -> Arc<HubSource> {
         Arc::new(HubSource::new(self.catalog.clone(), self.shards.clone(), Arc::new(Status::default)))
@@ -79,13 +87,7 @@ fn specs() -> [AggregateSpec; 2] {
     [AggregateSpec::Count { argument: false }, AggregateSpec::Sum(DataType::Int64)]
 }
 
-/// Batches that cover `distinct` keys, scattered by a fixed multiplier.
-pub fn payloads(distinct: usize) -> Vec<Vec<u8>> {
-    let batches = (distinct / GROUPS_PER_BATCH).max(1);
-    (0..batches).map(|b| payload(b * GROUPS_PER_BATCH, distinct)).collect()
-}
-
-fn payload(first: usize, distinct: usize) -> Vec<u8> {
+fn payload(version: PlanVersion, first: usize, distinct: usize) -> Vec<u8> {
     let mut table = GroupTable::new(&specs());
     let mut key = Vec::new();
     let groups: Vec<u32> = (first..first + GROUPS_PER_BATCH)
@@ -102,13 +104,8 @@ fn payload(first: usize, distinct: usize) -> Vec<u8> {
     table.states_mut()[0].update(&rows, &groups, &[]);
     table.states_mut()[1].update(&rows, &groups, &[&Column::valid(ColumnData::Int(values))]);
     let events = GROUPS_PER_BATCH as u64;
-    let section = SectionInput {
-        view: ViewId(1),
-        version: PlanVersion(1),
-        events,
-        rejected: DropCounts::default(),
-        partials: &table,
-    };
+    let section =
+        SectionInput { view: ViewId(1), version, events, rejected: DropCounts::default(), partials: &table };
     let ledger = LedgerDelta { events, ..LedgerDelta::default() };
     encode_payloads(&ledger, &[section], &BatchLimits::NATIVE).payloads.remove(0).bytes
 }

@@ -7,7 +7,7 @@
 
 use futures::StreamExt;
 use headwater::wire::ReadLevel;
-use headwater_benches::hub::{Failed, GROUPS_PER_BATCH, IN_FLIGHT, PRODUCERS, Rooms, merge, payloads};
+use headwater_benches::hub::{Failed, GROUPS_PER_BATCH, IN_FLIGHT, PRODUCERS, Rooms, merge};
 use headwater_benches::measure::machine;
 use headwater_sql::source::ScanRequest;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ async fn run(directory: &Path, time: Duration) -> Result<(), Failed> {
     );
     for (name, distinct) in [("hot keys", 1_000), ("1 M distinct keys", 1_000_000)] {
         let hub = Rooms::open(&directory.join(name.replace(' ', "-"))).await?;
-        let payloads = payloads(distinct);
+        let payloads = hub.payloads(distinct);
         let merged = merge(&hub.shards, &payloads, time).await;
         println!(
             "{name}: {:.0} k groups/s durable, {:.0} k per CPU second, {:.1} MB/s of batches",

@@ -3,7 +3,7 @@
 //! `cargo run --release -p headwater-benches --bin hub_read`
 
 use futures::StreamExt;
-use headwater_benches::hub::{Failed, Rooms, merge, payloads};
+use headwater_benches::hub::{Failed, Rooms, merge};
 use headwater_benches::measure::machine;
 use headwater_sql::{Engine, EngineOptions, ReadOptions};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn main() -> Result<(), Failed> {
 async fn run() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let hub = Rooms::open(directory.path()).await?;
-    merge(&hub.shards, &payloads(GROUPS), Duration::from_millis(500)).await;
+    merge(&hub.shards, &hub.payloads(GROUPS), Duration::from_millis(500)).await;
     let engine = Engine::new(hub.source(), EngineOptions::default());
     println!("{}, median and best of {RUNS}", machine());
     for (name, sql, rows) in QUERIES {

@@ -5,7 +5,7 @@
 //! A child process fills a data directory with distinct groups until the file is that large; it is killed in the middle of
 //! its writing, and this process opens what it left. The file is in the page cache, as after a crash of a process.
 
-use headwater_benches::hub::{Failed, Rooms, merge, payloads};
+use headwater_benches::hub::{Failed, Rooms, merge};
 use headwater_benches::measure::machine;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn main() -> Result<(), Failed> {
 
 async fn write_until_killed(directory: &Path, megabytes: u64) -> Result<(), Failed> {
     let hub = Rooms::open(directory).await?;
-    let payloads = payloads(DISTINCT);
+    let payloads = hub.payloads(DISTINCT);
     let mut looks = tokio::time::interval(Duration::from_millis(100));
     let writing = merge(&hub.shards, &payloads, Duration::from_secs(3_600));
     let looking = async {
