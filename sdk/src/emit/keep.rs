@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::row::{NameSerializer, RowError, ValueError, byte, not_a_row, refuse, wrong_type};
+use super::row::{NameSerializer, Row, RowError, RowSerializer, ValueError, byte, refuse, wrong_type};
 use super::{EmitError, Fault};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -37,7 +37,7 @@ impl KeptEvent {
     /// # Errors
     /// No stream takes it: it is not a row, a field is neither a scalar nor bytes, or its own `Serialize` failed.
     pub fn of<T: Serialize + ?Sized>(event: &T) -> Result<Self, EmitError> {
-        event.serialize(RowKeeper).map_err(|error| *error.0)
+        event.serialize(RowSerializer(RowBuilder::default())).map_err(|error| *error.0)
     }
 
     /// What it takes in memory.
@@ -81,94 +81,29 @@ impl Serialize for Kept {
     }
 }
 
-/// Keeps a struct or a map.
-struct RowKeeper;
-
-impl Serializer for RowKeeper {
-    type Ok = KeptEvent;
-    type Error = RowError;
-    type SerializeSeq = Impossible<KeptEvent, RowError>;
-    type SerializeTuple = Impossible<KeptEvent, RowError>;
-    type SerializeTupleStruct = Impossible<KeptEvent, RowError>;
-    type SerializeTupleVariant = Impossible<KeptEvent, RowError>;
-    type SerializeMap = RowBuilder;
-    type SerializeStruct = RowBuilder;
-    type SerializeStructVariant = RowBuilder;
-
-    fn serialize_map(self, _: Option<usize>) -> Result<RowBuilder, RowError> {
-        Ok(RowBuilder::default())
-    }
-
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<RowBuilder, RowError> {
-        Ok(RowBuilder::default())
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<RowBuilder, RowError> {
-        Ok(RowBuilder::default())
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<KeptEvent, RowError> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<KeptEvent, RowError> {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        value: &T,
-    ) -> Result<KeptEvent, RowError> {
-        value.serialize(self)
-    }
-
-    fn serialize_unit_struct(self, _: &'static str) -> Result<KeptEvent, RowError> {
-        Ok(KeptEvent::default())
-    }
-
-    refuse! { not_a_row();
-        serialize_bool(v: bool) -> KeptEvent;
-        serialize_i8(v: i8) -> KeptEvent;
-        serialize_i16(v: i16) -> KeptEvent;
-        serialize_i32(v: i32) -> KeptEvent;
-        serialize_i64(v: i64) -> KeptEvent;
-        serialize_u8(v: u8) -> KeptEvent;
-        serialize_u16(v: u16) -> KeptEvent;
-        serialize_u32(v: u32) -> KeptEvent;
-        serialize_u64(v: u64) -> KeptEvent;
-        serialize_f32(v: f32) -> KeptEvent;
-        serialize_f64(v: f64) -> KeptEvent;
-        serialize_char(v: char) -> KeptEvent;
-        serialize_str(v: &str) -> KeptEvent;
-        serialize_bytes(v: &[u8]) -> KeptEvent;
-        serialize_none() -> KeptEvent;
-        serialize_unit() -> KeptEvent;
-        serialize_unit_variant(n: &'static str, i: u32, v: &'static str) -> KeptEvent;
-        serialize_seq(l: Option<usize>) -> Self::SerializeSeq;
-        serialize_tuple(l: usize) -> Self::SerializeTuple;
-        serialize_tuple_struct(n: &'static str, l: usize) -> Self::SerializeTupleStruct;
-        serialize_tuple_variant(n: &'static str, i: u32, v: &'static str, l: usize) -> Self::SerializeTupleVariant;
-    }
-}
-
 /// The fields so far, and the name of the one to come.
 #[derive(Default)]
 struct RowBuilder {
     event: KeptEvent,
     name: Option<String>,
+}
+
+impl Row for RowBuilder {
+    type Ok = KeptEvent;
+    type Map = Self;
+    type Struct = Self;
+
+    fn map(self) -> Self {
+        self
+    }
+
+    fn fields(self) -> Self {
+        self
+    }
+
+    fn without_fields(self) -> KeptEvent {
+        self.event
+    }
 }
 
 impl SerializeStruct for RowBuilder {
@@ -197,11 +132,11 @@ impl SerializeStructVariant for RowBuilder {
         name: &'static str,
         value: &T,
     ) -> Result<(), RowError> {
-        self.event.put(name.into(), value)
+        SerializeStruct::serialize_field(self, name, value)
     }
 
     fn end(self) -> Result<KeptEvent, RowError> {
-        Ok(self.event)
+        SerializeStruct::end(self)
     }
 }
 

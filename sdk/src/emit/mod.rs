@@ -285,7 +285,7 @@ impl EventBuffer {
     /// The event does not fit the stream, or the buffer is full.
     pub fn push<T: Serialize + ?Sized>(&mut self, event: &T, arrival: Micros) -> Result<(), EmitError> {
         self.room()?;
-        match event.serialize(row::RowSerializer { buffer: self }) {
+        match event.serialize(row::RowSerializer(row::BufferRow { buffer: self })) {
             Ok(()) => self.complete(arrival),
             Err(error) => return Err(self.undo(*error.0)),
         }

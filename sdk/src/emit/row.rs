@@ -8,7 +8,10 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Display;
-use serde::ser::{Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
+use serde::ser::{
+    Error, Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    Serializer,
+};
 
 /// An [`EmitError`] on its way through a `Serialize` implementation; boxed, so that success costs a register.
 #[derive(Debug)]
@@ -80,12 +83,44 @@ impl Error for ValueError {
     }
 }
 
-/// Serialises one event into a buffer's unfinished row.
-pub(super) struct RowSerializer<'a> {
+/// What takes an event's fields.
+pub(super) trait Row {
+    /// What it becomes.
+    type Ok;
+    /// Takes the entries of a map.
+    type Map: SerializeMap<Ok = Self::Ok, Error = RowError>;
+    /// Takes the fields of a struct.
+    type Struct: SerializeStruct<Ok = Self::Ok, Error = RowError>
+        + SerializeStructVariant<Ok = Self::Ok, Error = RowError>;
+
+    fn map(self) -> Self::Map;
+    fn fields(self) -> Self::Struct;
+    fn without_fields(self) -> Self::Ok;
+}
+
+/// A buffer's unfinished row.
+pub(super) struct BufferRow<'a> {
     pub buffer: &'a mut EventBuffer,
 }
 
-impl RowSerializer<'_> {
+impl<'a> Row for BufferRow<'a> {
+    type Ok = ();
+    type Map = MapRow<'a>;
+    type Struct = StructRow<'a>;
+
+    fn map(self) -> MapRow<'a> {
+        MapRow { row: self, column: None }
+    }
+
+    #[inline]
+    fn fields(self) -> StructRow<'a> {
+        StructRow { row: self, at: 0 }
+    }
+
+    fn without_fields(self) {}
+}
+
+impl BufferRow<'_> {
     #[inline(always)]
     fn put<T: Serialize + ?Sized>(&mut self, column: usize, value: &T) -> Result<(), RowError> {
         let Some(target) = self.buffer.target(column) else {
@@ -112,24 +147,27 @@ macro_rules! refuse {
 pub(super) use refuse;
 
 #[cold]
-pub(super) fn not_a_row() -> RowError {
+fn not_a_row() -> RowError {
     EmitError::NotARow.into()
 }
 
-impl<'a> Serializer for RowSerializer<'a> {
-    type Ok = ();
+/// Finds the fields of one event: a struct or a map, or what holds just that.
+pub(super) struct RowSerializer<R>(pub R);
+
+impl<R: Row> Serializer for RowSerializer<R> {
+    type Ok = R::Ok;
     type Error = RowError;
-    type SerializeSeq = Impossible<(), RowError>;
-    type SerializeTuple = Impossible<(), RowError>;
-    type SerializeTupleStruct = Impossible<(), RowError>;
-    type SerializeTupleVariant = Impossible<(), RowError>;
-    type SerializeMap = MapRow<'a>;
-    type SerializeStruct = StructRow<'a>;
-    type SerializeStructVariant = StructRow<'a>;
+    type SerializeSeq = Impossible<R::Ok, RowError>;
+    type SerializeTuple = Impossible<R::Ok, RowError>;
+    type SerializeTupleStruct = Impossible<R::Ok, RowError>;
+    type SerializeTupleVariant = Impossible<R::Ok, RowError>;
+    type SerializeMap = R::Map;
+    type SerializeStruct = R::Struct;
+    type SerializeStructVariant = R::Struct;
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<StructRow<'a>, RowError> {
-        Ok(StructRow { row: self, at: 0 })
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<R::Struct, RowError> {
+        Ok(self.0.fields())
     }
 
     fn serialize_struct_variant(
@@ -138,19 +176,19 @@ impl<'a> Serializer for RowSerializer<'a> {
         _: u32,
         _: &'static str,
         _: usize,
-    ) -> Result<StructRow<'a>, RowError> {
-        Ok(StructRow { row: self, at: 0 })
+    ) -> Result<R::Struct, RowError> {
+        Ok(self.0.fields())
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<MapRow<'a>, RowError> {
-        Ok(MapRow { row: self, column: None })
+    fn serialize_map(self, _: Option<usize>) -> Result<R::Map, RowError> {
+        Ok(self.0.map())
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<(), RowError> {
+    ) -> Result<R::Ok, RowError> {
         value.serialize(self)
     }
 
@@ -160,36 +198,36 @@ impl<'a> Serializer for RowSerializer<'a> {
         _: u32,
         _: &'static str,
         value: &T,
-    ) -> Result<(), RowError> {
+    ) -> Result<R::Ok, RowError> {
         value.serialize(self)
     }
 
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), RowError> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<R::Ok, RowError> {
         value.serialize(self)
     }
 
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), RowError> {
-        Ok(())
+    fn serialize_unit_struct(self, _: &'static str) -> Result<R::Ok, RowError> {
+        Ok(self.0.without_fields())
     }
 
     refuse! { not_a_row();
-        serialize_bool(v: bool) -> ();
-        serialize_i8(v: i8) -> ();
-        serialize_i16(v: i16) -> ();
-        serialize_i32(v: i32) -> ();
-        serialize_i64(v: i64) -> ();
-        serialize_u8(v: u8) -> ();
-        serialize_u16(v: u16) -> ();
-        serialize_u32(v: u32) -> ();
-        serialize_u64(v: u64) -> ();
-        serialize_f32(v: f32) -> ();
-        serialize_f64(v: f64) -> ();
-        serialize_char(v: char) -> ();
-        serialize_str(v: &str) -> ();
-        serialize_bytes(v: &[u8]) -> ();
-        serialize_none() -> ();
-        serialize_unit() -> ();
-        serialize_unit_variant(n: &'static str, i: u32, v: &'static str) -> ();
+        serialize_bool(v: bool) -> R::Ok;
+        serialize_i8(v: i8) -> R::Ok;
+        serialize_i16(v: i16) -> R::Ok;
+        serialize_i32(v: i32) -> R::Ok;
+        serialize_i64(v: i64) -> R::Ok;
+        serialize_u8(v: u8) -> R::Ok;
+        serialize_u16(v: u16) -> R::Ok;
+        serialize_u32(v: u32) -> R::Ok;
+        serialize_u64(v: u64) -> R::Ok;
+        serialize_f32(v: f32) -> R::Ok;
+        serialize_f64(v: f64) -> R::Ok;
+        serialize_char(v: char) -> R::Ok;
+        serialize_str(v: &str) -> R::Ok;
+        serialize_bytes(v: &[u8]) -> R::Ok;
+        serialize_none() -> R::Ok;
+        serialize_unit() -> R::Ok;
+        serialize_unit_variant(n: &'static str, i: u32, v: &'static str) -> R::Ok;
         serialize_seq(l: Option<usize>) -> Self::SerializeSeq;
         serialize_tuple(l: usize) -> Self::SerializeTuple;
         serialize_tuple_struct(n: &'static str, l: usize) -> Self::SerializeTupleStruct;
@@ -199,7 +237,7 @@ impl<'a> Serializer for RowSerializer<'a> {
 
 /// A struct's fields in order.
 pub(super) struct StructRow<'a> {
-    row: RowSerializer<'a>,
+    row: BufferRow<'a>,
     at: usize,
 }
 
@@ -226,7 +264,7 @@ impl SerializeStruct for StructRow<'_> {
     }
 }
 
-impl serde::ser::SerializeStructVariant for StructRow<'_> {
+impl SerializeStructVariant for StructRow<'_> {
     type Ok = ();
     type Error = RowError;
 
@@ -245,7 +283,7 @@ impl serde::ser::SerializeStructVariant for StructRow<'_> {
 
 /// A map's entries; keys are column names.
 pub(super) struct MapRow<'a> {
-    row: RowSerializer<'a>,
+    row: BufferRow<'a>,
     column: Option<usize>,
 }
 
