@@ -193,6 +193,24 @@ pub(super) fn valid_states<S>(
     }
 }
 
+/// The groups and the hashes of the rows whose slot in `column` holds a value.
+#[cfg(feature = "sketches")]
+pub(super) fn hash_rows(
+    rows: &[u32],
+    groups: &[u32],
+    column: &Column,
+    data_type: &DataType,
+) -> Vec<(usize, u64)> {
+    let mut bytes = Vec::new();
+    let mut hashes = Vec::with_capacity(rows.len());
+    valid_rows(rows, groups, column, |row, group| {
+        bytes.clear();
+        key::encode_row(column, row, data_type, &mut bytes);
+        hashes.push((group, crate::hash::hash64(&bytes)));
+    });
+    hashes
+}
+
 /// Answers [`Finisher::Quantile`] and [`Finisher::Quantiles`]; an empty state gives NULL.
 #[cfg(feature = "finish")]
 pub(super) fn finish_quantiles(

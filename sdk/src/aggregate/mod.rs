@@ -8,6 +8,8 @@
 //! under merge: whatever was merged from them, in any order and however often, encodes to bytes that decode.
 
 mod arg_extreme;
+#[cfg(feature = "sketches")]
+mod bloom;
 mod column;
 mod count;
 mod ddsketch;
@@ -116,6 +118,15 @@ pub enum AggregateSpec {
         value: DataType,
         /// Most values kept, 1..=1_000_000 (default 10_000).
         cap: u32,
+    },
+    /// Bloom filter over [`crate::hash::hash64`] of the value's canonical key bytes. `bloom_agg(x[, p, n])`.
+    Bloom {
+        /// The value's type.
+        value: DataType,
+        /// Rate of false positives in millionths, 100..=500_000 (default 20_000 = 2 %).
+        rate_ppm: u32,
+        /// Distinct values at which that rate is reached, 1..=1_000_000 (default 16_384).
+        expected: u32,
     },
 }
 
@@ -238,10 +249,13 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
         AggregateSpec::Set { value, cap } => {
             Box::new(set::SetStates::new(set::Params { value: value.clone(), cap: *cap }))
         }
-        #[cfg(not(feature = "sketches"))]
-        AggregateSpec::TDigest { .. } | AggregateSpec::TopK { .. } | AggregateSpec::Set { .. } => {
-            return None;
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Bloom { value, rate_ppm, expected } => {
+            let shape = crate::sketch::bloom::Shape::new(*rate_ppm, *expected);
+            Box::new(bloom::BloomStates::new(bloom::Params { value: value.clone(), shape }))
         }
+        #[cfg(not(feature = "sketches"))]
+        _ => return None,
     })
 }
 

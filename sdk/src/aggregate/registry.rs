@@ -77,6 +77,11 @@ pub static REGISTRY: [AggregateEntry; AggregateSpec::NAMES.len()] = [
         let tight = AggregateSpec::Set { value: DataType::Int16, cap: 5 };
         scalars().into_iter().map(of).chain([tight]).collect()
     }),
+    exact("bloom", || {
+        let of = |value| AggregateSpec::Bloom { value, rate_ppm: 20_000, expected: 200 };
+        let tight = AggregateSpec::Bloom { value: DataType::Int16, rate_ppm: 500_000, expected: 1 };
+        scalars().into_iter().map(of).chain([tight]).collect()
+    }),
 ];
 
 fn integers() -> Vec<DataType> {

@@ -34,9 +34,9 @@ pub enum SpecError {
 
 impl AggregateSpec {
     /// Every aggregate's name, in tag order.
-    pub const NAMES: [&str; 16] = [
+    pub const NAMES: [&str; 17] = [
         "count", "sum", "min", "max", "moments", "bool_and", "bool_or", "bit_and", "bit_or", "arg_min",
-        "arg_max", "hll", "ddsketch", "tdigest", "topk", "set",
+        "arg_max", "hll", "ddsketch", "tdigest", "topk", "set", "bloom",
     ];
 
     /// The position of this variant in the enum: its number in the plan format.
@@ -58,6 +58,7 @@ impl AggregateSpec {
             Self::TDigest { .. } => 13,
             Self::TopK { .. } => 14,
             Self::Set { .. } => 15,
+            Self::Bloom { .. } => 16,
         }
     }
 
@@ -90,7 +91,9 @@ impl AggregateSpec {
             Self::ArgMin { value, key } | Self::ArgMax { value, key } => {
                 vec![Some(value.clone()), Some(key.clone())]
             }
-            Self::Hll { value, .. } | Self::Set { value, .. } => vec![Some(value.clone())],
+            Self::Hll { value, .. } | Self::Set { value, .. } | Self::Bloom { value, .. } => {
+                vec![Some(value.clone())]
+            }
             Self::TopK { value, weighted: false, .. } => vec![Some(value.clone())],
             Self::TopK { value, weighted: true, .. } => vec![Some(value.clone()), Some(DataType::Int64)],
         }
@@ -106,7 +109,10 @@ impl AggregateSpec {
         match (self, args) {
             (Self::Count { argument }, _) => args.len() == usize::from(*argument),
             (Self::Sum(of) | Self::Min(of) | Self::Max(of) | Self::BitAnd(of) | Self::BitOr(of), [x])
-            | (Self::Hll { value: of, .. } | Self::Set { value: of, .. }, [x]) => takes(of, x),
+            | (
+                Self::Hll { value: of, .. } | Self::Set { value: of, .. } | Self::Bloom { value: of, .. },
+                [x],
+            ) => takes(of, x),
             (Self::Moments | Self::DdSketch { .. } | Self::TDigest { .. }, [x]) => x.is_float(),
             (Self::BoolAnd | Self::BoolOr, [x]) => **x == DataType::Bool,
             (Self::ArgMin { value, key } | Self::ArgMax { value, key }, [x, y]) => {
@@ -151,6 +157,11 @@ impl AggregateSpec {
                 check(is_scalar(value))?;
                 within("cap", (1..=1_000_000).contains(cap))
             }
+            Self::Bloom { value, rate_ppm, expected } => {
+                check(is_scalar(value))?;
+                within("rate of false positives", (100..=500_000).contains(rate_ppm))?;
+                within("number of values", (1..=1_000_000).contains(expected))
+            }
         }
     }
 
@@ -188,7 +199,9 @@ impl AggregateSpec {
             (Self::Count { .. } | Self::Hll { .. }, Finisher::Value) => DataType::Int64,
             (Self::TopK { value, .. }, Finisher::Value) => top_type(value),
             (Self::Set { value, .. }, Finisher::Value) => DataType::List(Box::new(value.clone())),
-            (Self::Set { .. } | Self::Hll { .. }, Finisher::Cardinality) => DataType::Int64,
+            (Self::Set { .. } | Self::Hll { .. } | Self::Bloom { .. }, Finisher::Cardinality) => {
+                DataType::Int64
+            }
             (
                 Self::Count { .. }
                 | Self::Sum(_)

@@ -227,7 +227,7 @@ fn raise(registers: &mut [u8], precision: u8, hash: u64) {
 }
 
 /// Merges two ascending runs; duplicates, within a run too, are dropped.
-fn union(left: &[u64], right: &[u64]) -> Vec<u64> {
+pub(super) fn union(left: &[u64], right: &[u64]) -> Vec<u64> {
     let mut out: Vec<u64> = Vec::with_capacity(left.len() + right.len());
     let (mut i, mut j) = (0, 0);
     while i < left.len() || j < right.len() {
@@ -242,7 +242,7 @@ fn union(left: &[u64], right: &[u64]) -> Vec<u64> {
     out
 }
 
-fn read_hashes(count: usize, bytes: &mut Reader<'_>) -> Result<Vec<u64>, DecodeError> {
+pub(super) fn read_hashes(count: usize, bytes: &mut Reader<'_>) -> Result<Vec<u64>, DecodeError> {
     let raw = bytes.bytes(count * 8)?;
     let hashes: Vec<u64> = raw.as_chunks().0.iter().map(|&eight| u64::from_le_bytes(eight)).collect();
     let ascending = hashes.is_sorted_by(|a, b| a < b);

@@ -1,14 +1,18 @@
 //! The algorithms behind the states, one per file, each without columns, groups or specs.
 //!
-//! Owns: exact sums ([`exact`], [`wide`]), distinct counts ([`hll`]), quantiles
-//! ([`ddsketch`], `tdigest`), heavy hitters (`frequent`), their arithmetic (`math`). Must not know: aggregates, values' SQL types.
+//! Owns: exact sums ([`exact`], [`wide`]), distinct counts ([`hll`]), quantiles ([`ddsketch`], `tdigest`), heavy
+//! hitters (`frequent`), membership (`bloom`), their arithmetic (`math`). Must not know: aggregates, values' SQL types.
 //! Invariants: native and WASM give the same bits: only integer arithmetic and the IEEE basic operations
 //! are used, never the platform's libm.
 
+#[cfg(feature = "sketches")]
+pub mod bloom;
 pub mod ddsketch;
 pub mod exact;
 #[cfg(feature = "sketches")]
 pub mod frequent;
+#[cfg(feature = "sketches")]
+mod hashes;
 pub mod hll;
 #[cfg(feature = "sketches")]
 pub mod key;

@@ -322,7 +322,7 @@ impl Lean for (ExprId, ExprId) {
 impl Lean for AggregateSpec {
     #[inline(never)]
     fn read(cursor: &mut Cursor<'_>) -> Self {
-        match cursor.tag(16) {
+        match cursor.tag(17) {
             0 => Self::Count { argument: Lean::read(cursor) },
             1 => Self::Sum(Lean::read(cursor)),
             2 => Self::Min(Lean::read(cursor)),
@@ -340,7 +340,12 @@ impl Lean for AggregateSpec {
             14 => {
                 Self::TopK { value: Lean::read(cursor), k: Lean::read(cursor), weighted: Lean::read(cursor) }
             }
-            _ => Self::Set { value: Lean::read(cursor), cap: Lean::read(cursor) },
+            15 => Self::Set { value: Lean::read(cursor), cap: Lean::read(cursor) },
+            _ => Self::Bloom {
+                value: Lean::read(cursor),
+                rate_ppm: Lean::read(cursor),
+                expected: Lean::read(cursor),
+            },
         }
     }
 }
@@ -518,7 +523,8 @@ mod tests {
             AggregateSpec::DdSketch { alpha_ppm: 10_000 },
             AggregateSpec::TDigest { compression: 200 },
             AggregateSpec::TopK { value: value.clone(), k: 10, weighted: true },
-            AggregateSpec::Set { value, cap: 10_000 },
+            AggregateSpec::Set { value: value.clone(), cap: 10_000 },
+            AggregateSpec::Bloom { value, rate_ppm: 20_000, expected: 16_384 },
         ]);
     }
 }

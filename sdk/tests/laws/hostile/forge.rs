@@ -5,6 +5,7 @@ use crate::support::{Row, build, bytes, examples};
 use headwater::aggregate::AggregateSpec;
 use headwater::codec::{Reader, Writer};
 use headwater::limits::BATCH_EVENTS_MAX;
+use headwater::sketch::bloom::Shape;
 use headwater::value::{DataType, Value, key};
 
 /// Counts at every edge.
@@ -32,6 +33,7 @@ pub fn states(spec: &AggregateSpec, random: &mut Random) -> Vec<Vec<u8>> {
         AggregateSpec::TopK { value, k, .. } => {
             topks(spec, value, (8 * usize::from(*k)).clamp(64, 8_000), random)
         }
+        AggregateSpec::Bloom { rate_ppm, expected, .. } => blooms(*rate_ppm, *expected, random),
         AggregateSpec::Set { value, cap } => sets(spec, value, *cap as usize, random),
         _ => {
             panic!("{spec:?} has no forged states: an aggregate must be tried against merges of hostile ones")
@@ -364,4 +366,22 @@ fn sets(spec: &AggregateSpec, value: &DataType, cap: usize, random: &mut Random)
         states.push([varint(keys.len() as u64 + 1), keys.concat()].concat());
     }
     states
+}
+
+fn blooms(rate_ppm: u32, expected: u32, random: &mut Random) -> Vec<Vec<u8>> {
+    let words = Shape::new(rate_ppm, expected).bits() / 64;
+    let filter = |word: &mut dyn FnMut(usize) -> u64| {
+        [varint(words as u64 + 1), (0..words).flat_map(|i| word(i).to_le_bytes()).collect()].concat()
+    };
+    let hashes = |of: &dyn Fn(u64) -> u64| {
+        [varint(words as u64), (0..words as u64).flat_map(|i| of(i).to_le_bytes()).collect()].concat()
+    };
+    vec![
+        filter(&mut |_| u64::MAX),
+        filter(&mut |i| u64::from(i == 0)),
+        filter(&mut |i| u64::from(i + 1 == words) << 63),
+        filter(&mut |_| random.bits()),
+        hashes(&|i| i),
+        hashes(&|i| u64::MAX - (words as u64 - 1) + i),
+    ]
 }

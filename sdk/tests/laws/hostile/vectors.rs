@@ -98,6 +98,19 @@ fn values() -> Vec<Forged> {
     ]
 }
 
+fn filters() -> Vec<Forged> {
+    let bloom = Spec::Bloom { value: T::Int64, rate_ppm: 500_000, expected: 1 };
+    let bits = |count: u8, bits: u64| [vec![count], bits.to_le_bytes().to_vec()].concat();
+    vec![
+        ("bloom_all", bloom.clone(), bits(2, u64::MAX)),
+        ("bloom_none", bloom.clone(), bits(2, 0)),
+        ("bloom_too_many_hashes", bloom.clone(), bits(3, 1)),
+        ("bloom_unsorted", Spec::Bloom { value: T::Int64, rate_ppm: 20_000, expected: 40 }, {
+            [vec![2], 2u64.to_le_bytes().to_vec(), 1u64.to_le_bytes().to_vec()].concat()
+        }),
+    ]
+}
+
 fn key(value: bool) -> Vec<u8> {
     headwater::value::key::encode_key(&[Value::Bool(value)], &[T::Bool]).expect("fits")
 }
@@ -119,7 +132,7 @@ fn verdicts_hold() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/states_foreign.txt");
     let file = std::fs::read_to_string(path).expect("the vectors");
     let lines: Vec<&str> = file.lines().filter(|l| !l.starts_with('#')).collect();
-    let forged = [sums(), sketches(), values()].concat();
+    let forged = [sums(), sketches(), values(), filters()].concat();
     let own: Vec<String> = forged
         .iter()
         .map(|(name, spec, bytes)| {
