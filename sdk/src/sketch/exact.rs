@@ -18,9 +18,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-/// Longest magnitude in bytes: 2148 bits below the point, 2 * 1024 above it, and 64 of a count. A sum that is
-/// [`Dyadic::within`] its count never needs more.
-const MAGNITUDE_BYTES_MAX: usize = (2148 + 2 * 1024 + 64_usize).div_ceil(8);
+/// Longest magnitude in bytes of a sum of powers: for each power 1074 bits below the point and 1024 above it, and 64
+/// of a count. A sum that is [`Dyadic::within`] its count never needs more.
+const fn magnitude_bytes_max(power: i32) -> usize {
+    ((1074 + 1024) * power as usize + 64).div_ceil(8)
+}
 /// Magnitudes up to this length are written as they are.
 const PLAIN_BYTES_MAX: usize = 24;
 /// Shorter runs of equal bytes stay in their literal.
@@ -216,15 +218,20 @@ impl ExactSum {
         self.dyadic().encode(self.special, out);
     }
 
-    /// Reads canonical bytes.
+    /// Reads canonical bytes of a sum of doubles, of their squares or of products of two.
     pub fn decode(bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::decode_powers(bytes, 2)
+    }
+
+    /// Reads canonical bytes of a sum of powers of doubles.
+    pub fn decode_powers(bytes: &mut Reader<'_>, power: i32) -> Result<Self, DecodeError> {
         let head = bytes.varint()?;
         let special = if head & 2 == 0 { 0 } else { bytes.u8()? };
         if (special == 0) != (head & 2 == 0) || special > 7 {
             return Err(DecodeError::Invalid("sum flags"));
         }
         let mut sum = Self { special, ..Self::default() };
-        if head >> 2 > MAGNITUDE_BYTES_MAX as u64 {
+        if head >> 2 > magnitude_bytes_max(power) as u64 {
             return Err(DecodeError::TooLarge("sum"));
         }
         let len = (head >> 2) as usize;
@@ -237,7 +244,8 @@ impl ExactSum {
         } else {
             Cow::Borrowed(bytes.bytes(len)?)
         };
-        if !(-2148..=2176).contains(&exponent) || magnitude[0] & 1 == 0 || magnitude[len - 1] == 0 {
+        let exponents = i64::from(-1074 * power)..=i64::from(1024 * power + 128);
+        if !exponents.contains(&exponent) || magnitude[0] & 1 == 0 || magnitude[len - 1] == 0 {
             return Err(DecodeError::Invalid("sum"));
         }
         sum.add_magnitude(head & 1 == 1, &magnitude, exponent as i32);
@@ -614,7 +622,7 @@ mod tests {
             assert!(dyadic(&[u64::MAX, count - 1], power - 64).within(count, power), "{count} {power}");
         }
         assert!(dyadic(&[], 0).within(0, 0) && !dyadic(&[1], -1074).within(0, 1024));
-        assert_eq!(MAGNITUDE_BYTES_MAX, 533);
+        assert_eq!((magnitude_bytes_max(2), magnitude_bytes_max(4)), (533, 1057));
     }
 
     /// An infinity after values near the end of the range once counted as 2^1024.

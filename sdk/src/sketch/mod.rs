@@ -1,7 +1,8 @@
 //! The algorithms behind the states, one per file, each without columns, groups or specs.
 //!
 //! Owns: exact sums ([`exact`], [`wide`]), distinct counts ([`hll`]), quantiles ([`ddsketch`], `tdigest`), heavy
-//! hitters (`frequent`), membership (`bloom`), their arithmetic (`math`). Must not know: aggregates, values' SQL types.
+//! hitters (`frequent`), membership (`bloom`), their arithmetic (`math`,
+//! `rational`). Must not know: aggregates, values' SQL types.
 //! Invariants: native and WASM give the same bits: only integer arithmetic and the IEEE basic operations
 //! are used, never the platform's libm.
 
@@ -17,6 +18,8 @@ pub mod hll;
 #[cfg(feature = "sketches")]
 pub mod key;
 pub(crate) mod math;
+#[cfg(feature = "sketches")]
+pub mod rational;
 #[cfg(feature = "sketches")]
 pub mod tdigest;
 pub mod wide;
