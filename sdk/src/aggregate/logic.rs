@@ -1,8 +1,8 @@
-//! `bool_and`, `every`, `bool_or`, `bit_and`, `bit_or`.
+//! `bool_and`, `every`, `bool_or`, `bit_and`, `bit_or`, `bit_xor`.
 //!
-//! State: no value yet, or the conjunction or disjunction so far (booleans are 0 and 1). Identity: no
-//! value. Merge: the same operation, which is idempotent. Exact. NULLs do not count. Bytes: 0 for no value;
-//! for booleans 1 (false) or 2 (true); for integers 1 and the value (zigzag).
+//! State: no value yet, or what all values so far give (booleans are 0 and 1). Identity: no value. Merge: the same
+//! operation, which is commutative and associative (AND and OR are idempotent, too). Exact. NULLs do not count.
+//! Bytes: 0 for no value; for booleans 1 (false) or 2 (true); for integers 1 and the value (zigzag).
 
 use super::column::{State, StateColumn, valid_rows};
 #[cfg(feature = "finish")]
@@ -14,15 +14,23 @@ use crate::value::Value;
 use crate::value::column::{Column, ColumnData};
 use alloc::vec::Vec;
 
-/// Conjunctions or disjunctions by group.
+/// Conjunctions, disjunctions or exclusive disjunctions by group.
 pub(super) type LogicStates = StateColumn<Logic>;
 
 /// What the states of a column share.
 pub(super) struct Params {
     /// Boolean or an integer type.
     pub data_type: DataType,
-    /// AND, else OR.
-    pub and: bool,
+    /// What is done with the values.
+    pub operation: Logical,
+}
+
+/// An operation on bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Logical {
+    And,
+    Or,
+    Xor,
 }
 
 /// The result so far.
@@ -31,11 +39,12 @@ pub(super) struct Logic(Option<i64>);
 
 impl Logic {
     #[inline]
-    fn add(&mut self, value: i64, and: bool) {
-        self.0 = Some(match self.0 {
-            None => value,
-            Some(kept) if and => kept & value,
-            Some(kept) => kept | value,
+    fn add(&mut self, value: i64, operation: Logical) {
+        self.0 = Some(match (self.0, operation) {
+            (None, _) => value,
+            (Some(kept), Logical::And) => kept & value,
+            (Some(kept), Logical::Or) => kept | value,
+            (Some(kept), Logical::Xor) => kept ^ value,
         });
     }
 }
@@ -55,13 +64,13 @@ impl State for Logic {
                 ColumnData::Int(v) => v[row],
                 _ => return,
             };
-            states[group].add(value, params.and);
+            states[group].add(value, params.operation);
         });
     }
 
     fn merge(&mut self, params: &Params, other: &Self) {
         if let Some(value) = other.0 {
-            self.add(value, params.and);
+            self.add(value, params.operation);
         }
     }
 

@@ -15,14 +15,26 @@ mod count;
 mod ddsketch;
 mod extreme;
 mod hll;
+#[cfg(feature = "finish")]
+mod json;
+#[cfg(feature = "sketches")]
+mod json_sum;
 mod logic;
 mod moments;
+#[cfg(feature = "sketches")]
+mod moments4;
 mod registry;
+#[cfg(feature = "sketches")]
+mod regression;
+#[cfg(all(feature = "sketches", feature = "functions"))]
+mod rows;
 mod scalar;
 #[cfg(feature = "sketches")]
 mod set;
 mod spec;
 mod sum;
+#[cfg(feature = "sketches")]
+mod summed;
 #[cfg(feature = "sketches")]
 mod tdigest;
 #[cfg(feature = "sketches")]
@@ -36,13 +48,15 @@ pub use spec::SpecError;
 use crate::codec::{DecodeError, Reader};
 use crate::flavor::SKETCHES;
 use crate::sketch::ddsketch::Mapping;
-use crate::value::DataType;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::Column;
+use crate::value::{DataType, Nested};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
+use logic::Logical;
 use serde::{Deserialize, Serialize};
 
 /// What kind of state, with every parameter that decides whether two states can merge.
@@ -128,6 +142,57 @@ pub enum AggregateSpec {
         /// Distinct values at which that rate is reached, 1..=1_000_000 (default 16_384).
         expected: u32,
     },
+    /// `bit_xor` over integers.
+    BitXor(DataType),
+    /// Count and exact sums of the first four powers: `skewness*`, `kurtosis*`. Doubles (integers are cast).
+    Moments4,
+    /// Count and exact sums over pairs (y, x) of doubles: `covar_*`, `corr`, `regr_*`.
+    Regression,
+    /// Rows of one or more columns in an order of their own: `min_n`, `max_n`, `first_values`, `last_values`,
+    /// `array_agg`, `string_agg`, `json_agg`, `json_object_agg`.
+    Rows {
+        /// Which rows are kept.
+        keep: Keep,
+        /// How many: 1..=1_000 first or last ones; a cap of 1..=100_000 for all (default 10_000), above which finishing
+        /// is an error.
+        limit: u32,
+        /// The columns, 1..=16: they order the rows one after the other.
+        columns: Nested<Vec<SortColumn>>,
+    },
+    /// The sums of the integers of JSON objects by name: `json_object_int_sum(text)`.
+    JsonSum {
+        /// Most names kept, 1..=100_000 (default 10_000); above it, finishing is an error.
+        cap: u32,
+    },
+}
+
+/// Which rows a [`AggregateSpec::Rows`] keeps. Part of the plan format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keep {
+    /// The first by their order.
+    First,
+    /// The last.
+    Last,
+    /// All.
+    All,
+}
+
+/// One column of rows and how it orders them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SortColumn {
+    /// The type of its values.
+    pub data_type: DataType,
+    /// The largest first.
+    pub descending: bool,
+    /// NULL before every value, else after.
+    pub nulls_first: bool,
+}
+
+impl SortColumn {
+    /// Ascending, NULLs last.
+    pub fn ascending(data_type: DataType) -> Self {
+        Self { data_type, descending: false, nulls_first: false }
+    }
 }
 
 /// A column of states of one spec: state `g` belongs to group `g` of a table. The one interface between
@@ -181,7 +246,7 @@ pub enum Finisher {
     Value,
     /// Mean of a [`AggregateSpec::Sum`]: double (numeric input: double too).
     Avg,
-    /// Events behind a Sum or Moments.
+    /// Events behind a Sum, Moments, Moments4 or Regression.
     Count,
     /// Population variance.
     VarPop,
@@ -199,6 +264,54 @@ pub enum Finisher {
     Cardinality,
     /// The state's canonical bytes as bytea.
     Bytes,
+    /// Skewness of the population, of a Moments4; NULL without a variance, as all four.
+    SkewnessPop,
+    /// Sample skewness; NULL below three values.
+    SkewnessSamp,
+    /// Excess kurtosis of the population.
+    KurtosisPop,
+    /// Sample excess kurtosis; NULL below four values.
+    KurtosisSamp,
+    /// Population covariance, of a Regression; without pairs NULL, as all of them.
+    CovarPop,
+    /// Sample covariance; NULL below two pairs.
+    CovarSamp,
+    /// Correlation; NULL when either variance is zero.
+    Corr,
+    /// Mean of x.
+    RegrAvgX,
+    /// Mean of y.
+    RegrAvgY,
+    /// Sum of squared distances of x to its mean.
+    RegrSxx,
+    /// Sum of squared distances of y to its mean.
+    RegrSyy,
+    /// Sum of products of both distances.
+    RegrSxy,
+    /// Slope of the least-squares line; NULL when x does not vary, as the two below.
+    RegrSlope,
+    /// Its value at 0.
+    RegrIntercept,
+    /// The share of y's variance that it explains; 1 when y does not vary.
+    RegrR2,
+    /// The values of one column of Rows, as a list; NULL without rows, as all four.
+    Column(u8),
+    /// Texts of one column with a delimiter between; NULLs are left out.
+    Join {
+        /// Which column.
+        column: u8,
+        /// What stands between two.
+        delimiter: String,
+    },
+    /// The values of one column as a JSON array: text.
+    JsonArray(u8),
+    /// Two columns as the members of a JSON object: text.
+    JsonObject {
+        /// The column of names.
+        key: u8,
+        /// The column of values.
+        value: u8,
+    },
 }
 
 /// Why a state has no value.
@@ -211,6 +324,9 @@ pub enum FinishError {
     /// A set grew past its cap.
     #[error("set has more than {0} values; raise its cap")]
     SetFull(u32),
+    /// A collection grew past its cap.
+    #[error("collection has more than {0} elements; raise its cap")]
+    CollectionFull(u32),
     /// This finisher does not belong to this state.
     #[error("state cannot be finished this way")]
     Mismatch,
@@ -233,12 +349,26 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
         }
         _ if !SKETCHES => return None,
         AggregateSpec::Moments => Box::new(moments::MomentStates::new(())),
-        AggregateSpec::BoolAnd => logic(&DataType::Bool, true),
-        AggregateSpec::BoolOr => logic(&DataType::Bool, false),
-        AggregateSpec::BitAnd(of) => logic(of, true),
-        AggregateSpec::BitOr(of) => logic(of, false),
+        AggregateSpec::BoolAnd => logic(&DataType::Bool, Logical::And),
+        AggregateSpec::BoolOr => logic(&DataType::Bool, Logical::Or),
+        AggregateSpec::BitAnd(of) => logic(of, Logical::And),
+        AggregateSpec::BitOr(of) => logic(of, Logical::Or),
+        AggregateSpec::BitXor(of) => logic(of, Logical::Xor),
         AggregateSpec::ArgMin { value, key } => arg_extremes(value, key, Ordering::Less),
         AggregateSpec::ArgMax { value, key } => arg_extremes(value, key, Ordering::Greater),
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Moments4 => Box::new(moments4::Moments4States::new(())),
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Regression => Box::new(regression::RegressionStates::new(())),
+        #[cfg(all(feature = "sketches", feature = "functions"))]
+        AggregateSpec::Rows { keep, limit, columns } => {
+            let params = rows::Params { keep: *keep, limit: *limit as usize, columns: columns.clone() };
+            Box::new(rows::RowStates::new(params))
+        }
+        #[cfg(all(feature = "sketches", not(feature = "functions")))]
+        AggregateSpec::Rows { .. } => return None,
+        #[cfg(feature = "sketches")]
+        AggregateSpec::JsonSum { cap } => Box::new(json_sum::JsonSumStates::new(*cap)),
         #[cfg(feature = "sketches")]
         AggregateSpec::TDigest { compression } => Box::new(tdigest::TDigestStates::new(*compression)),
         #[cfg(feature = "sketches")]
@@ -263,8 +393,8 @@ fn extremes(data_type: &DataType, wins: Ordering) -> Box<dyn States> {
     Box::new(extreme::Extremes::new(extreme::Params { data_type: data_type.clone(), wins }))
 }
 
-fn logic(data_type: &DataType, and: bool) -> Box<dyn States> {
-    Box::new(logic::LogicStates::new(logic::Params { data_type: data_type.clone(), and }))
+fn logic(data_type: &DataType, operation: Logical) -> Box<dyn States> {
+    Box::new(logic::LogicStates::new(logic::Params { data_type: data_type.clone(), operation }))
 }
 
 fn arg_extremes(value: &DataType, key: &DataType, wins: Ordering) -> Box<dyn States> {

@@ -2,6 +2,8 @@
 //! vectors walk through, so that an aggregate cannot be added without being exercised.
 
 use super::AggregateSpec;
+#[cfg(feature = "functions")]
+use super::{Keep, SortColumn};
 use crate::value::{DataType, Interval, Value};
 use alloc::format;
 use alloc::vec;
@@ -82,7 +84,34 @@ pub static REGISTRY: [AggregateEntry; AggregateSpec::NAMES.len()] = [
         let tight = AggregateSpec::Bloom { value: DataType::Int16, rate_ppm: 500_000, expected: 1 };
         scalars().into_iter().map(of).chain([tight]).collect()
     }),
+    exact("bit_xor", || integers().into_iter().map(AggregateSpec::BitXor).collect()),
+    exact("moments4", || vec![AggregateSpec::Moments4]),
+    exact("regression", || vec![AggregateSpec::Regression]),
+    exact("rows", rows),
+    exact("json_sum", || [1_000, 5].map(|cap| AggregateSpec::JsonSum { cap }).to_vec()),
 ];
+
+/// Without `functions` no plan has them.
+#[cfg(not(feature = "functions"))]
+fn rows() -> Vec<AggregateSpec> {
+    Vec::new()
+}
+
+#[cfg(feature = "functions")]
+fn rows() -> Vec<AggregateSpec> {
+    let of = |keep, limit, columns| AggregateSpec::Rows { keep, limit, columns };
+    let column =
+        |data_type, bits: u8| SortColumn { data_type, descending: bits & 1 == 1, nulls_first: bits & 2 == 2 };
+    let best = |(bits, data_type)| {
+        of([Keep::First, Keep::Last][bits / 4 % 2], 3, vec![column(data_type, bits as u8)])
+    };
+    let timed =
+        |data_type| vec![SortColumn::ascending(DataType::Timestamp), SortColumn::ascending(data_type)];
+    let pair = vec![column(DataType::Int16, 3), column(DataType::Interval, 1)];
+    let all = [of(Keep::All, 1_000, timed(DataType::Text)), of(Keep::All, 5, timed(DataType::Float64))];
+    let best = scalars().into_iter().enumerate().map(best);
+    best.chain([of(Keep::Last, 1_000, pair)]).chain(all).collect()
+}
 
 fn integers() -> Vec<DataType> {
     vec![DataType::Int16, DataType::Int32, DataType::Int64]
@@ -114,6 +143,10 @@ fn example_row(spec: &AggregateSpec, random: &mut dyn FnMut() -> u64) -> Vec<Val
         .collect();
     if let (AggregateSpec::TopK { weighted: true, .. }, Some(weight)) = (spec, row.last_mut()) {
         *weight = Value::Int((random() % 20) as i64 - 2);
+    }
+    if let (AggregateSpec::JsonSum { .. }, [text @ Value::Text(_)]) = (spec, &mut row[..]) {
+        let mut member = || format!("\"k{}\":{}", random() % 12, random() as i64 >> (random() % 64));
+        *text = Value::Text(format!("{{{}, {}}}", member(), member()));
     }
     row
 }

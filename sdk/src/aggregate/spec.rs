@@ -2,7 +2,7 @@
 
 use super::AggregateSpec;
 #[cfg(feature = "functions")]
-use super::{FinishError, Finisher};
+use super::{FinishError, Finisher, SortColumn};
 use crate::flavor::SKETCHES;
 #[cfg(feature = "finish")]
 use crate::value::Value;
@@ -34,9 +34,29 @@ pub enum SpecError {
 
 impl AggregateSpec {
     /// Every aggregate's name, in tag order.
-    pub const NAMES: [&str; 17] = [
-        "count", "sum", "min", "max", "moments", "bool_and", "bool_or", "bit_and", "bit_or", "arg_min",
-        "arg_max", "hll", "ddsketch", "tdigest", "topk", "set", "bloom",
+    pub const NAMES: [&str; 22] = [
+        "count",
+        "sum",
+        "min",
+        "max",
+        "moments",
+        "bool_and",
+        "bool_or",
+        "bit_and",
+        "bit_or",
+        "arg_min",
+        "arg_max",
+        "hll",
+        "ddsketch",
+        "tdigest",
+        "topk",
+        "set",
+        "bloom",
+        "bit_xor",
+        "moments4",
+        "regression",
+        "rows",
+        "json_sum",
     ];
 
     /// The position of this variant in the enum: its number in the plan format.
@@ -59,6 +79,11 @@ impl AggregateSpec {
             Self::TopK { .. } => 14,
             Self::Set { .. } => 15,
             Self::Bloom { .. } => 16,
+            Self::BitXor(_) => 17,
+            Self::Moments4 => 18,
+            Self::Regression => 19,
+            Self::Rows { .. } => 20,
+            Self::JsonSum { .. } => 21,
         }
     }
 
@@ -71,8 +96,10 @@ impl AggregateSpec {
     pub fn arity(&self) -> usize {
         match self {
             Self::Count { argument } => usize::from(*argument),
-            Self::ArgMin { .. } | Self::ArgMax { .. } => 2,
+            Self::ArgMin { .. } | Self::ArgMax { .. } | Self::Regression => 2,
             Self::TopK { weighted, .. } => 1 + usize::from(*weighted),
+            #[cfg(feature = "functions")]
+            Self::Rows { columns, .. } => columns.len(),
             _ => 1,
         }
     }
@@ -81,12 +108,19 @@ impl AggregateSpec {
     pub fn arg_types(&self) -> Vec<Option<DataType>> {
         match self {
             Self::Count { argument } => vec![None; usize::from(*argument)],
-            Self::Sum(t) | Self::Min(t) | Self::Max(t) | Self::BitAnd(t) | Self::BitOr(t) => {
-                vec![Some(t.clone())]
-            }
-            Self::Moments | Self::DdSketch { .. } | Self::TDigest { .. } => {
+            Self::Sum(t) | Self::Min(t) | Self::Max(t) => vec![Some(t.clone())],
+            Self::BitAnd(t) | Self::BitOr(t) | Self::BitXor(t) => vec![Some(t.clone())],
+            Self::Moments | Self::Moments4 | Self::DdSketch { .. } | Self::TDigest { .. } => {
                 vec![Some(DataType::Float64)]
             }
+            Self::Regression => vec![Some(DataType::Float64), Some(DataType::Float64)],
+            #[cfg(feature = "functions")]
+            Self::Rows { columns, .. } => {
+                columns.iter().map(|column| Some(column.data_type.clone())).collect()
+            }
+            #[cfg(not(feature = "functions"))]
+            Self::Rows { .. } => Vec::new(),
+            Self::JsonSum { .. } => vec![Some(DataType::Text)],
             Self::BoolAnd | Self::BoolOr => vec![Some(DataType::Bool)],
             Self::ArgMin { value, key } | Self::ArgMax { value, key } => {
                 vec![Some(value.clone()), Some(key.clone())]
@@ -108,12 +142,20 @@ impl AggregateSpec {
         };
         match (self, args) {
             (Self::Count { argument }, _) => args.len() == usize::from(*argument),
-            (Self::Sum(of) | Self::Min(of) | Self::Max(of) | Self::BitAnd(of) | Self::BitOr(of), [x])
+            (Self::Sum(of) | Self::Min(of) | Self::Max(of), [x])
+            | (Self::BitAnd(of) | Self::BitOr(of) | Self::BitXor(of), [x])
             | (
                 Self::Hll { value: of, .. } | Self::Set { value: of, .. } | Self::Bloom { value: of, .. },
                 [x],
             ) => takes(of, x),
-            (Self::Moments | Self::DdSketch { .. } | Self::TDigest { .. }, [x]) => x.is_float(),
+            (Self::Moments | Self::Moments4, [x]) => x.is_float(),
+            (Self::Regression, [y, x]) => y.is_float() && x.is_float(),
+            #[cfg(feature = "functions")]
+            (Self::Rows { columns, .. }, _) => {
+                columns.len() == args.len() && columns.iter().zip(args).all(|(c, x)| takes(&c.data_type, x))
+            }
+            (Self::DdSketch { .. } | Self::TDigest { .. }, [x]) => x.is_float(),
+            (Self::JsonSum { .. }, [x]) => **x == DataType::Text,
             (Self::BoolAnd | Self::BoolOr, [x]) => **x == DataType::Bool,
             (Self::ArgMin { value, key } | Self::ArgMax { value, key }, [x, y]) => {
                 takes(value, x) && takes(key, y)
@@ -136,9 +178,10 @@ impl AggregateSpec {
             if ok { Ok(()) } else { Err(SpecError::Parameter(what)) }
         };
         match self {
-            Self::Count { .. } | Self::Moments | Self::BoolAnd | Self::BoolOr => Ok(()),
+            Self::Count { .. } | Self::BoolAnd | Self::BoolOr => Ok(()),
+            Self::Moments | Self::Moments4 | Self::Regression => Ok(()),
             Self::Sum(t) => check(t.is_numeric() && is_scalar(t)),
-            Self::BitAnd(t) | Self::BitOr(t) => check(t.is_int()),
+            Self::BitAnd(t) | Self::BitOr(t) | Self::BitXor(t) => check(t.is_int()),
             Self::Min(t) | Self::Max(t) => check(is_scalar(t)),
             Self::ArgMin { value, key } | Self::ArgMax { value, key } => {
                 check(is_scalar(value) && is_scalar(key))
@@ -153,6 +196,18 @@ impl AggregateSpec {
                 check(is_scalar(value))?;
                 within("k", (1..=1_000).contains(k))
             }
+            #[cfg(feature = "functions")]
+            Self::Rows { keep, limit, columns } => {
+                check(columns.iter().all(|column| is_scalar(&column.data_type)))?;
+                within("number of columns", (1..=16).contains(&columns.len()))?;
+                match keep {
+                    super::Keep::All => within("cap", (1..=100_000).contains(limit)),
+                    _ => within("n", (1..=1_000).contains(limit)),
+                }
+            }
+            #[cfg(not(feature = "functions"))]
+            Self::Rows { .. } => check(false),
+            Self::JsonSum { cap } => within("cap", (1..=100_000).contains(cap)),
             Self::Set { value, cap } => {
                 check(is_scalar(value))?;
                 within("cap", (1..=1_000_000).contains(cap))
@@ -193,7 +248,8 @@ impl AggregateSpec {
         }
         Ok(match (self, finisher) {
             (Self::Sum(t), Finisher::Value) => sum_type(t),
-            (Self::Min(t) | Self::Max(t) | Self::BitAnd(t) | Self::BitOr(t), Finisher::Value) => t.clone(),
+            (Self::Min(t) | Self::Max(t), Finisher::Value) => t.clone(),
+            (Self::BitAnd(t) | Self::BitOr(t) | Self::BitXor(t), Finisher::Value) => t.clone(),
             (Self::BoolAnd | Self::BoolOr, Finisher::Value) => DataType::Bool,
             (Self::ArgMin { value, .. } | Self::ArgMax { value, .. }, Finisher::Value) => value.clone(),
             (Self::Count { .. } | Self::Hll { .. }, Finisher::Value) => DataType::Int64,
@@ -206,6 +262,8 @@ impl AggregateSpec {
                 Self::Count { .. }
                 | Self::Sum(_)
                 | Self::Moments
+                | Self::Moments4
+                | Self::Regression
                 | Self::DdSketch { .. }
                 | Self::TDigest { .. },
                 Finisher::Count,
@@ -223,9 +281,58 @@ impl AggregateSpec {
             {
                 DataType::List(Box::new(DataType::Float64))
             }
+            (Self::Rows { columns, .. }, finisher) => return rows_type(columns, finisher),
+            (Self::JsonSum { .. }, Finisher::Value) => DataType::Text,
+            (Self::Moments4, finisher) if is_shape(finisher) => DataType::Float64,
+            (Self::Regression, finisher) if is_regression(finisher) => DataType::Float64,
             _ => return Err(FinishError::Mismatch),
         })
     }
+}
+
+/// The type of what a finisher makes of rows.
+#[cfg(feature = "functions")]
+pub(super) fn rows_type(columns: &[SortColumn], finisher: &Finisher) -> Result<DataType, FinishError> {
+    let column = |at: &u8| columns.get(usize::from(*at)).map(|c| &c.data_type).ok_or(FinishError::Mismatch);
+    let list = |of: DataType| DataType::List(Box::new(of));
+    Ok(match (finisher, columns) {
+        (Finisher::Value, [one]) => list(one.data_type.clone()),
+        (Finisher::Value, _) => {
+            let name = |at: usize| alloc::format!("f{}", at + 1);
+            let field = |(at, c): (usize, &SortColumn)| (name(at), c.data_type.clone());
+            list(DataType::Struct(columns.iter().enumerate().map(field).collect()))
+        }
+        (Finisher::Column(at), _) => list(column(at)?.clone()),
+        (Finisher::Join { column: at, .. }, _) if *column(at)? == DataType::Text => DataType::Text,
+        (Finisher::JsonArray(at), _) => column(at).map(|_| DataType::Text)?,
+        (Finisher::JsonObject { key, value }, _) => column(key).and(column(value)).map(|_| DataType::Text)?,
+        _ => return Err(FinishError::Mismatch),
+    })
+}
+
+#[cfg(feature = "functions")]
+fn is_shape(finisher: &Finisher) -> bool {
+    use Finisher as F;
+    matches!(finisher, F::SkewnessPop | F::SkewnessSamp | F::KurtosisPop | F::KurtosisSamp)
+}
+
+#[cfg(feature = "functions")]
+fn is_regression(finisher: &Finisher) -> bool {
+    use Finisher as F;
+    matches!(
+        finisher,
+        F::CovarPop
+            | F::CovarSamp
+            | F::Corr
+            | F::RegrAvgX
+            | F::RegrAvgY
+            | F::RegrSxx
+            | F::RegrSyy
+            | F::RegrSxy
+            | F::RegrSlope
+            | F::RegrIntercept
+            | F::RegrR2
+    )
 }
 
 /// True for the types that a state can hold a value of.

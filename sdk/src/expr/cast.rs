@@ -241,7 +241,7 @@ fn to_text(x: Cell<'_>, from: &DataType, single: bool, out: &mut Vec<u8>) -> Res
 }
 
 /// A value as a cast to text writes it; `None` for NULL and nested values.
-#[cfg(feature = "client")]
+#[cfg(feature = "finish")]
 pub(crate) fn value_text(value: &crate::value::Value, data_type: &DataType) -> Option<alloc::string::String> {
     use crate::value::Value;
     let cell = match value {

@@ -29,9 +29,11 @@ pub use time::truncate_years;
 #[cfg(feature = "finish")]
 pub use time_text::{date_text, iso_date, iso_timestamp, timestamp_text};
 
+#[cfg(feature = "finish")]
+pub(crate) use cast::value_text;
 pub(crate) use cast::{cast_is_defined, float_to_int, narrow, parse_uuid};
 #[cfg(feature = "client")]
-pub(crate) use cast::{parse_bool, parse_bytea, value_text};
+pub(crate) use cast::{parse_bool, parse_bytea};
 pub(crate) use decimal::{parse_decimal, rescale};
 pub(crate) use number::float_to_decimal;
 #[cfg(feature = "client")]

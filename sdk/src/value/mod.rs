@@ -27,7 +27,7 @@ pub type Nested<T> = Absent<T>;
 
 /// No value.
 #[cfg(not(feature = "functions"))]
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Absent<T> {
     /// Never made.
     #[serde(skip)]

@@ -1,7 +1,7 @@
 //! Golden vectors of states: `tests/vectors/states.txt`, add-only.
 
 use crate::support::{Row, build, bytes};
-use headwater::aggregate::AggregateSpec as Spec;
+use headwater::aggregate::{AggregateSpec as Spec, Keep, SortColumn};
 use headwater::codec::Reader;
 use headwater::ids::{PlanVersion, StreamId, ViewId};
 use headwater::plan::PlanBuilder;
@@ -103,8 +103,63 @@ fn filters() -> Vec<Vector> {
     ]
 }
 
+fn later() -> Vec<Vector> {
+    let pairs = |pairs: &[(f64, f64)]| -> Vec<Row> {
+        pairs.iter().map(|(y, x)| vec![Value::Float(*y), Value::Float(*x)]).collect()
+    };
+    let line: Vec<(f64, f64)> = (0..6).map(|i| (f64::from(i) * 0.5 + 0.1, f64::from(i * i))).collect();
+    let half = vec![vec![Value::Float(1.0), Value::Null], vec![Value::Null, Value::Float(1.0)]];
+    vec![
+        ("bit_xor", Spec::BitXor(T::Int64), ints([6, i64::MIN, 3])),
+        ("moments4_few", Spec::Moments4, floats([2.5, -1.0])),
+        ("moments4", Spec::Moments4, floats([0.1, 2.0, -4.0, 4.0, 5.0, 5.0, 7.0, 9.0, 1e10])),
+        ("regression_few", Spec::Regression, [pairs(&[(2.5, -1.0), (-0.0, 3.0)]), half].concat()),
+        ("regression", Spec::Regression, pairs(&line)),
+        ("regression_infinite", Spec::Regression, pairs(&[&line[..], &[(f64::INFINITY, 7.0)]].concat())),
+    ]
+}
+
+fn rows() -> Vec<Vector> {
+    let sorted = |data_type, descending, nulls_first| SortColumn { data_type, descending, nulls_first };
+    let of = |keep, limit, columns: &[SortColumn]| Spec::Rows { keep, limit, columns: columns.to_vec() };
+    let (up, down) = (sorted(T::Int64, false, false), sorted(T::Text, true, false));
+    let interval = |months, days| vec![Value::Interval(Interval { months, days, micros: 0 })];
+    let timed = |x: Value, at: i64| vec![Value::Int(at), x];
+    let text = |text: &str| Value::Text(text.into());
+    let start = 1_700_000_000_000_000;
+    let log =
+        vec![timed(text("b"), start + 1_000), timed(Value::Null, start), timed(text("a"), start + 1_000)];
+    let times = [SortColumn::ascending(T::Timestamp), SortColumn::ascending(T::Text)];
+    let pair = |n: i64, s: &str| vec![Value::Int(n), text(s)];
+    vec![
+        ("rows_first", of(Keep::First, 2, std::slice::from_ref(&up)), ints([300, -5, 7, -5])),
+        ("rows_last", of(Keep::Last, 2, &[up.clone()]), [ints([1, 2, 3]), vec![vec![Value::Null]]].concat()),
+        (
+            "rows_text_descending",
+            of(Keep::First, 3, &[down.clone()]),
+            [texts(&["a", "ab", "b"]), vec![vec![Value::Null]]].concat(),
+        ),
+        (
+            "rows_pairs",
+            of(Keep::First, 3, &[up, down]),
+            vec![pair(2, "x"), pair(1, "a"), pair(1, "b"), pair(3, "")],
+        ),
+        (
+            "rows_interval",
+            of(Keep::First, 2, &[sorted(T::Interval, false, true)]),
+            vec![interval(0, 31), interval(1, 0), interval(0, 29)],
+        ),
+        ("rows_all", of(Keep::All, 10, &times), log.clone()),
+        ("rows_full", of(Keep::All, 2, &times), log),
+        ("rows_empty", of(Keep::All, 2, &times), vec![]),
+        ("json_sum", Spec::JsonSum { cap: 10 }, texts(&["{\"b\": -3, \"a\": 1}", "{\"b\": 2}", "no object"])),
+        ("json_sum_full", Spec::JsonSum { cap: 1 }, texts(&["{\"b\": -3, \"a\": 1}"])),
+    ]
+}
+
+/// In the order of the files.
 fn all() -> Vec<Vector> {
-    [counts_and_sums(), extremes(), sketches(), filters()].concat()
+    [counts_and_sums(), extremes(), sketches(), filters(), later(), rows()].concat()
 }
 
 fn line((name, spec, rows): &Vector) -> String {

@@ -19,11 +19,13 @@ pub fn states(spec: &AggregateSpec, random: &mut Random) -> Vec<Vec<u8>> {
         AggregateSpec::Sum(of) if of.is_float() => float_sums(),
         AggregateSpec::Sum(of) => int_sums(of),
         AggregateSpec::Moments => moments(),
+        AggregateSpec::Moments4 => moments4(),
+        AggregateSpec::Regression => regressions(),
         AggregateSpec::Min(of) | AggregateSpec::Max(of) => {
             values(of).map(|v| [&[1], &v[..]].concat()).collect()
         }
         AggregateSpec::BoolAnd | AggregateSpec::BoolOr => vec![vec![0], vec![1], vec![2]],
-        AggregateSpec::BitAnd(of) | AggregateSpec::BitOr(of) => {
+        AggregateSpec::BitAnd(of) | AggregateSpec::BitOr(of) | AggregateSpec::BitXor(of) => {
             values(of).map(|v| [&[1], &v[..]].concat()).collect()
         }
         AggregateSpec::ArgMin { value, key } | AggregateSpec::ArgMax { value, key } => pairs(value, key),
@@ -35,6 +37,8 @@ pub fn states(spec: &AggregateSpec, random: &mut Random) -> Vec<Vec<u8>> {
         }
         AggregateSpec::Bloom { rate_ppm, expected, .. } => blooms(*rate_ppm, *expected, random),
         AggregateSpec::Set { value, cap } => sets(spec, value, *cap as usize, random),
+        AggregateSpec::Rows { limit, columns, .. } => rows(spec, *limit as usize, columns.len(), random),
+        AggregateSpec::JsonSum { cap } => json_sums(*cap as usize),
         _ => {
             panic!("{spec:?} has no forged states: an aggregate must be tried against merges of hostile ones")
         }
@@ -127,7 +131,7 @@ fn put_magnitude(magnitude: &[u8], out: &mut Vec<u8>) {
 fn extremes(count: u64, power: usize) -> Vec<Vec<u8>> {
     let (top, low) = (1024 * power, 1074 * power);
     let mut sums: Vec<Vec<u8>> = Vec::new();
-    for negative in if power == 1 { &[false, true][..] } else { &[false] } {
+    for negative in if power % 2 == 1 { &[false, true][..] } else { &[false] } {
         sums.push(Big::new(count, 0, 0).exact(*negative, 0, top as i64));
         sums.push(Big::new(count, top + low, 1).exact(*negative, 0, -(low as i64)));
         sums.push(Big::new(1, 0, 0).exact(*negative, 0, -(low as i64)));
@@ -174,6 +178,51 @@ fn moments() -> Vec<Vec<u8>> {
         }
         let none = Big::new(0, 0, 0).exact(false, 0, 0);
         states.push([varint(count), none.clone(), none].concat());
+    }
+    states
+}
+
+/// Sums of the first four powers that no values give together, each at an end of what it may be by itself.
+fn moments4() -> Vec<Vec<u8>> {
+    let mut states = vec![varint(0), varint(u64::MAX)];
+    let raw = [f64::MIN, f64::MIN, -1.0, 0.0, 0.0, 5e-324, f64::MAX, f64::INFINITY];
+    states.push([varint(8), raw.iter().flat_map(|x| x.to_bits().to_le_bytes()).collect()].concat());
+    for count in COUNTS.into_iter().filter(|c| (9..u64::MAX).contains(c)) {
+        let [s1, s2, s3, s4] = [1, 2, 3, 4].map(|power| extremes(count, power));
+        for i in 0..s1.len() {
+            let even = |sums: &[Vec<u8>]| sums[i % sums.len()].clone();
+            let odd = |sums: &[Vec<u8>]| sums[(i + 2) % sums.len()].clone();
+            states.push([varint(count), odd(&s1), even(&s2), odd(&s3), even(&s4)].concat());
+        }
+        states.push([varint(count), Big::new(0, 0, 0).exact(false, 0, 0).repeat(4)].concat());
+        states.push(
+            [
+                varint(count),
+                Big::new(count - 3, 2098, 1).exact(true, 7, -1074),
+                extremes(count, 2)[0].clone(),
+                Big::new(0, 0, 0).exact(false, 0, 0),
+                extremes(count, 4)[0].clone(),
+            ]
+            .concat(),
+        );
+    }
+    states
+}
+
+/// Sums of pairs that no values give together.
+fn regressions() -> Vec<Vec<u8>> {
+    let mut states = vec![varint(0), varint(u64::MAX)];
+    let raw = [[f64::MIN, f64::MAX], [-1.0, f64::INFINITY], [0.0, 0.0], [f64::MAX, 5e-324]];
+    states.push([varint(4), raw.iter().flatten().flat_map(|x| x.to_bits().to_le_bytes()).collect()].concat());
+    for count in COUNTS.into_iter().filter(|c| (5..u64::MAX).contains(c)) {
+        let (singles, squares) = (extremes(count, 1), extremes(count, 2));
+        for i in 0..singles.len() {
+            let single = |at: usize| singles[(i + at) % singles.len()].clone();
+            let double = |at: usize| squares[(i + at) % squares.len()].clone();
+            let xy = Big::new(count, 0, 0).exact(i % 2 == 0, 0, 2048);
+            states.push([varint(count), single(0), single(3), double(0), double(1), xy].concat());
+        }
+        states.push([varint(count), Big::new(0, 0, 0).exact(false, 0, 0).repeat(5)].concat());
     }
     states
 }
@@ -384,4 +433,36 @@ fn blooms(rate_ppm: u32, expected: u32, random: &mut Random) -> Vec<Vec<u8>> {
         hashes(&|i| i),
         hashes(&|i| u64::MAX - (words as u64 - 1) + i),
     ]
+}
+
+/// Rows at the limit, all alike, all NULL.
+fn rows(spec: &AggregateSpec, limit: usize, columns: usize, random: &mut Random) -> Vec<Vec<u8>> {
+    let null = vec![Value::Null; columns];
+    let alike = examples(spec, random.bits(), 1).remove(0);
+    let state = |rows: &[Row]| bytes(&build(spec, rows));
+    vec![
+        vec![1],
+        state(&vec![null.clone(); limit]),
+        state(&vec![alike.clone(); limit]),
+        state(&vec![alike; limit + 1]),
+        state(&[examples(spec, random.bits(), limit - 1), vec![null]].concat()),
+    ]
+}
+
+/// Sums at the edge of what their count allows, for as many names as there may be.
+fn json_sums(cap: usize) -> Vec<Vec<u8>> {
+    let mut states = vec![vec![0], vec![1]];
+    for count in COUNTS.into_iter().filter(|c| *c < u64::MAX) {
+        for names in [1, cap.min(count as usize)] {
+            let mut out = varint(names as u64 + 1);
+            out.put_varint(count);
+            let mut sorted: Vec<String> = (0..names).map(|i| format!("{i}")).collect();
+            sorted.sort();
+            for name in sorted {
+                out.extend([name.as_bytes(), &[0], &Big::new(count, 64, 1).wide()[..]].concat());
+            }
+            states.push(out);
+        }
+    }
+    states
 }

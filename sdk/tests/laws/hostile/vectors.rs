@@ -2,7 +2,7 @@
 
 use super::forge::Big;
 use crate::fuzz::states::{decode, empty};
-use headwater::aggregate::AggregateSpec as Spec;
+use headwater::aggregate::{AggregateSpec as Spec, Keep, SortColumn};
 use headwater::codec::{Reader, Writer};
 use headwater::limits::{BATCH_EVENTS_MAX, VALUE_BYTES_MAX, WEIGHT_PER_EVENT};
 use headwater::value::{DataType as T, Value};
@@ -115,6 +115,50 @@ fn key(value: bool) -> Vec<u8> {
     headwater::value::key::encode_key(&[Value::Bool(value)], &[T::Bool]).expect("fits")
 }
 
+/// Of aggregates that came later.
+fn later() -> Vec<Forged> {
+    let most = BATCH_EVENTS_MAX;
+    let of = |count, sums: &[u64]| {
+        let sums: Vec<Vec<u8>> = sums.iter().map(|sum| Big::new(*sum, 0, 0).exact(false, 0, 0)).collect();
+        counted(count, &sums.iter().map(|sum| &sum[..]).collect::<Vec<_>>())
+    };
+    vec![
+        ("moments4_alike", Spec::Moments4, of(9, &[9, 9, 9, 9])),
+        ("moments4_too_many", Spec::Moments4, of(most + 1, &[9, 9, 9, 9])),
+        ("moments4_negative_variance", Spec::Moments4, of(9, &[9, 8, 9, 9])),
+        ("moments4_negative_variance_of_squares", Spec::Moments4, of(9, &[9, 9, 9, 8])),
+        ("moments4_cubes_beyond", Spec::Moments4, of(9, &[0, 9, 10, 9])),
+        ("moments4_no_fourth", Spec::Moments4, of(9, &[9, 9, 9, 0])),
+        ("moments4_full", Spec::Moments4, counted(u64::MAX, &[])),
+        ("regression_alike", Spec::Regression, of(5, &[5, 5, 5, 5, 5])),
+        ("regression_too_many", Spec::Regression, of(most + 1, &[5, 5, 5, 5, 5])),
+        ("regression_negative_variance", Spec::Regression, of(5, &[5, 5, 4, 5, 5])),
+        ("regression_beyond_its_variances", Spec::Regression, of(5, &[0, 0, 5, 5, 6])),
+        ("regression_no_squares", Spec::Regression, of(5, &[5, 5, 0, 5, 5])),
+        ("regression_full", Spec::Regression, counted(u64::MAX, &[])),
+    ]
+}
+
+fn rows() -> Vec<Forged> {
+    let of =
+        |keep, limit, data_type| Spec::Rows { keep, limit, columns: vec![SortColumn::ascending(data_type)] };
+    let text = |bytes: usize| [vec![2], vec![b'a'; bytes], vec![0]].concat();
+    let longest = 2 * VALUE_BYTES_MAX + 1;
+    let sums = |count: u64, sum: u8| [vec![2], counted(count, &[]), vec![b'a', 0, sum]].concat();
+    vec![
+        ("rows_text_longest", of(Keep::First, 3, T::Text), text(longest)),
+        ("rows_text_too_long", of(Keep::First, 3, T::Text), text(longest + 1)),
+        ("rows_too_many", of(Keep::First, 1, T::Bool), vec![3, 0, 1]),
+        ("rows_not_in_order", of(Keep::All, 9, T::Bool), vec![3, 1, 0]),
+        ("rows_first_full", of(Keep::First, 1, T::Bool), vec![0]),
+        ("rows_all_full", of(Keep::All, 1, T::Bool), vec![0]),
+        ("rows_above_smallint", of(Keep::All, 1, T::Int16), vec![2, 0x81, 0x80, 0x04]),
+        ("json_sum_most", Spec::JsonSum { cap: 1 }, sums(BATCH_EVENTS_MAX, 2)),
+        ("json_sum_too_many", Spec::JsonSum { cap: 1 }, sums(BATCH_EVENTS_MAX + 1, 2)),
+        ("json_sum_of_none", Spec::JsonSum { cap: 1 }, sums(0, 2)),
+    ]
+}
+
 /// `admitted` from a producer, only `stored` (what merges may have given), or `refused`.
 fn verdict(spec: &Spec, bytes: &[u8]) -> &'static str {
     let mut reader = Reader::new(bytes);
@@ -132,7 +176,7 @@ fn verdicts_hold() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/states_foreign.txt");
     let file = std::fs::read_to_string(path).expect("the vectors");
     let lines: Vec<&str> = file.lines().filter(|l| !l.starts_with('#')).collect();
-    let forged = [sums(), sketches(), values(), filters()].concat();
+    let forged = [sums(), sketches(), values(), filters(), later(), rows()].concat();
     let own: Vec<String> = forged
         .iter()
         .map(|(name, spec, bytes)| {
