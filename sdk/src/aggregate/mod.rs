@@ -14,6 +14,8 @@ mod column;
 mod count;
 mod ddsketch;
 mod extreme;
+#[cfg(feature = "sketches")]
+mod freq;
 mod hll;
 #[cfg(feature = "finish")]
 mod json;
@@ -37,6 +39,8 @@ mod sum;
 mod summed;
 #[cfg(feature = "sketches")]
 mod tdigest;
+#[cfg(feature = "sketches")]
+mod theta;
 #[cfg(feature = "sketches")]
 mod topk;
 
@@ -163,6 +167,23 @@ pub enum AggregateSpec {
     JsonSum {
         /// Most names kept, 1..=100_000 (default 10_000); above it, finishing is an error.
         cap: u32,
+    },
+    /// Count-min sketch over [`crate::hash::hash64`] of the value's canonical key bytes. `freq_agg(x[, eps, p])`.
+    Freq {
+        /// The value's type.
+        value: DataType,
+        /// Error as a share of the total in millionths, 20..=500_000 (default 2_000 = 0.2 %).
+        error_ppm: u32,
+        /// How often the error is kept, in millionths, 1..=999_999 (default 995_000 = 99.5 %).
+        confidence_ppm: u32,
+    },
+    /// Theta sketch (a sample of distinct hashes) over [`crate::hash::hash64`] of the value's canonical key bytes.
+    /// `theta_agg(x[, k])`.
+    Theta {
+        /// The value's type.
+        value: DataType,
+        /// Hashes kept, as a power of two, 4..=16 (default 12); standard error 1 / sqrt(2^lg_k - 1).
+        lg_k: u8,
     },
 }
 
@@ -383,6 +404,15 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
         AggregateSpec::Bloom { value, rate_ppm, expected } => {
             let shape = crate::sketch::bloom::Shape::new(*rate_ppm, *expected);
             Box::new(bloom::BloomStates::new(bloom::Params { value: value.clone(), shape }))
+        }
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Freq { value, error_ppm, confidence_ppm } => {
+            let shape = crate::sketch::countmin::Shape::new(*error_ppm, *confidence_ppm);
+            Box::new(freq::FreqStates::new(freq::Params { value: value.clone(), shape }))
+        }
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Theta { value, lg_k } => {
+            Box::new(theta::ThetaStates::new(theta::Params { value: value.clone(), k: 1 << lg_k }))
         }
         #[cfg(not(feature = "sketches"))]
         _ => return None,

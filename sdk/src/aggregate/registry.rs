@@ -89,6 +89,16 @@ pub static REGISTRY: [AggregateEntry; AggregateSpec::NAMES.len()] = [
     exact("regression", || vec![AggregateSpec::Regression]),
     exact("rows", rows),
     exact("json_sum", || [1_000, 5].map(|cap| AggregateSpec::JsonSum { cap }).to_vec()),
+    exact("freq", || {
+        let of = |value| AggregateSpec::Freq { value, error_ppm: 20_000, confidence_ppm: 900_000 };
+        let tight = AggregateSpec::Freq { value: DataType::Int16, error_ppm: 500_000, confidence_ppm: 1 };
+        scalars().into_iter().map(of).chain([tight]).collect()
+    }),
+    exact("theta", || {
+        let of = |value| AggregateSpec::Theta { value, lg_k: 4 };
+        let wide = AggregateSpec::Theta { value: DataType::Int64, lg_k: 9 };
+        scalars().into_iter().map(of).chain([wide]).collect()
+    }),
 ];
 
 /// Without `functions` no plan has them.

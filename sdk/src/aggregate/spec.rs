@@ -34,7 +34,7 @@ pub enum SpecError {
 
 impl AggregateSpec {
     /// Every aggregate's name, in tag order.
-    pub const NAMES: [&str; 22] = [
+    pub const NAMES: [&str; 24] = [
         "count",
         "sum",
         "min",
@@ -57,6 +57,8 @@ impl AggregateSpec {
         "regression",
         "rows",
         "json_sum",
+        "freq",
+        "theta",
     ];
 
     /// The position of this variant in the enum: its number in the plan format.
@@ -84,6 +86,8 @@ impl AggregateSpec {
             Self::Regression => 19,
             Self::Rows { .. } => 20,
             Self::JsonSum { .. } => 21,
+            Self::Freq { .. } => 22,
+            Self::Theta { .. } => 23,
         }
     }
 
@@ -130,6 +134,8 @@ impl AggregateSpec {
             }
             Self::TopK { value, weighted: false, .. } => vec![Some(value.clone())],
             Self::TopK { value, weighted: true, .. } => vec![Some(value.clone()), Some(DataType::Int64)],
+            Self::Freq { value, .. } => vec![Some(value.clone())],
+            Self::Theta { value, .. } => vec![Some(value.clone())],
         }
     }
 
@@ -164,6 +170,8 @@ impl AggregateSpec {
             (Self::TopK { value, weighted: true, .. }, [x, weight]) => {
                 takes(value, x) && weight.physical() == Physical::Int
             }
+            (Self::Freq { value, .. }, [x]) => takes(value, x),
+            (Self::Theta { value, .. }, [x]) => takes(value, x),
             _ => false,
         }
     }
@@ -216,6 +224,15 @@ impl AggregateSpec {
                 check(is_scalar(value))?;
                 within("rate of false positives", (100..=500_000).contains(rate_ppm))?;
                 within("number of values", (1..=1_000_000).contains(expected))
+            }
+            Self::Freq { value, error_ppm, confidence_ppm } => {
+                check(is_scalar(value))?;
+                within("error", (20..=500_000).contains(error_ppm))?;
+                within("confidence", (1..=999_999).contains(confidence_ppm))
+            }
+            Self::Theta { value, lg_k } => {
+                check(is_scalar(value))?;
+                within("k", (4..=16).contains(lg_k))
             }
         }
     }
@@ -285,6 +302,8 @@ impl AggregateSpec {
             (Self::JsonSum { .. }, Finisher::Value) => DataType::Text,
             (Self::Moments4, finisher) if is_shape(finisher) => DataType::Float64,
             (Self::Regression, finisher) if is_regression(finisher) => DataType::Float64,
+            (Self::Freq { .. }, Finisher::Count) => DataType::Int64,
+            (Self::Theta { .. }, Finisher::Cardinality) => DataType::Int64,
             _ => return Err(FinishError::Mismatch),
         })
     }

@@ -8,6 +8,8 @@
 
 #[cfg(feature = "sketches")]
 pub mod bloom;
+#[cfg(feature = "sketches")]
+pub mod countmin;
 pub mod ddsketch;
 pub mod exact;
 #[cfg(feature = "sketches")]
@@ -22,4 +24,6 @@ pub(crate) mod math;
 pub mod rational;
 #[cfg(feature = "sketches")]
 pub mod tdigest;
+#[cfg(feature = "sketches")]
+pub mod theta;
 pub mod wide;

@@ -397,7 +397,13 @@ impl Lean for AggregateSpec {
                 skip_spec(cursor, tag);
                 Self::Moments
             }
-            _ => Self::JsonSum { cap: Lean::read(cursor) },
+            21 => Self::JsonSum { cap: Lean::read(cursor) },
+            22 => Self::Freq {
+                value: Lean::read(cursor),
+                error_ppm: Lean::read(cursor),
+                confidence_ppm: Lean::read(cursor),
+            },
+            _ => Self::Theta { value: Lean::read(cursor), lg_k: cursor.u8() },
         }
     }
 }
@@ -405,7 +411,7 @@ impl Lean for AggregateSpec {
 #[cfg(feature = "functions")]
 impl Lean for Keep {
     fn read(cursor: &mut Cursor<'_>) -> Self {
-        match cursor.tag(3) {
+        match cursor.tag(5) {
             0 => Self::First,
             1 => Self::Last,
             _ => Self::All,
@@ -605,6 +611,8 @@ mod tests {
                 ],
             },
             AggregateSpec::JsonSum { cap: 300 },
+            AggregateSpec::Freq { value: T::Text, error_ppm: 2_000, confidence_ppm: 995_000 },
+            AggregateSpec::Theta { value: T::Text, lg_k: 12 },
         ]);
     }
 

@@ -158,8 +158,22 @@ fn rows() -> Vec<Vector> {
 }
 
 /// In the order of the files.
+fn frequencies() -> Vec<Vector> {
+    let freq = |error_ppm, confidence_ppm| Spec::Freq { value: T::Text, error_ppm, confidence_ppm };
+    vec![
+        ("freq_once", freq(2_000, 995_000), texts(&["a", "b"])),
+        ("freq_few", freq(2_000, 995_000), texts(&["a", "b", "a"])),
+        ("freq_counters", freq(400_000, 700_000), texts(&["a", "b", "a", "c", "d"])),
+    ]
+}
+
+fn samples() -> Vec<Vector> {
+    let theta = |lg_k| Spec::Theta { value: T::Int64, lg_k };
+    vec![("theta_few", theta(12), ints([1, 2, 1])), ("theta_bounded", theta(4), ints(0..20))]
+}
+
 fn all() -> Vec<Vector> {
-    [counts_and_sums(), extremes(), sketches(), filters(), later(), rows()].concat()
+    [counts_and_sums(), extremes(), sketches(), filters(), later(), rows(), frequencies(), samples()].concat()
 }
 
 fn line((name, spec, rows): &Vector) -> String {

@@ -6,6 +6,7 @@ use headwater::aggregate::AggregateSpec;
 use headwater::codec::{Reader, Writer};
 use headwater::limits::BATCH_EVENTS_MAX;
 use headwater::sketch::bloom::Shape;
+use headwater::sketch::countmin::Shape as CountMinShape;
 use headwater::value::{DataType, Value, key};
 
 /// Counts at every edge.
@@ -39,6 +40,10 @@ pub fn states(spec: &AggregateSpec, random: &mut Random) -> Vec<Vec<u8>> {
         AggregateSpec::Set { value, cap } => sets(spec, value, *cap as usize, random),
         AggregateSpec::Rows { limit, columns, .. } => rows(spec, *limit as usize, columns.len(), random),
         AggregateSpec::JsonSum { cap } => json_sums(*cap as usize),
+        AggregateSpec::Freq { error_ppm, confidence_ppm, .. } => {
+            freqs(&CountMinShape::new(*error_ppm, *confidence_ppm), random)
+        }
+        AggregateSpec::Theta { lg_k, .. } => thetas(1 << lg_k, random),
         _ => {
             panic!("{spec:?} has no forged states: an aggregate must be tried against merges of hostile ones")
         }
@@ -465,4 +470,51 @@ fn json_sums(cap: usize) -> Vec<Vec<u8>> {
         }
     }
     states
+}
+
+fn freqs(shape: &CountMinShape, random: &mut Random) -> Vec<Vec<u8>> {
+    let (width, depth) = (shape.width(), shape.depth() as usize);
+    let most = (width * depth / 9) as u64;
+    let mut states = vec![varint(0), varint((most + 1) << 1 | 1)];
+    for total in COUNTS.into_iter().filter(|total| *total > most) {
+        // All in one counter of each row; or anywhere.
+        for place in [0, width - 1] {
+            let row = (0..width).flat_map(|at| varint(if at == place { total } else { 0 }));
+            let row: Vec<u8> = row.collect();
+            states.push([varint((most + 1) << 1), row.repeat(depth)].concat());
+        }
+        let mut rows = varint((most + 1) << 1);
+        for _ in 0..depth {
+            let place = random.below(width);
+            (0..width).for_each(|at| rows.put_varint(if at == place { total } else { 0 }));
+        }
+        states.push(rows);
+    }
+    for count in COUNTS.into_iter().filter(|count| most > 0 && *count > 1) {
+        states.push([varint(3), random.bits().to_le_bytes().to_vec(), varint(count)].concat());
+    }
+    states
+}
+
+fn thetas(k: u64, random: &mut Random) -> Vec<Vec<u8>> {
+    let sampled = |bound: u64, hashes: &[u64]| {
+        let all = [&[bound], hashes].concat();
+        [varint((hashes.len() as u64) << 1 | 1), all.iter().flat_map(|h| h.to_le_bytes()).collect()].concat()
+    };
+    let lowest: Vec<u64> = (0..k).collect();
+    let highest: Vec<u64> = (0..k).map(|i| u64::MAX - k + i).collect();
+    let whole = [varint(k << 1), highest.iter().flat_map(|h| h.to_le_bytes()).collect()].concat();
+    let mut some: Vec<u64> = (0..k).map(|_| random.bits() >> 1).collect();
+    some.sort_unstable();
+    some.dedup();
+    vec![
+        whole,
+        sampled(1, &[]),
+        sampled(1, &[0]),
+        sampled(k, &lowest),
+        sampled(u64::MAX, &lowest),
+        sampled(u64::MAX, &highest),
+        sampled(u64::MAX, &[]),
+        sampled(1 << 63, &some),
+    ]
 }

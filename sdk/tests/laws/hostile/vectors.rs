@@ -111,6 +111,37 @@ fn filters() -> Vec<Forged> {
     ]
 }
 
+fn frequencies() -> Vec<Forged> {
+    let freq = Spec::Freq { value: T::Int64, error_ppm: 500_000, confidence_ppm: 1 };
+    let two = Spec::Freq { value: T::Int64, error_ppm: 500_000, confidence_ppm: 700_000 };
+    let hash = 7u64.to_le_bytes();
+    vec![
+        ("freq_most", freq.clone(), counted(2, &[&counted(BATCH_EVENTS_MAX, &[]), &[0; 5]])),
+        ("freq_too_many", freq.clone(), counted(2, &[&counted(BATCH_EVENTS_MAX + 1, &[]), &[0; 5]])),
+        ("freq_none", freq.clone(), counted(2, &[&[0; 6]])),
+        ("freq_full", freq, counted(3, &[])),
+        ("freq_rows_agree", two.clone(), counted(4, &[&[1, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]])),
+        ("freq_rows_differ", two.clone(), counted(4, &[&[1, 1, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0]])),
+        ("freq_counted", two.clone(), counted(3, &[&hash, &[2]])),
+        ("freq_counted_once", two, counted(3, &[&hash, &[1]])),
+    ]
+}
+
+fn samples() -> Vec<Forged> {
+    let theta = Spec::Theta { value: T::Int64, lg_k: 4 };
+    let state = |head: u64, words: &[u64]| {
+        counted(head, &[&words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>()])
+    };
+    let sixteen: Vec<u64> = (0..16).collect();
+    vec![
+        ("theta_full", theta.clone(), state(33, &[&[16], &sixteen[..]].concat())),
+        ("theta_of_a_difference", theta.clone(), state(3, &[16, 1])),
+        ("theta_above_its_bound", theta.clone(), state(3, &[16, 16])),
+        ("theta_without_room", theta.clone(), state(1, &[0])),
+        ("theta_too_many", theta, state(34, &[&sixteen[..], &[16]].concat())),
+    ]
+}
+
 fn key(value: bool) -> Vec<u8> {
     headwater::value::key::encode_key(&[Value::Bool(value)], &[T::Bool]).expect("fits")
 }
@@ -176,7 +207,8 @@ fn verdicts_hold() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/states_foreign.txt");
     let file = std::fs::read_to_string(path).expect("the vectors");
     let lines: Vec<&str> = file.lines().filter(|l| !l.starts_with('#')).collect();
-    let forged = [sums(), sketches(), values(), filters(), later(), rows()].concat();
+    let forged =
+        [sums(), sketches(), values(), filters(), later(), rows(), frequencies(), samples()].concat();
     let own: Vec<String> = forged
         .iter()
         .map(|(name, spec, bytes)| {
