@@ -10,12 +10,18 @@
 mod arg_extreme;
 #[cfg(feature = "sketches")]
 mod bloom;
+#[cfg(feature = "sketches")]
+mod bucket;
 mod column;
 mod count;
 mod ddsketch;
+#[cfg(feature = "sketches")]
+mod exp_histogram;
 mod extreme;
 #[cfg(feature = "sketches")]
 mod freq;
+#[cfg(feature = "sketches")]
+mod histogram;
 mod hll;
 #[cfg(feature = "finish")]
 mod json;
@@ -184,6 +190,24 @@ pub enum AggregateSpec {
         value: DataType,
         /// Hashes kept, as a power of two, 4..=16 (default 12); standard error 1 / sqrt(2^lg_k - 1).
         lg_k: u8,
+    },
+    /// Exact counts of doubles between given bounds. `histogram(x, bounds)`.
+    Histogram {
+        /// Where buckets begin: 1 to 1_000 finite doubles, ascending.
+        bounds: Vec<f64>,
+    },
+    /// Exponential histogram of OpenTelemetry's data model, over doubles. `exp_histogram(x[, buckets])`.
+    ExpHistogram {
+        /// Most buckets of the positive and of the negative values, 4..=1_024 (default 160).
+        buckets: u16,
+    },
+    /// Which bucket each distinct value is in, by its latest event. `bucket_agg(x, bucket[, ts])`. Arguments: value,
+    /// bucket, time.
+    Bucket {
+        /// The value's type.
+        value: DataType,
+        /// Most values kept, 1..=1_000_000 (default 10_000).
+        cap: u32,
     },
 }
 
@@ -413,6 +437,14 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
         #[cfg(feature = "sketches")]
         AggregateSpec::Theta { value, lg_k } => {
             Box::new(theta::ThetaStates::new(theta::Params { value: value.clone(), k: 1 << lg_k }))
+        }
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Histogram { bounds } => Box::new(histogram::HistogramStates::new(bounds.clone())),
+        #[cfg(feature = "sketches")]
+        AggregateSpec::ExpHistogram { buckets } => Box::new(exp_histogram::ExpHistogramStates::new(*buckets)),
+        #[cfg(feature = "sketches")]
+        AggregateSpec::Bucket { value, cap } => {
+            Box::new(bucket::BucketStates::new(bucket::Params { value: value.clone(), cap: *cap }))
         }
         #[cfg(not(feature = "sketches"))]
         _ => return None,

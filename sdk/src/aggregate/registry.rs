@@ -99,6 +99,16 @@ pub static REGISTRY: [AggregateEntry; AggregateSpec::NAMES.len()] = [
         let wide = AggregateSpec::Theta { value: DataType::Int64, lg_k: 9 };
         scalars().into_iter().map(of).chain([wide]).collect()
     }),
+    exact("histogram", || {
+        let of = |bounds: &[f64]| AggregateSpec::Histogram { bounds: bounds.to_vec() };
+        vec![of(&[0.0]), of(&[-1.0, 0.0, 0.5, 1e300])]
+    }),
+    exact("exp_histogram", || [4, 20, 160].map(|buckets| AggregateSpec::ExpHistogram { buckets }).to_vec()),
+    exact("bucket", || {
+        let of = |value| AggregateSpec::Bucket { value, cap: 1_000 };
+        let tight = AggregateSpec::Bucket { value: DataType::Int16, cap: 5 };
+        scalars().into_iter().map(of).chain([tight]).collect()
+    }),
 ];
 
 /// Without `functions` no plan has them.

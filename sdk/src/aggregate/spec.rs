@@ -34,7 +34,7 @@ pub enum SpecError {
 
 impl AggregateSpec {
     /// Every aggregate's name, in tag order.
-    pub const NAMES: [&str; 24] = [
+    pub const NAMES: [&str; 27] = [
         "count",
         "sum",
         "min",
@@ -59,6 +59,9 @@ impl AggregateSpec {
         "json_sum",
         "freq",
         "theta",
+        "histogram",
+        "exp_histogram",
+        "bucket",
     ];
 
     /// The position of this variant in the enum: its number in the plan format.
@@ -88,6 +91,9 @@ impl AggregateSpec {
             Self::JsonSum { .. } => 21,
             Self::Freq { .. } => 22,
             Self::Theta { .. } => 23,
+            Self::Histogram { .. } => 24,
+            Self::ExpHistogram { .. } => 25,
+            Self::Bucket { .. } => 26,
         }
     }
 
@@ -104,6 +110,7 @@ impl AggregateSpec {
             Self::TopK { weighted, .. } => 1 + usize::from(*weighted),
             #[cfg(feature = "functions")]
             Self::Rows { columns, .. } => columns.len(),
+            Self::Bucket { .. } => 3,
             _ => 1,
         }
     }
@@ -136,6 +143,11 @@ impl AggregateSpec {
             Self::TopK { value, weighted: true, .. } => vec![Some(value.clone()), Some(DataType::Int64)],
             Self::Freq { value, .. } => vec![Some(value.clone())],
             Self::Theta { value, .. } => vec![Some(value.clone())],
+            Self::Histogram { .. } => vec![Some(DataType::Float64)],
+            Self::ExpHistogram { .. } => vec![Some(DataType::Float64)],
+            Self::Bucket { value, .. } => {
+                vec![Some(value.clone()), Some(DataType::Int32), Some(DataType::Timestamp)]
+            }
         }
     }
 
@@ -172,6 +184,12 @@ impl AggregateSpec {
             }
             (Self::Freq { value, .. }, [x]) => takes(value, x),
             (Self::Theta { value, .. }, [x]) => takes(value, x),
+            (Self::Histogram { .. }, [x]) => x.is_float(),
+            (Self::ExpHistogram { .. }, [x]) => x.is_float(),
+            (Self::Bucket { value, .. }, [x, bucket, time]) => {
+                let narrow = matches!(bucket, DataType::Int16 | DataType::Int32);
+                takes(value, x) && narrow && **time == DataType::Timestamp
+            }
             _ => false,
         }
     }
@@ -234,6 +252,16 @@ impl AggregateSpec {
                 check(is_scalar(value))?;
                 within("k", (4..=16).contains(lg_k))
             }
+            Self::Histogram { bounds } => {
+                within("number of bounds", (1..=1_000).contains(&bounds.len()))?;
+                let ascending = bounds.is_sorted_by(|a, b| a < b) && bounds.iter().all(|x| x.is_finite());
+                within("order of bounds", ascending)
+            }
+            Self::ExpHistogram { buckets } => within("number of buckets", (4..=1_024).contains(buckets)),
+            Self::Bucket { value, cap } => {
+                check(is_scalar(value))?;
+                within("cap", (1..=1_000_000).contains(cap))
+            }
         }
     }
 
@@ -270,7 +298,9 @@ impl AggregateSpec {
             (Self::BoolAnd | Self::BoolOr, Finisher::Value) => DataType::Bool,
             (Self::ArgMin { value, .. } | Self::ArgMax { value, .. }, Finisher::Value) => value.clone(),
             (Self::Count { .. } | Self::Hll { .. }, Finisher::Value) => DataType::Int64,
-            (Self::TopK { value, .. }, Finisher::Value) => top_type(value),
+            (Self::TopK { value, .. }, Finisher::Value) => {
+                records(&[("value", value.clone()), ("count", DataType::Int64)])
+            }
             (Self::Set { value, .. }, Finisher::Value) => DataType::List(Box::new(value.clone())),
             (Self::Set { .. } | Self::Hll { .. } | Self::Bloom { .. }, Finisher::Cardinality) => {
                 DataType::Int64
@@ -304,6 +334,22 @@ impl AggregateSpec {
             (Self::Regression, finisher) if is_regression(finisher) => DataType::Float64,
             (Self::Freq { .. }, Finisher::Count) => DataType::Int64,
             (Self::Theta { .. }, Finisher::Cardinality) => DataType::Int64,
+            (Self::Histogram { .. }, Finisher::Value) => DataType::List(Box::new(DataType::Int64)),
+            (Self::Histogram { .. }, Finisher::Count) => DataType::Int64,
+            (Self::ExpHistogram { .. }, Finisher::Value) => records(&[
+                ("low", DataType::Float64),
+                ("high", DataType::Float64),
+                ("count", DataType::Int64),
+            ]),
+            (Self::ExpHistogram { .. }, Finisher::Count) => DataType::Int64,
+            (Self::ExpHistogram { .. }, Finisher::Quantile(q)) if is_rank(*q) => DataType::Float64,
+            (Self::ExpHistogram { .. }, Finisher::Quantiles(qs)) if qs.iter().all(|q| is_rank(*q)) => {
+                DataType::List(Box::new(DataType::Float64))
+            }
+            (Self::Bucket { .. }, Finisher::Value) => {
+                records(&[("bucket", DataType::Int32), ("count", DataType::Int64)])
+            }
+            (Self::Bucket { .. }, Finisher::Cardinality) => DataType::Int64,
             _ => return Err(FinishError::Mismatch),
         })
     }
@@ -379,8 +425,8 @@ fn sum_type(data_type: &DataType) -> DataType {
 }
 
 #[cfg(feature = "functions")]
-fn top_type(value: &DataType) -> DataType {
-    let fields = vec![(String::from("value"), value.clone()), (String::from("count"), DataType::Int64)];
+fn records(fields: &[(&str, DataType)]) -> DataType {
+    let fields = fields.iter().map(|(name, data_type)| (String::from(*name), data_type.clone())).collect();
     DataType::List(Box::new(DataType::Struct(fields)))
 }
 

@@ -9,13 +9,19 @@
 #[cfg(feature = "sketches")]
 pub mod bloom;
 #[cfg(feature = "sketches")]
+mod buckets;
+#[cfg(feature = "sketches")]
 pub mod countmin;
 pub mod ddsketch;
 pub mod exact;
 #[cfg(feature = "sketches")]
+pub mod exphist;
+#[cfg(feature = "sketches")]
 pub mod frequent;
 #[cfg(feature = "sketches")]
 mod hashes;
+#[cfg(feature = "sketches")]
+pub mod histogram;
 pub mod hll;
 #[cfg(feature = "sketches")]
 pub mod key;

@@ -403,7 +403,10 @@ impl Lean for AggregateSpec {
                 error_ppm: Lean::read(cursor),
                 confidence_ppm: Lean::read(cursor),
             },
-            _ => Self::Theta { value: Lean::read(cursor), lg_k: cursor.u8() },
+            23 => Self::Theta { value: Lean::read(cursor), lg_k: cursor.u8() },
+            24 => Self::Histogram { bounds: Lean::read(cursor) },
+            25 => Self::ExpHistogram { buckets: Lean::read(cursor) },
+            _ => Self::Bucket { value: Lean::read(cursor), cap: Lean::read(cursor) },
         }
     }
 }
@@ -411,7 +414,7 @@ impl Lean for AggregateSpec {
 #[cfg(feature = "functions")]
 impl Lean for Keep {
     fn read(cursor: &mut Cursor<'_>) -> Self {
-        match cursor.tag(5) {
+        match cursor.tag(8) {
             0 => Self::First,
             1 => Self::Last,
             _ => Self::All,
@@ -613,6 +616,9 @@ mod tests {
             AggregateSpec::JsonSum { cap: 300 },
             AggregateSpec::Freq { value: T::Text, error_ppm: 2_000, confidence_ppm: 995_000 },
             AggregateSpec::Theta { value: T::Text, lg_k: 12 },
+            AggregateSpec::Histogram { bounds: vec![-1.5, 0.0, 2.5] },
+            AggregateSpec::ExpHistogram { buckets: 160 },
+            AggregateSpec::Bucket { value: T::Text, cap: 10_000 },
         ]);
     }
 

@@ -191,8 +191,13 @@ fn empty_states_answer_as_postgresql() {
         let value = build(spec, &[]).finish(0, &Finisher::Value);
         let expected = match spec.name() {
             "count" | "hll" => Value::Int(0),
-            "topk" | "set" => Value::List(Vec::new()),
-            "moments" | "moments4" | "regression" | "ddsketch" | "tdigest" | "freq" | "theta" | "bloom" => {
+            "topk" | "set" | "bucket" => Value::List(Vec::new()),
+            "histogram" => {
+                let AggregateSpec::Histogram { bounds } = spec else { panic!("bounds") };
+                Value::List(vec![Value::Int(0); bounds.len() + 1])
+            }
+            "moments" | "moments4" | "regression" | "ddsketch" | "tdigest" | "freq" | "theta"
+            | "exp_histogram" | "bloom" => {
                 return;
             }
             _ => Value::Null,

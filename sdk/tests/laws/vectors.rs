@@ -172,8 +172,38 @@ fn samples() -> Vec<Vector> {
     vec![("theta_few", theta(12), ints([1, 2, 1])), ("theta_bounded", theta(4), ints(0..20))]
 }
 
+fn histograms() -> Vec<Vector> {
+    let bounds = vec![0.0, 10.0, 20.0];
+    let exp = |buckets| Spec::ExpHistogram { buckets };
+    vec![
+        ("histogram", Spec::Histogram { bounds }, floats([-1.0, 5.0, 5.5, 20.0, 1e9])),
+        ("exp_histogram", exp(160), floats([1.0, 2.0, 2.5, -3.0, 0.0, 1e-9])),
+        ("exp_histogram_wide", exp(4), floats([5e-324, f64::MAX, f64::INFINITY])),
+    ]
+}
+
+fn in_buckets() -> Vec<Vector> {
+    let put =
+        |value: &str, bucket, time| vec![Value::Text(value.into()), Value::Int(bucket), Value::Int(time)];
+    let bucket = |cap| Spec::Bucket { value: T::Text, cap };
+    let rows = vec![put("a", 1, 10), put("b", 2, 10), put("a", 3, 20), put("b", 1, 10)];
+    vec![("bucket", bucket(10), rows.clone()), ("bucket_full", bucket(1), rows)]
+}
+
 fn all() -> Vec<Vector> {
-    [counts_and_sums(), extremes(), sketches(), filters(), later(), rows(), frequencies(), samples()].concat()
+    [
+        counts_and_sums(),
+        extremes(),
+        sketches(),
+        filters(),
+        later(),
+        rows(),
+        frequencies(),
+        samples(),
+        histograms(),
+        in_buckets(),
+    ]
+    .concat()
 }
 
 fn line((name, spec, rows): &Vector) -> String {

@@ -44,6 +44,9 @@ pub fn states(spec: &AggregateSpec, random: &mut Random) -> Vec<Vec<u8>> {
             freqs(&CountMinShape::new(*error_ppm, *confidence_ppm), random)
         }
         AggregateSpec::Theta { lg_k, .. } => thetas(1 << lg_k, random),
+        AggregateSpec::Histogram { bounds } => histograms(bounds.len(), random),
+        AggregateSpec::ExpHistogram { buckets } => exp_histograms(*buckets, random),
+        AggregateSpec::Bucket { value, cap } => in_buckets(spec, value, *cap as usize, random),
         _ => {
             panic!("{spec:?} has no forged states: an aggregate must be tried against merges of hostile ones")
         }
@@ -517,4 +520,56 @@ fn thetas(k: u64, random: &mut Random) -> Vec<Vec<u8>> {
         sampled(u64::MAX, &[]),
         sampled(1 << 63, &some),
     ]
+}
+
+fn histograms(bounds: usize, random: &mut Random) -> Vec<Vec<u8>> {
+    let mut states = vec![varint(0), varint(bounds as u64 + 2)];
+    for count in COUNTS {
+        for number in [0, bounds, random.below(bounds + 1)] {
+            let mut state = varint(1);
+            state.put_zigzag(number as i64);
+            state.put_varint(count);
+            states.push(state);
+        }
+    }
+    states
+}
+
+fn exp_histograms(buckets: u16, random: &mut Random) -> Vec<Vec<u8>> {
+    // From the lowest number to the highest of a scale at which that just fits.
+    let scale = (-10..=20).rev().find(|scale| 2_098u64 << 20 >> (20 - scale) < u64::from(buckets) - 1);
+    let scale = scale.expect("three buckets at the lowest");
+    let ends = [-(1_074i64 << 20) - 1, (1_024 << 20) - 1].map(|number| number >> (20 - scale));
+    let mut states = vec![varint(0), varint(1)];
+    for count in COUNTS {
+        let mut wide = varint((scale + 12) as u64);
+        wide.extend([0, 2]);
+        wide.put_zigzag(ends[0]);
+        wide.put_varint(1);
+        wide.put_varint((ends[1] - ends[0] - 1) as u64);
+        wide.put_varint(count.min(u64::MAX - 1));
+        wide.push(0);
+        states.push(wide);
+        let mut narrow = [varint(32), varint(0), vec![0, 1]].concat();
+        narrow.put_zigzag((random.bits() % (1 << 20)) as i64);
+        narrow.put_varint(count);
+        states.push(narrow);
+        states.push([varint(32), varint(count), vec![0, 0]].concat());
+    }
+    states
+}
+
+fn in_buckets(spec: &AggregateSpec, value: &DataType, cap: usize, random: &mut Random) -> Vec<Vec<u8>> {
+    let mut states = vec![vec![0], vec![1]];
+    for (bucket, time) in [(i32::MIN, i64::MAX), (i32::MAX, i64::MIN), (0, 0)] {
+        let keys = keys(spec, value, cap, random);
+        let mut state = varint(keys.len() as u64 + 1);
+        for key in keys {
+            state.extend(key);
+            state.put_zigzag(bucket.into());
+            state.put_zigzag(time);
+        }
+        states.push(state);
+    }
+    states
 }

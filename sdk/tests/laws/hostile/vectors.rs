@@ -142,6 +142,33 @@ fn samples() -> Vec<Forged> {
     ]
 }
 
+fn histograms() -> Vec<Forged> {
+    let one = Spec::Histogram { bounds: vec![0.0] };
+    let exp = Spec::ExpHistogram { buckets: 4 };
+    vec![
+        ("histogram_most", one.clone(), counted(1, &[&[2], &counted(BATCH_EVENTS_MAX, &[])])),
+        ("histogram_too_many", one.clone(), counted(1, &[&[2], &counted(BATCH_EVENTS_MAX + 1, &[])])),
+        ("histogram_full", one.clone(), counted(3, &[])),
+        ("histogram_beyond", one.clone(), counted(1, &[&[4, 1]])),
+        ("histogram_none", one, counted(1, &[&[2, 0]])),
+        ("exp_histogram_most", exp.clone(), counted(32, &[&counted(BATCH_EVENTS_MAX, &[]), &[0, 0]])),
+        ("exp_histogram_too_many", exp.clone(), counted(32, &[&counted(BATCH_EVENTS_MAX + 1, &[]), &[0, 0]])),
+        ("exp_histogram_full", exp.clone(), counted(1, &[])),
+        ("exp_histogram_scale_too_low", exp.clone(), counted(31, &[&[0, 1, 0, 1, 0]])),
+        ("exp_histogram_too_wide", exp.clone(), counted(32, &[&[0, 2, 0, 1, 3, 1, 0]])),
+        ("exp_histogram_nothing", exp, counted(32, &[&[0, 0, 0]])),
+    ]
+}
+
+fn in_buckets() -> Vec<Forged> {
+    let bucket = Spec::Bucket { value: T::Bool, cap: 1 };
+    let wide = [vec![2], key(true), vec![0x80, 0x80, 0x80, 0x80, 0x10, 0]].concat();
+    vec![
+        ("bucket_number_too_large", bucket.clone(), wide),
+        ("bucket_above_cap", bucket, [vec![3], key(false), vec![0, 0], key(true), vec![0, 0]].concat()),
+    ]
+}
+
 fn key(value: bool) -> Vec<u8> {
     headwater::value::key::encode_key(&[Value::Bool(value)], &[T::Bool]).expect("fits")
 }
@@ -207,8 +234,19 @@ fn verdicts_hold() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/states_foreign.txt");
     let file = std::fs::read_to_string(path).expect("the vectors");
     let lines: Vec<&str> = file.lines().filter(|l| !l.starts_with('#')).collect();
-    let forged =
-        [sums(), sketches(), values(), filters(), later(), rows(), frequencies(), samples()].concat();
+    let forged = [
+        sums(),
+        sketches(),
+        values(),
+        filters(),
+        later(),
+        rows(),
+        frequencies(),
+        samples(),
+        histograms(),
+        in_buckets(),
+    ]
+    .concat();
     let own: Vec<String> = forged
         .iter()
         .map(|(name, spec, bytes)| {
