@@ -48,6 +48,8 @@ mod tdigest;
 #[cfg(feature = "sketches")]
 mod theta;
 #[cfg(feature = "sketches")]
+mod timeline;
+#[cfg(feature = "sketches")]
 mod topk;
 
 #[cfg(feature = "finish")]
@@ -209,6 +211,15 @@ pub enum AggregateSpec {
         /// Most values kept, 1..=1_000_000 (default 10_000).
         cap: u32,
     },
+    /// A counter that only grows, or starts again from 0. `counter_agg(ts, value)`. Arguments: time, value.
+    Counter,
+    /// The average of a value weighted by how long it held. `time_weight(ts, value[, method])`. Arguments: time, value.
+    TimeWeight {
+        /// Values go straight to the next one; else each holds until the next one (LOCF).
+        linear: bool,
+    },
+    /// How long a thing was in each state. `state_agg(ts, state)`. Arguments: time, text.
+    StateAgg,
 }
 
 /// Which rows a [`AggregateSpec::Rows`] keeps. Part of the plan format.
@@ -357,6 +368,12 @@ pub enum Finisher {
         /// The column of values.
         value: u8,
     },
+    /// Increase of a Counter: double; NULL when empty.
+    Delta,
+    /// Increase of a Counter per second: double; NULL when no time passes.
+    Rate,
+    /// How often a Counter started again: bigint.
+    Resets,
 }
 
 /// Why a state has no value.
@@ -372,6 +389,9 @@ pub enum FinishError {
     /// A collection grew past its cap.
     #[error("collection has more than {0} elements; raise its cap")]
     CollectionFull(u32),
+    /// Events of its parts overlap in time, or came in too many parts.
+    #[error("events cannot be put in order: parts that were merged overlap in time, or are more than 4096")]
+    Overlapping,
     /// This finisher does not belong to this state.
     #[error("state cannot be finished this way")]
     Mismatch,
@@ -425,28 +445,36 @@ pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
             Box::new(set::SetStates::new(set::Params { value: value.clone(), cap: *cap }))
         }
         #[cfg(feature = "sketches")]
+        _ => return sketched(spec),
+        #[cfg(not(feature = "sketches"))]
+        _ => return None,
+    })
+}
+
+/// Filters, samples, frequencies, histograms, and what needs the order of time.
+#[cfg(feature = "sketches")]
+fn sketched(spec: &AggregateSpec) -> Option<Box<dyn States>> {
+    Some(match spec {
         AggregateSpec::Bloom { value, rate_ppm, expected } => {
             let shape = crate::sketch::bloom::Shape::new(*rate_ppm, *expected);
             Box::new(bloom::BloomStates::new(bloom::Params { value: value.clone(), shape }))
         }
-        #[cfg(feature = "sketches")]
         AggregateSpec::Freq { value, error_ppm, confidence_ppm } => {
             let shape = crate::sketch::countmin::Shape::new(*error_ppm, *confidence_ppm);
             Box::new(freq::FreqStates::new(freq::Params { value: value.clone(), shape }))
         }
-        #[cfg(feature = "sketches")]
         AggregateSpec::Theta { value, lg_k } => {
             Box::new(theta::ThetaStates::new(theta::Params { value: value.clone(), k: 1 << lg_k }))
         }
-        #[cfg(feature = "sketches")]
         AggregateSpec::Histogram { bounds } => Box::new(histogram::HistogramStates::new(bounds.clone())),
-        #[cfg(feature = "sketches")]
         AggregateSpec::ExpHistogram { buckets } => Box::new(exp_histogram::ExpHistogramStates::new(*buckets)),
-        #[cfg(feature = "sketches")]
         AggregateSpec::Bucket { value, cap } => {
             Box::new(bucket::BucketStates::new(bucket::Params { value: value.clone(), cap: *cap }))
         }
-        #[cfg(not(feature = "sketches"))]
+        AggregateSpec::Counter => Box::new(timeline::CounterStates::new(())),
+        AggregateSpec::TimeWeight { linear: false } => Box::new(timeline::TimeWeightStates::<false>::new(())),
+        AggregateSpec::TimeWeight { linear: true } => Box::new(timeline::TimeWeightStates::<true>::new(())),
+        AggregateSpec::StateAgg => Box::new(timeline::StateStates::new(())),
         _ => return None,
     })
 }

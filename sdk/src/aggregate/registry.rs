@@ -14,6 +14,9 @@ use alloc::vec::Vec;
 pub enum Law {
     /// Equal events give equal bytes, however they were split and in whatever order they were merged.
     Exact,
+    /// Equal events give equal answers when they were split by time, else an error; merge is commutative and
+    /// associative.
+    Disjoint,
     /// Equal events give answers within the stated error, however they were split; merge is commutative.
     Bounded,
 }
@@ -37,6 +40,10 @@ const fn exact(name: &'static str, specs: fn() -> Vec<AggregateSpec>) -> Aggrega
 
 const fn bounded(name: &'static str, specs: fn() -> Vec<AggregateSpec>) -> AggregateEntry {
     AggregateEntry { name, law: Law::Bounded, specs, row: example_row }
+}
+
+const fn disjoint(name: &'static str, specs: fn() -> Vec<AggregateSpec>) -> AggregateEntry {
+    AggregateEntry { name, law: Law::Disjoint, specs, row: example_row }
 }
 
 /// One entry per aggregate, in tag order.
@@ -109,6 +116,9 @@ pub static REGISTRY: [AggregateEntry; AggregateSpec::NAMES.len()] = [
         let tight = AggregateSpec::Bucket { value: DataType::Int16, cap: 5 };
         scalars().into_iter().map(of).chain([tight]).collect()
     }),
+    disjoint("counter", || vec![AggregateSpec::Counter]),
+    disjoint("time_weight", || [false, true].map(|linear| AggregateSpec::TimeWeight { linear }).to_vec()),
+    disjoint("state_agg", || vec![AggregateSpec::StateAgg]),
 ];
 
 /// Without `functions` no plan has them.

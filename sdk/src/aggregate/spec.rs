@@ -34,7 +34,7 @@ pub enum SpecError {
 
 impl AggregateSpec {
     /// Every aggregate's name, in tag order.
-    pub const NAMES: [&str; 27] = [
+    pub const NAMES: [&str; 30] = [
         "count",
         "sum",
         "min",
@@ -62,6 +62,9 @@ impl AggregateSpec {
         "histogram",
         "exp_histogram",
         "bucket",
+        "counter",
+        "time_weight",
+        "state_agg",
     ];
 
     /// The position of this variant in the enum: its number in the plan format.
@@ -94,6 +97,9 @@ impl AggregateSpec {
             Self::Histogram { .. } => 24,
             Self::ExpHistogram { .. } => 25,
             Self::Bucket { .. } => 26,
+            Self::Counter => 27,
+            Self::TimeWeight { .. } => 28,
+            Self::StateAgg => 29,
         }
     }
 
@@ -111,6 +117,7 @@ impl AggregateSpec {
             #[cfg(feature = "functions")]
             Self::Rows { columns, .. } => columns.len(),
             Self::Bucket { .. } => 3,
+            Self::Counter | Self::TimeWeight { .. } | Self::StateAgg => 2,
             _ => 1,
         }
     }
@@ -148,6 +155,10 @@ impl AggregateSpec {
             Self::Bucket { value, .. } => {
                 vec![Some(value.clone()), Some(DataType::Int32), Some(DataType::Timestamp)]
             }
+            Self::Counter | Self::TimeWeight { .. } => {
+                vec![Some(DataType::Timestamp), Some(DataType::Float64)]
+            }
+            Self::StateAgg => vec![Some(DataType::Timestamp), Some(DataType::Text)],
         }
     }
 
@@ -190,6 +201,10 @@ impl AggregateSpec {
                 let narrow = matches!(bucket, DataType::Int16 | DataType::Int32);
                 takes(value, x) && narrow && **time == DataType::Timestamp
             }
+            (Self::Counter | Self::TimeWeight { .. }, [time, x]) => {
+                **time == DataType::Timestamp && x.is_float()
+            }
+            (Self::StateAgg, [time, x]) => **time == DataType::Timestamp && **x == DataType::Text,
             _ => false,
         }
     }
@@ -262,6 +277,7 @@ impl AggregateSpec {
                 check(is_scalar(value))?;
                 within("cap", (1..=1_000_000).contains(cap))
             }
+            Self::Counter | Self::TimeWeight { .. } | Self::StateAgg => Ok(()),
         }
     }
 
@@ -332,6 +348,14 @@ impl AggregateSpec {
             (Self::JsonSum { .. }, Finisher::Value) => DataType::Text,
             (Self::Moments4, finisher) if is_shape(finisher) => DataType::Float64,
             (Self::Regression, finisher) if is_regression(finisher) => DataType::Float64,
+            _ => return self.sketched_type(finisher),
+        })
+    }
+
+    /// The same of the aggregates that only builds with sketches have.
+    #[cfg(feature = "functions")]
+    fn sketched_type(&self, finisher: &Finisher) -> Result<DataType, FinishError> {
+        Ok(match (self, finisher) {
             (Self::Freq { .. }, Finisher::Count) => DataType::Int64,
             (Self::Theta { .. }, Finisher::Cardinality) => DataType::Int64,
             (Self::Histogram { .. }, Finisher::Value) => DataType::List(Box::new(DataType::Int64)),
@@ -350,6 +374,13 @@ impl AggregateSpec {
                 records(&[("bucket", DataType::Int32), ("count", DataType::Int64)])
             }
             (Self::Bucket { .. }, Finisher::Cardinality) => DataType::Int64,
+            (Self::Counter, Finisher::Rate | Finisher::Delta) => DataType::Float64,
+            (Self::Counter, Finisher::Resets) => DataType::Int64,
+            (Self::Counter | Self::TimeWeight { .. } | Self::StateAgg, Finisher::Count) => DataType::Int64,
+            (Self::TimeWeight { .. }, Finisher::Avg) => DataType::Float64,
+            (Self::StateAgg, Finisher::Value) => {
+                records(&[("state", DataType::Text), ("duration", DataType::Interval)])
+            }
             _ => return Err(FinishError::Mismatch),
         })
     }

@@ -308,9 +308,12 @@ fn largest(spec: &AggregateSpec, argument: usize) -> u64 {
     match spec {
         S::TopK { weighted: true, .. } if argument == 1 => WEIGHT_MAX,
         S::Min(of) | S::Max(of) if of.physical() == Physical::Bytes => VALUE_BYTES_MAX as u64,
-        S::ArgMin { .. } | S::ArgMax { .. } | S::TopK { .. } | S::Set { .. } | S::Bucket { .. } => {
-            VALUE_BYTES_MAX as u64
-        }
+        S::ArgMin { .. }
+        | S::ArgMax { .. }
+        | S::TopK { .. }
+        | S::Set { .. }
+        | S::Bucket { .. }
+        | S::StateAgg => VALUE_BYTES_MAX as u64,
         S::Rows { .. } => VALUE_BYTES_MAX as u64,
         _ => u64::MAX,
     }

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::hash::{Hash, Hasher};
 
 /// Keys up to this length are held in place: with it a key takes 24 bytes.
@@ -59,6 +60,18 @@ impl PartialEq for Key {
 }
 
 impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -7,9 +7,13 @@
 //! are used, never the platform's libm.
 
 #[cfg(feature = "sketches")]
+pub mod area;
+#[cfg(feature = "sketches")]
 pub mod bloom;
 #[cfg(feature = "sketches")]
 mod buckets;
+#[cfg(feature = "sketches")]
+pub mod counter;
 #[cfg(feature = "sketches")]
 pub mod countmin;
 pub mod ddsketch;
@@ -29,7 +33,11 @@ pub(crate) mod math;
 #[cfg(feature = "sketches")]
 pub mod rational;
 #[cfg(feature = "sketches")]
+pub mod stays;
+#[cfg(feature = "sketches")]
 pub mod tdigest;
 #[cfg(feature = "sketches")]
 pub mod theta;
+#[cfg(feature = "sketches")]
+pub mod timeline;
 pub mod wide;

@@ -406,7 +406,10 @@ impl Lean for AggregateSpec {
             23 => Self::Theta { value: Lean::read(cursor), lg_k: cursor.u8() },
             24 => Self::Histogram { bounds: Lean::read(cursor) },
             25 => Self::ExpHistogram { buckets: Lean::read(cursor) },
-            _ => Self::Bucket { value: Lean::read(cursor), cap: Lean::read(cursor) },
+            26 => Self::Bucket { value: Lean::read(cursor), cap: Lean::read(cursor) },
+            27 => Self::Counter,
+            28 => Self::TimeWeight { linear: Lean::read(cursor) },
+            _ => Self::StateAgg,
         }
     }
 }
@@ -414,7 +417,7 @@ impl Lean for AggregateSpec {
 #[cfg(feature = "functions")]
 impl Lean for Keep {
     fn read(cursor: &mut Cursor<'_>) -> Self {
-        match cursor.tag(8) {
+        match cursor.tag(11) {
             0 => Self::First,
             1 => Self::Last,
             _ => Self::All,
@@ -619,6 +622,9 @@ mod tests {
             AggregateSpec::Histogram { bounds: vec![-1.5, 0.0, 2.5] },
             AggregateSpec::ExpHistogram { buckets: 160 },
             AggregateSpec::Bucket { value: T::Text, cap: 10_000 },
+            AggregateSpec::Counter,
+            AggregateSpec::TimeWeight { linear: true },
+            AggregateSpec::StateAgg,
         ]);
     }
 

@@ -116,3 +116,39 @@ fn topk_is_exact_until_full() {
     let whole = support::bytes(&build(&spec, &rows));
     assert_eq!(support::bytes(&split(&spec, &rows, 9, 7)), whole);
 }
+
+/// Exact laws, estimates as answers: four standard errors of theta sets, 3 % of Bloom filters at their number.
+#[test]
+fn distinct_counts_are_within_the_bound_under_any_merge() {
+    let n = 16_384;
+    let rows: Vec<_> = (0..2 * n).map(|i| vec![Value::Int(i % n)]).collect();
+    let bloom = AggregateSpec::Bloom { value: DataType::Int64, rate_ppm: 20_000, expected: n as u32 };
+    let theta = |lg_k| AggregateSpec::Theta { value: DataType::Int64, lg_k };
+    for (spec, error) in [(bloom, 0.03), (theta(8), 4.0 / 255f64.sqrt()), (theta(12), 4.0 / 4_095f64.sqrt())]
+    {
+        let state = split(&spec, &rows, 9, 11);
+        let Ok(Value::Int(found)) = state.finish(0, &Finisher::Cardinality) else { panic!("no cardinality") };
+        assert!((found as f64 / n as f64 - 1.0).abs() < error, "{spec:?}: {found}");
+    }
+}
+
+#[test]
+fn quantiles_of_exponential_histograms_are_within_the_bound_under_any_merge() {
+    let spec = AggregateSpec::ExpHistogram { buckets: 160 };
+    for seed in [1, 2, 3, 4, 5] {
+        let mut values: Vec<f64> = doubles(seed, 5_000).into_iter().map(|x| x + 2.0).collect();
+        let rows: Vec<_> = values.iter().map(|&x| vec![Value::Float(x)]).collect();
+        let state = split(&spec, &rows, 7, seed);
+        values.sort_by(f64::total_cmp);
+        // Values within a factor of 8,000 leave scale 3 at least.
+        let base = 2f64.powf(1.0 / 8.0);
+        for q in [0.0, 0.01, 0.25, 0.5, 0.9, 0.999, 1.0] {
+            let Ok(Value::Float(found)) = state.finish(0, &Finisher::Quantile(q)) else {
+                panic!("no quantile")
+            };
+            let truth = values[(q * 4_999.0) as usize];
+            let error = (found / truth - 1.0).abs();
+            assert!(error <= (base - 1.0) / (base + 1.0) + 1e-9, "seed={seed} q={q}: {found} for {truth}");
+        }
+    }
+}

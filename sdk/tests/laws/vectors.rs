@@ -190,6 +190,21 @@ fn in_buckets() -> Vec<Vector> {
     vec![("bucket", bucket(10), rows.clone()), ("bucket_full", bucket(1), rows)]
 }
 
+fn spans() -> Vec<Vector> {
+    let at = |time, x| vec![Value::Int(time), Value::Float(x)];
+    let is = |time, state: &str| vec![Value::Int(time), Value::Text(state.into())];
+    let readings = vec![at(30, 2.5), at(10, 1.0), at(20, 4.0), at(40, 3.0)];
+    vec![
+        ("counter_one", Spec::Counter, vec![at(1_000_000, 7.0), at(5, -1.0), at(6, f64::INFINITY)]),
+        ("counter", Spec::Counter, readings.clone()),
+        ("time_weight_two", Spec::TimeWeight { linear: false }, vec![at(0, 1.0), at(10, 3.0)]),
+        ("time_weight", Spec::TimeWeight { linear: false }, readings.clone()),
+        ("time_weight_linear", Spec::TimeWeight { linear: true }, readings),
+        ("state_agg", Spec::StateAgg, vec![is(0, "on"), is(60, "off"), is(70, "on"), is(100, "off")]),
+        ("state_agg_one", Spec::StateAgg, vec![is(-1, "on")]),
+    ]
+}
+
 fn all() -> Vec<Vector> {
     [
         counts_and_sums(),
@@ -202,6 +217,7 @@ fn all() -> Vec<Vector> {
         samples(),
         histograms(),
         in_buckets(),
+        spans(),
     ]
     .concat()
 }

@@ -47,6 +47,9 @@ pub fn states(spec: &AggregateSpec, random: &mut Random) -> Vec<Vec<u8>> {
         AggregateSpec::Histogram { bounds } => histograms(bounds.len(), random),
         AggregateSpec::ExpHistogram { buckets } => exp_histograms(*buckets, random),
         AggregateSpec::Bucket { value, cap } => in_buckets(spec, value, *cap as usize, random),
+        AggregateSpec::Counter => spans(&|time, count| span_of_doubles(time, count, true)),
+        AggregateSpec::TimeWeight { .. } => spans(&|time, count| span_of_doubles(time, count, false)),
+        AggregateSpec::StateAgg => spans(&span_of_states),
         _ => {
             panic!("{spec:?} has no forged states: an aggregate must be tried against merges of hostile ones")
         }
@@ -572,4 +575,52 @@ fn in_buckets(spec: &AggregateSpec, value: &DataType, cap: usize, random: &mut R
         states.push(state);
     }
     states
+}
+
+/// Spans of some numbers of events, alone and behind each other.
+fn spans(span: &dyn Fn(i64, u64) -> Vec<u8>) -> Vec<Vec<u8>> {
+    let mut states = vec![vec![0], vec![1]];
+    for count in COUNTS {
+        states.push([varint(2), span(i64::MIN, count)].concat());
+        states.push([varint(2), span(i64::MAX - 9, count)].concat());
+        states.push([varint(3), span(-20, count), span(20, count)].concat());
+    }
+    // One span less than may be.
+    let many: Vec<u8> = (0..4_095).flat_map(|at| span(1_000 + 20 * at, 1)).collect();
+    states.push([varint(4_096), many].concat());
+    states
+}
+
+/// A span of at most 9 microseconds.
+fn span_of_doubles(time: i64, count: u64, counter: bool) -> Vec<u8> {
+    let mut out = varint(count);
+    out.put_zigzag(time);
+    out.extend_from_slice(&f64::MAX.to_le_bytes());
+    if count > 1 {
+        out.put_varint(9);
+        out.extend_from_slice(&1f64.to_le_bytes());
+    }
+    if count > 2 && counter {
+        out.put_varint(count - 1);
+        out.extend(Big::new(count - 1, 0, 0).exact(false, 0, 1_024));
+    } else if count > 2 {
+        out.extend(Big::new(9, 0, 0).exact(true, 0, 1_024));
+    }
+    out
+}
+
+fn span_of_states(time: i64, count: u64) -> Vec<u8> {
+    let mut out = varint(count);
+    out.put_zigzag(time);
+    if count == 1 {
+        out.put_blob(b"on");
+        return out;
+    }
+    out.put_varint(2);
+    out.put_blob(b"");
+    out.put_varint(0);
+    out.put_blob(b"on");
+    out.put_varint(9);
+    out.put_varint(1);
+    out
 }

@@ -169,6 +169,36 @@ fn in_buckets() -> Vec<Forged> {
     ]
 }
 
+fn spans() -> Vec<Forged> {
+    let one = |time: i64| {
+        let mut out = vec![1];
+        out.put_zigzag(time);
+        out.extend_from_slice(&1f64.to_le_bytes());
+        out
+    };
+    let weight = Spec::TimeWeight { linear: false };
+    let states = |at: u8| [&[2, 3, 0, 2, 1][..], b"a", &[4, 1], b"b", &[5, at]].concat();
+    vec![
+        ("counter_apart", Spec::Counter, [vec![3], one(1), one(2)].concat()),
+        ("counter_overlapping", Spec::Counter, [vec![3], one(1), one(1)].concat()),
+        ("counter_broken", Spec::Counter, vec![0]),
+        ("counter_more_resets_than_readings", Spec::Counter, {
+            [
+                vec![2, 3, 0],
+                1f64.to_le_bytes().to_vec(),
+                vec![9],
+                1f64.to_le_bytes().to_vec(),
+                vec![3, 4, 0, 1],
+            ]
+            .concat()
+        }),
+        ("time_weight_apart", weight.clone(), [vec![3], one(1), one(2)].concat()),
+        ("time_weight_too_many_spans", weight, [vec![0x82, 0x20], one(1)].concat()),
+        ("state_agg_two", Spec::StateAgg, states(1)),
+        ("state_agg_no_last", Spec::StateAgg, states(2)),
+    ]
+}
+
 fn key(value: bool) -> Vec<u8> {
     headwater::value::key::encode_key(&[Value::Bool(value)], &[T::Bool]).expect("fits")
 }
@@ -245,6 +275,7 @@ fn verdicts_hold() {
         samples(),
         histograms(),
         in_buckets(),
+        spans(),
     ]
     .concat();
     let own: Vec<String> = forged
