@@ -187,6 +187,32 @@ impl TDigest {
     }
 }
 
+#[cfg(feature = "finish")]
+impl TDigest {
+    /// The share of values up to `x`, within the bound on ranks; exact while all centroids are single values. `None` when
+    /// empty.
+    pub fn cdf(&self, x: f64) -> Option<f64> {
+        let settled = self.settled();
+        let all = &settled.centroids;
+        let n = settled.count() as f64;
+        let (first, last) = (all.first()?, all.last()?);
+        if x < first.mean || x >= last.mean || x.is_nan() {
+            return Some(if x < first.mean { 0.0 } else { 1.0 });
+        }
+        let next = all.partition_point(|centroid| centroid.mean <= x);
+        let below: u64 = all[..next].iter().map(|centroid| centroid.weight).sum();
+        let (left, right) = (&all[next - 1], &all[next]);
+        if left.weight == 1 && right.weight == 1 {
+            return Some(below as f64 / n);
+        }
+        // Half of each of the two lies between their means.
+        let from = below as f64 - left.weight as f64 / 2.0;
+        let between = (left.weight as f64 + right.weight as f64) / 2.0;
+        let part = (x - left.mean) / (right.mean - left.mean);
+        Some((from + between * part) / n)
+    }
+}
+
 /// Most centroids after a pass. Two neighbours together are above the limit of the first, so that a tail of n
 /// values has at most `2 ln(n / 2) / ln(1 + z / 2c) + 3` of them: whatever the weights of up to 2^64 values, both
 /// tails together stay below three quarters of this.
@@ -244,6 +270,19 @@ mod tests {
         let digest = digest([4.0, 1.0, 3.0, 2.0, f64::NAN, f64::INFINITY]);
         assert_eq!((digest.quantile(0.5), digest.quantile(0.0), digest.count()), (Some(2.5), Some(1.0), 4));
         assert_eq!(TDigest::new(100).quantile(0.5), None);
+    }
+
+    #[test]
+    fn shares_are_ranks_turned_around() {
+        let few = digest([4.0, 1.0, 3.0, 2.0]);
+        let shares = [0.5, 1.0, 2.5, 4.0, 9.0].map(|x| few.cdf(x));
+        assert_eq!(shares, [0.0, 0.25, 0.5, 1.0, 1.0].map(Some));
+        let many = digest((0..100_000).map(f64::from));
+        for x in [0.0, 10.0, 1_000.0, 50_000.0, 99_000.0] {
+            let share = many.cdf(x).unwrap();
+            assert!((share - x / 100_000.0).abs() < 0.03, "{x}: {share}");
+        }
+        assert_eq!(TDigest::new(100).cdf(1.0), None);
     }
 
     #[test]
