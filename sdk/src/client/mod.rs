@@ -247,6 +247,7 @@ impl Client {
             pressed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            value_bytes_max: options.value_bytes_max,
             waiting_bytes_max: options.flush.waiting_bytes_max,
             groups_max: options.flush.groups_max,
         });

@@ -8,7 +8,7 @@
 use super::coarse::CoarseClock;
 use super::long_keys::LongKeys;
 use super::waiting::{Waiting, WaitingEvent};
-use crate::emit::{self, EventBuffer, KeptEvent};
+use crate::emit::{self, EmitOptions, EventBuffer, KeptEvent};
 use crate::ids::{Micros, PlanVersion, ViewId};
 use crate::rollup::{Rollup, RollupOptions, ViewPartials};
 use crate::schema::{BatchError, StreamSchema};
@@ -106,6 +106,7 @@ pub(super) struct Gate {
     pub closed: AtomicBool,
     /// Some emitter holds more groups than a flush should wait for.
     pub full: AtomicBool,
+    pub value_bytes_max: usize,
     pub waiting_bytes_max: usize,
     pub groups_max: usize,
 }
@@ -341,6 +342,11 @@ impl Stream {
         }
     }
 
+    fn buffer(&self, schema: &StreamSchema) -> EventBuffer {
+        let limits = EmitOptions { value_bytes_max: self.gate.value_bytes_max, ..EmitOptions::default() };
+        EventBuffer::with_options(schema.clone(), limits)
+    }
+
     /// Goes over to the newest plans. What was gathered by the old ones stays and is flushed with them.
     #[cold]
     fn adopt(&self, local: &mut Local) {
@@ -364,12 +370,11 @@ impl Stream {
             Some(producer) => {
                 producer.evaluate();
                 if *producer.buffer.schema() != schema {
-                    producer.buffer = EventBuffer::new(schema.clone());
+                    producer.buffer = self.buffer(&schema);
                 }
             }
             None => {
-                let (buffer, rollup) =
-                    (EventBuffer::new(schema.clone()), Rollup::new(schema.clone(), options));
+                let (buffer, rollup) = (self.buffer(&schema), Rollup::new(schema.clone(), options));
                 let (long_keys, unsupported) = (LongKeys::default(), Vec::new());
                 local.producer = Some(Producer { buffer, rollup, long_keys, unsupported, pending: 0 });
             }

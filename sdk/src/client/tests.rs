@@ -185,6 +185,20 @@ async fn an_over_long_key_is_told_at_emit_and_other_views_count_the_event() {
 }
 
 #[tokio::test]
+async fn the_longest_value_is_the_callers_choice() {
+    let hub = Hub::start().await;
+    let client = Client::connect(ConnectOptions { value_bytes_max: 3, ..options(&hub) }).await.expect("connects");
+    let emitter = client.stream("views");
+    client.schema("views").await.expect("exists");
+    emitter.emit(&View { url: "/ab", ms: 1 }).expect("fits");
+    let error = emitter.emit(&View { url: "/abc", ms: 1 }).expect_err("too long");
+    assert_eq!(error.code(), "too_long");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    assert_eq!(hub.count(), 1);
+    balance(&client.stats());
+}
+
+#[tokio::test]
 async fn many_groups_are_flushed_before_they_are_old() {
     let hub = Hub::start().await;
     let flush =

@@ -287,9 +287,17 @@ async fn serve(endpoint: Endpoint, state: Shared, changed: watch::Sender<u64>) {
         tokio::spawn(async move {
             let Ok(connection) = incoming.await else { return };
             while let Ok((send, recv)) = connection.accept_bi().await {
-                tokio::spawn(stream(connection.clone(), send, recv, state.clone(), changed.subscribe()));
+                let served = stream(connection.clone(), send, recv, state.clone(), changed.subscribe());
+                tokio::spawn(ends_tests_when_it_panics(served));
             }
         });
+    }
+}
+
+/// A fake hub that is wrong leaves its client trying again for ever: no test would tell.
+async fn ends_tests_when_it_panics(served: impl Future<Output = ()> + Send + 'static) {
+    if tokio::spawn(served).await.is_err_and(|error| error.is_panic()) {
+        std::process::abort();
     }
 }
 
