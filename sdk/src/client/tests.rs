@@ -187,7 +187,8 @@ async fn an_over_long_key_is_told_at_emit_and_other_views_count_the_event() {
 #[tokio::test]
 async fn the_longest_value_is_the_callers_choice() {
     let hub = Hub::start().await;
-    let client = Client::connect(ConnectOptions { value_bytes_max: 3, ..options(&hub) }).await.expect("connects");
+    let client =
+        Client::connect(ConnectOptions { value_bytes_max: 3, ..options(&hub) }).await.expect("connects");
     let emitter = client.stream("views");
     client.schema("views").await.expect("exists");
     emitter.emit(&View { url: "/ab", ms: 1 }).expect("fits");

@@ -94,7 +94,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
         let mut interrupt = JoinSet::new();
         interrupt.spawn(end_on_interrupt(bar.clone()));
         let mut link = args.connect.unless_refused(Link::open(&options, &args.stream)).await?;
-        let plans = link.plans.borrow().clone();
+        let plans = link.first.clone();
         let targets = mapping::resolve(&plans.schema, &names, &args.maps)?;
         let unused = mapping::unused(&targets, &names);
         if !unused.is_empty() {
