@@ -255,6 +255,8 @@ async fn an_answer_that_fails_says_why_or_breaks_off() {
 async fn the_hub_tells_about_itself() {
     let house = House::open(|_| {});
     post(&house, "/v1/batch", &encode_frame(&batch(1))).await;
+    let limits = house.fake.limits.lock().expect("lock").expect("limits");
+    assert_eq!((limits.batch_groups_max, limits.key_bytes_max), (4_096, 256), "those of this door");
     let metrics = String::from_utf8(get(&house, "/metrics").await.body).expect("text");
     for line in [
         "headwater_batches_received_total 1",
