@@ -284,10 +284,11 @@ pub struct FlushLimits {
     /// The oldest event waits at most this long while the hub answers. Default 500 ms, so that an event is
     /// readable within 1 s. Shorter means more and smaller batches; memory and bytes per event grow.
     pub age_max: Duration,
-    /// Groups held before a flush is due. Default: native 65,536.
+    /// Groups that one emitter holds before a flush is due. Default: native 65,536. Emitters of a stream meet at the
+    /// flush, where a view's `group_cap` holds for all of them together; until then each holds that many.
     pub groups_max: usize,
     /// Heap bytes of merged partials, over all threads, above which `emit` reports back-pressure while the
-    /// outbox is full. Default: native 64 MiB.
+    /// outbox is full. Looked at every `age_max`, because measuring walks all states. Default: native 64 MiB.
     pub rollup_bytes_max: usize,
     /// While the hub does not answer, partials go on merging in memory; with a disk spool they are written out
     /// at least this often, which bounds what a crash loses. Default 5 s.

@@ -85,9 +85,7 @@ const PLANS_TRAVEL: Duration = Duration::from_secs(1);
 // For `headwater load`; quinn's types are no part of what this crate promises.
 #[doc(hidden)]
 pub async fn dial(options: &ConnectOptions) -> Result<Connection, ConnectError> {
-    let mut dialer = Dialer::new(options)?;
-    let connecting = dialer.dial().await?;
-    Ok(connecting.await?.0)
+    Ok(Dialer::new(options)?.dial().await?.0)
 }
 
 /// What handles ask of the driver.

@@ -269,7 +269,7 @@ impl Stream {
             if all.partials.is_empty() && merged.is_none() {
                 all.partials = partials;
             } else if !partials.is_empty() {
-                let rollup = merged.get_or_insert_with(|| Rollup::new(schema, RollupOptions::default()));
+                let rollup = merged.get_or_insert_with(|| self.meeting_place(schema));
                 rollup.merge(std::mem::take(&mut all.partials));
                 rollup.merge(partials);
             }
@@ -279,6 +279,18 @@ impl Stream {
         }
         self.forget_dead(&mut emitters);
         all
+    }
+
+    /// A rollup by the newest plans: what emitters gathered by them is held to their group caps once more.
+    fn meeting_place(&self, schema: StreamSchema) -> Rollup {
+        let plans = match &*lock(&self.word) {
+            Word::Known(known) if known.plans.schema == schema => known.plans.plans.clone(),
+            _ => Vec::new(),
+        };
+        let mut rollup = Rollup::new(schema.clone(), RollupOptions::default());
+        // Plans that this build cannot run gathered nothing.
+        rollup.set_plans(schema, plans);
+        rollup
     }
 
     fn forget_dead(&self, emitters: &mut Vec<Arc<Mutex<Local>>>) {
