@@ -42,9 +42,21 @@ pub(super) fn render(rows: &Rows, format: Format, is_expanded: bool) -> String {
 }
 
 fn cell(value: &Value, field: &Field) -> String {
-    let text = text::text(value, &field.data_type).unwrap_or_default();
-    // A line break inside a cell would break the table.
-    text.replace('\n', "\\n").replace('\t', "\\t")
+    printable(&text::text(value, &field.data_type).unwrap_or_default())
+}
+
+/// Without control characters: a line break would break the table, and events may bring orders to a terminal.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn is_number(data_type: &DataType) -> bool {

@@ -161,6 +161,10 @@ impl Shell {
                 Ok(line) => {
                     if !line.trim().is_empty() {
                         let _ = editor.add_history_entry(&line);
+                        // At once: ctrl-C during a statement ends the program.
+                        if let Some(path) = &history {
+                            let _ = editor.save_history(path);
+                        }
                     }
                     if self.line(&mut typed, &line) {
                         break;
@@ -172,9 +176,6 @@ impl Shell {
                 Err(ReadlineError::Io(error)) => return Err(out::failed(&error)),
                 Err(error) => return Err(CliError::Other(error.to_string())),
             }
-        }
-        if let Some(path) = &history {
-            let _ = editor.save_history(path);
         }
         Ok(())
     }
