@@ -7,19 +7,33 @@
 //! before anything is changed, and never allocate more than they justify; the states that decode are closed
 //! under merge: whatever was merged from them, in any order and however often, encodes to bytes that decode.
 
+#[cfg(feature = "sketches")]
 mod arg_extreme;
+#[cfg(feature = "sketches")]
 mod column;
+#[cfg(feature = "sketches")]
 mod count;
+#[cfg(feature = "sketches")]
+mod create;
+#[cfg(feature = "sketches")]
 mod ddsketch;
+#[cfg(feature = "sketches")]
 mod extreme;
+#[cfg(feature = "sketches")]
 mod hll;
+#[cfg(feature = "sketches")]
 mod logic;
+#[cfg(feature = "sketches")]
 mod moments;
 mod registry;
+#[cfg(feature = "sketches")]
 mod scalar;
 #[cfg(feature = "sketches")]
 mod set;
+#[cfg(any(test, not(feature = "sketches")))]
+mod slim;
 mod spec;
+#[cfg(feature = "sketches")]
 mod sum;
 #[cfg(feature = "sketches")]
 mod tdigest;
@@ -28,24 +42,25 @@ mod topk;
 
 #[cfg(feature = "finish")]
 pub use arg_extreme::integer_key;
+#[cfg(feature = "sketches")]
+pub use create::create;
 pub use registry::{AggregateEntry, Law, REGISTRY};
 pub use spec::SpecError;
 
 use crate::codec::{DecodeError, Reader};
-use crate::flavor::SKETCHES;
-use crate::sketch::ddsketch::Mapping;
 use crate::value::DataType;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::Column;
+#[cfg(feature = "sketches")]
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 /// What kind of state, with every parameter that decides whether two states can merge.
 /// Tags are part of the plan format: append, never renumber.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "functions"), derive(Copy))]
 #[non_exhaustive]
 pub enum AggregateSpec {
     /// Rows whose argument (if there is one) is not null. `count(*)`, `count(x)`.
@@ -205,55 +220,16 @@ pub enum FinishError {
     Mismatch,
 }
 
+/// The states of one spec.
+#[cfg(feature = "sketches")]
+pub type StatesOf = Box<dyn States>;
+
+/// The states of one spec.
+#[cfg(not(feature = "sketches"))]
+pub type StatesOf = slim::Slim;
+
 /// An empty column of states, or `None` when this build does not have the aggregate or the spec is not valid.
-pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
-    spec.is_supported().then_some(())?;
-    Some(match spec {
-        AggregateSpec::Count { .. } => Box::new(count::CountStates::new()),
-        AggregateSpec::Sum(of) if of.is_float() => Box::new(sum::FloatSums::new(())),
-        AggregateSpec::Sum(of) => Box::new(sum::IntSums::new(of.clone())),
-        AggregateSpec::Min(of) => extremes(of, Ordering::Less),
-        AggregateSpec::Max(of) => extremes(of, Ordering::Greater),
-        AggregateSpec::Hll { value, precision } => {
-            Box::new(hll::HllStates::new(hll::Params { value: value.clone(), precision: *precision }))
-        }
-        AggregateSpec::DdSketch { alpha_ppm } => {
-            Box::new(ddsketch::DdSketchStates::new(Mapping::new(*alpha_ppm)))
-        }
-        _ if !SKETCHES => return None,
-        AggregateSpec::Moments => Box::new(moments::MomentStates::new(())),
-        AggregateSpec::BoolAnd => logic(&DataType::Bool, true),
-        AggregateSpec::BoolOr => logic(&DataType::Bool, false),
-        AggregateSpec::BitAnd(of) => logic(of, true),
-        AggregateSpec::BitOr(of) => logic(of, false),
-        AggregateSpec::ArgMin { value, key } => arg_extremes(value, key, Ordering::Less),
-        AggregateSpec::ArgMax { value, key } => arg_extremes(value, key, Ordering::Greater),
-        #[cfg(feature = "sketches")]
-        AggregateSpec::TDigest { compression } => Box::new(tdigest::TDigestStates::new(*compression)),
-        #[cfg(feature = "sketches")]
-        AggregateSpec::TopK { value, k, weighted } => {
-            Box::new(topk::TopKStates::new(topk::Params::new(value, *k, *weighted)))
-        }
-        #[cfg(feature = "sketches")]
-        AggregateSpec::Set { value, cap } => {
-            Box::new(set::SetStates::new(set::Params { value: value.clone(), cap: *cap }))
-        }
-        #[cfg(not(feature = "sketches"))]
-        AggregateSpec::TDigest { .. } | AggregateSpec::TopK { .. } | AggregateSpec::Set { .. } => {
-            return None;
-        }
-    })
-}
-
-fn extremes(data_type: &DataType, wins: Ordering) -> Box<dyn States> {
-    Box::new(extreme::Extremes::new(extreme::Params { data_type: data_type.clone(), wins }))
-}
-
-fn logic(data_type: &DataType, and: bool) -> Box<dyn States> {
-    Box::new(logic::LogicStates::new(logic::Params { data_type: data_type.clone(), and }))
-}
-
-fn arg_extremes(value: &DataType, key: &DataType, wins: Ordering) -> Box<dyn States> {
-    let params = arg_extreme::Params { value: value.clone(), key: key.clone(), wins };
-    Box::new(arg_extreme::ArgExtremes::new(params))
+#[cfg(not(feature = "sketches"))]
+pub fn create(spec: &AggregateSpec) -> Option<StatesOf> {
+    slim::Slim::create(spec)
 }

@@ -160,7 +160,7 @@ impl AggregateSpec {
     }
 
     /// True for valid states that every build can hold.
-    fn is_slim(&self) -> bool {
+    pub(super) fn is_slim(&self) -> bool {
         let number = |t: &DataType| t.is_int() || t.is_float();
         let scalar =
             |t: &DataType| is_scalar(t) && !matches!(t, DataType::Decimal { .. } | DataType::Interval);
