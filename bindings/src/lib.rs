@@ -229,7 +229,7 @@ impl Engine {
 
     /// The body that waits for newer plans: Hello and the catalog version in hand.
     pub fn watch_body(&self) -> Vec<u8> {
-        let mut out = encode_frame(&self.session.hello());
+        let mut out = encode_frame(self.session.hello());
         out.put_varint(self.session.catalog().unwrap_or_default().0);
         out
     }

@@ -27,6 +27,7 @@ pub use event::{Channel, Event, SessionError, SpoolRequest, Transmit};
 
 use crate::clock::HubClock;
 use crate::codec::DecodeError;
+use crate::flavor::SMALL;
 use crate::ids::{CatalogVersion, Micros, Pid, RouteVersion};
 use crate::limits::{BatchLimits, OutboxLimits, TimeLimits};
 use crate::outbox::{BatchId, Outbox, OutboxLedger, OutboxOptions, RefusedOutcome, Saved};
@@ -117,7 +118,7 @@ pub struct ClientSession {
     state: State,
     /// To connect, or to have an identity that the hub takes.
     attempts: u32,
-    streams: Vec<String>,
+    hello: Hello,
     hub: Option<HubView>,
     blocked_until: Micros,
     next_clock: Option<Micros>,
@@ -139,7 +140,7 @@ impl ClientSession {
     /// A session that wants to connect at once. `now` is monotonic, `wall` the local wall clock at `now`;
     /// `saved` is the outbox of a process before.
     pub fn new(
-        options: SessionOptions,
+        mut options: SessionOptions,
         mut random: Random,
         now: Micros,
         wall: Micros,
@@ -153,6 +154,13 @@ impl ClientSession {
             Some(saved) => Outbox::restore(outbox_options, saved, pid),
             None => Outbox::new(outbox_options, pid),
         };
+        let hello = Hello {
+            versions: alloc::vec![PROTOCOL_VERSION],
+            token: options.token.take(),
+            streams: Vec::new(),
+            sdk: core::mem::take(&mut options.sdk),
+            capabilities: options.capabilities,
+        };
         Self {
             options,
             random,
@@ -160,7 +168,7 @@ impl ClientSession {
             clock,
             state: State::Offline { retry_at: now },
             attempts: 0,
-            streams: Vec::new(),
+            hello,
             hub: None,
             blocked_until: Micros(i64::MIN),
             next_clock: None,
@@ -173,8 +181,8 @@ impl ClientSession {
     /// Adds a stream to those whose plans are wanted; an open session says Hello again. For a stream that was
     /// added before, this asks whether the hub has it by now.
     pub fn add_stream(&mut self, now: Micros, name: &str) {
-        if !self.streams.iter().any(|known| known == name) {
-            self.streams.push(String::from(name));
+        if !self.hello.streams.iter().any(|known| known == name) {
+            self.hello.streams.push(String::from(name));
         }
         if matches!(self.state, State::Opening { .. } | State::Resuming { .. } | State::Open) {
             self.send_hello(now);
@@ -182,14 +190,8 @@ impl ClientSession {
     }
 
     /// The Hello of this session, as long-polling faces send it.
-    pub fn hello(&self) -> Hello {
-        Hello {
-            versions: alloc::vec![PROTOCOL_VERSION],
-            token: self.options.token.clone(),
-            streams: self.streams.clone(),
-            sdk: self.options.sdk.clone(),
-            capabilities: self.options.capabilities,
-        }
+    pub fn hello(&self) -> &Hello {
+        &self.hello
     }
 
     /// The hub's time; never goes back.
@@ -269,9 +271,9 @@ impl ClientSession {
     }
 
     fn freeze_by(&mut self, now: Micros, freeze: impl FnOnce(&mut Outbox) -> BatchId) -> BatchId {
-        let dropped = self.outbox.ledger().dropped_batches;
+        let dropped = self.outbox.dropped_batches();
         let id = freeze(&mut self.outbox);
-        self.tell_dropped(self.outbox.ledger().dropped_batches - dropped);
+        self.tell_dropped(self.outbox.dropped_batches() - dropped);
         self.pump(now);
         id
     }
@@ -323,7 +325,7 @@ impl ClientSession {
             FrameKind::ClockReply => self.handle_clock(now, &decode(frame)?),
             FrameKind::Goodbye => {
                 let Goodbye { reason } = decode(frame)?;
-                self.events.push(Event::Goodbye { reason });
+                self.note(Event::Goodbye { reason });
             }
             FrameKind::Failure => {
                 let Failure { code, message, .. } = decode(frame)?;
@@ -459,13 +461,20 @@ impl ClientSession {
         pop_front(&mut self.events)
     }
 
+    /// Tells what pages do not hear of.
+    fn note(&mut self, event: Event) {
+        if !SMALL {
+            self.events.push(event);
+        }
+    }
+
     fn send<T: Body>(&mut self, body: &T) {
         self.control.push((T::KIND, encode_frame(body)));
     }
 
     fn send_hello(&mut self, now: Micros) {
         self.hellos.push(now);
-        self.send(&self.hello());
+        self.control.push((FrameKind::Hello, encode_frame(&self.hello)));
     }
 
     fn handle_welcome(&mut self, now: Micros, welcome: Welcome) -> Result<(), SessionError> {
@@ -521,11 +530,11 @@ impl ClientSession {
         if !matches!(self.state, State::Resuming { .. }) || resumed.pid != self.outbox.pid() {
             return;
         }
-        let acked = self.outbox.ledger().acked_batches;
+        let acked = self.outbox.acked_batches();
         let (events, expired) = self.outbox.handle_resumed(resumed);
-        let batches = self.outbox.ledger().acked_batches - acked;
+        let batches = self.outbox.acked_batches() - acked;
         if batches > 0 {
-            self.events.push(Event::Acked { batches, events });
+            self.note(Event::Acked { batches, events });
         }
         if expired {
             self.expire(now);
@@ -536,7 +545,7 @@ impl ClientSession {
     fn handle_ack(&mut self, ack: &Ack) {
         if let Some(events) = self.outbox.handle_ack(ack.pid, ack.seq, ack.level) {
             self.attempts = 0;
-            self.events.push(Event::Acked { batches: 1, events });
+            self.note(Event::Acked { batches: 1, events });
         }
     }
 
@@ -555,7 +564,7 @@ impl ClientSession {
                 if refused.code == RefusedCode::Throttled {
                     self.blocked_until = retry_at;
                 }
-                self.events.push(Event::Retrying { code: refused.code, until: retry_at });
+                self.note(Event::Retrying { code: refused.code, until: retry_at });
             }
             RefusedOutcome::Skipped { events } => {
                 let message = refused.message.clone();
