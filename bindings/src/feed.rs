@@ -96,7 +96,8 @@ impl Feed {
             delta.events += rollup.take_events();
             partials.append(&mut rollup.drain());
         }
-        let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
+        let mut sections = Vec::with_capacity(partials.len());
+        partials.iter().for_each(|partials| sections.push(SectionInput::from(partials)));
         encode_payloads(&delta, &sections, limits)
     }
 }
