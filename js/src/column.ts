@@ -10,15 +10,13 @@ import { parseDate, parseTimestamp } from './time.ts';
 import type { Interval, Value } from './types.ts';
 
 /** SQL types by the code that the module gives them. */
-export const TYPE_NAMES = [
-  'boolean', 'smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'text', 'bytea', 'uuid', 'date',
-  'timestamptz', 'interval',
-];
 const enum Type { Bool, Int16, Int32, Int64, Float32, Float64, Decimal, Text, Bytea, Uuid, Date, Timestamp, Interval }
 
 /** Their names in SQL. */
 const NAMES = 'boolean,smallint,integer,bigint,real,double precision,numeric,text,bytea,uuid,date,timestamptz,interval'.split(',');
 
+/** 32-bit words of a value per type code; of a type that is none, none. */
+const WORDS = [0.25, 2, 2, 2, 2, 2, 4, 1, 1, 1, 2, 2, 4];
 const TWO_32 = 4294967296;
 const DAY_MS = 86_400_000;
 /** Integers up to this magnitude per type code. */
@@ -74,20 +72,13 @@ export class Column {
 
   /** Makes views; again whenever the memory grew. */
   view(buffer: ArrayBuffer): void {
-    this.#i32 = new Int32Array(buffer, this.#at, this.#rows * this.#words);
+    this.#i32 = new Int32Array(buffer, this.#at, this.#rows * WORDS[this.type]);
     this.#u8 = new Uint8Array(buffer, this.#at, this.#rows);
     if (this.type === Type.Float32 || this.type === Type.Float64) {
       this.#f64 = new Float64Array(buffer, this.#at, this.#rows);
     }
     this.#slots = new Uint8Array(buffer, this.#slotsAt, this.#rows);
     this.#flags = new Uint8Array(buffer, this.#flagsAt, this.#index + 1);
-  }
-
-  get #words(): number {
-    const type = this.type;
-    if (type === Type.Bool) return 0.25;
-    if (type >= Type.Text && type <= Type.Uuid) return 1;
-    return type === Type.Decimal || type === Type.Interval ? 4 : 2;
   }
 
   /** The type's name in SQL. */
@@ -100,11 +91,6 @@ export class Column {
     if (this.#isPreset) return;
     this.#slots[row] = 1;
     this.#flags[this.#index] = 1;
-  }
-
-  /** Takes back {@link setNull} after a row was refused. */
-  clearNull(row: number): void {
-    this.#slots[row] = 0;
   }
 
   /** Checks and writes a value that is not null. */
@@ -219,8 +205,11 @@ export class Column {
       this.setInt(row, value);
       return undefined;
     }
+    return this.#writeBig(row, value, [0, 16, 32, 64][this.type]);
+  }
+
+  #writeBig(row: number, value: unknown, bits: number): ValueFault | undefined {
     if (typeof value !== 'bigint') return 'wrong_type';
-    const bits = [0, 16, 32, 64][this.type];
     if (BigInt.asIntN(bits, value) !== value) return 'out_of_range';
     this.#setBig(row * 2, value);
     return undefined;
@@ -231,10 +220,7 @@ export class Column {
     if (value instanceof Date) return isNaN(+value) ? 'wrong_type' : this.#writeMs(row, +value, 0);
     if (this.type === Type.Date) return 'wrong_type';
     if (typeof value === 'number') return value !== value ? 'nan' : this.#writeMs(row, value, 0);
-    if (typeof value !== 'bigint') return 'wrong_type';
-    if (BigInt.asIntN(64, value) !== value) return 'out_of_range';
-    this.#setBig(row * 2, value);
-    return undefined;
+    return this.#writeBig(row, value, 64);
   }
 
   #writeTimeText(row: number, text: string): ValueFault | undefined {
