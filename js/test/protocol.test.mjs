@@ -197,6 +197,50 @@ test('a view made later is fed within a second, over the air', () =>
     assert.equal(hub.viewEvents(1), hw.stats().delivered);
   }));
 
+/** Feeds view `view`, made now, until the hub has something of it. */
+async function made(hub, hw, view) {
+  hub.change([{ schema: VIEWS, plans: [countAndSum(), countAndSum(view)] }]);
+  const start = performance.now();
+  while (hub.viewEvents(view) === 0) {
+    assert.ok(performance.now() - start < 10_000, `no plan of view ${view} over the air`);
+    hw.emit('views', { url: '/new', ms: 1 });
+    await hw.flush();
+  }
+}
+
+// Prevents: after one failed request nobody watched any more once the poll of the connection before had ended.
+for (const fault of ['lose', { status: 503 }]) {
+  test(`plans go on coming over the air after a batch met ${JSON.stringify(fault)}`, async () => {
+    let failing = 0;
+    const faults = ({ kind }) => (kind === KIND.batch && failing-- > 0 ? fault : undefined);
+    await run({ hub: { faults } }, async ({ hub, hw }) => {
+      hw.emit('views', { url: '/', ms: 1 });
+      await hw.flush();
+      await until('a watch', () => hub.watchers.size === 1);
+      const [held] = hub.watchers;
+      failing = 1;
+      hw.emit('views', { url: '/', ms: 2 });
+      await hw.flush();
+      await until('a watch of the new connection alone', () => hub.watchers.size === 1 && !hub.watchers.has(held));
+      await made(hub, hw, 2);
+      await made(hub, hw, 3);
+    });
+  });
+}
+
+// Prevents: a poll whose answer was lost was waited for until the page ended.
+test('a watch that nobody answers is given up', async (t) => {
+  const setTimeout = globalThis.setTimeout;
+  t.mock.method(globalThis, 'setTimeout', (f, ms, ...rest) => setTimeout(f, ms === 60_000 ? 50 : ms, ...rest));
+  await run({}, async ({ hub, hw, errors }) => {
+    hub.deafTo = 2;
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    await made(hub, hw, 2);
+    assert.deepEqual([hub.deafTo, errors], [0, []]);
+  });
+});
+
 test('a stream that the hub does not have is named at once, waits and then arrives', () =>
   run({ hub: { streams: [] } }, async ({ hub, hw, errors }) => {
     hw.emit('views', { url: '/', ms: 1 });
