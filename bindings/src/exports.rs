@@ -99,7 +99,7 @@ plain! {
     engine_handle_timeout: handle_timeout(now: f64);
     engine_apply_plans: apply_plans() -> f64;
     engine_poll_timeout: poll_timeout() -> f64;
-    engine_clock_offset: clock_offset(now: f64) -> f64;
+    engine_clock_offset: clock_offset() -> f64;
 }
 
 /// Exports methods that take lent bytes first.

@@ -61,8 +61,7 @@ impl Engine {
             outbox: OutboxLimits::BROWSER,
             batch: BatchLimits::BROWSER,
             times: TimeLimits::MEMORY_ONLY,
-            // Every Welcome is a sample of the hub's clock.
-            clock_interval: Duration::ZERO,
+            clock_interval: Duration::from_secs(60),
             capabilities: u32::from(cfg!(feature = "full")),
             persistent: false,
             backoff: Backoff::default(),
@@ -234,9 +233,9 @@ impl Engine {
         out
     }
 
-    /// What to add to JavaScript's clock to get the hub's.
-    pub fn clock_offset(&mut self, now: f64) -> f64 {
-        self.session.hub_now(micros(now)).0 as f64 - now
+    /// What to add to JavaScript's clock to get the hub's. That time does not stand still nor jump is up to JavaScript.
+    pub fn clock_offset(&self) -> f64 {
+        self.session.clock_offset() as f64
     }
 
     /// What became of events and batches, in the order of `COUNTERS` in `js/src/ledger.ts`.

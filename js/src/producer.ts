@@ -16,6 +16,8 @@ import type { Transport, TransportError } from './transport.ts';
 export interface ProducerHooks {
   /** The plans changed: tables must be made again. The hub does not have the streams of `unknown`. */
   onPlans(unknown: string[]): void;
+  /** What to add to this machine's clock to get the hub's, microseconds; before the plans that came with it. */
+  onClock(offset: number): void;
   /** The plans need the module with every aggregate. */
   onNeedsFull(): void;
   /** Something that users should hear of. */
@@ -167,9 +169,11 @@ export class Producer {
     if (!bytes || this.#abort.signal.aborted) return;
     const { engine } = this;
     const error = engine.takeText((x, at) => x.engine_handle_frames(at, ...engine.lend(bytes), localMicros()));
-    if (!error) return;
-    const [code, message] = error.split('\0');
-    throw new HeadwaterError(code, message || 'the hub broke the protocol');
+    if (error) {
+      const [code, message] = error.split('\0');
+      throw new HeadwaterError(code, message || 'the hub broke the protocol');
+    }
+    this.#hooks.onClock(engine.invoke((x, at) => x.engine_clock_offset(at)) ?? 0);
   }
 
   #disconnected(error: TransportError): void {

@@ -90,7 +90,7 @@ export interface Stats {
    * are no events: an event's other groups may well be in batches.
    */
   oversizedGroups: number;
-  /** The hub's clock minus this machine's, milliseconds; 0 until known. */
+  /** The hub's clock minus this machine's, milliseconds; 0 until known, and asked for every minute. */
   clockOffsetMs: number;
   /** `idle` before the first event, then `connecting`, `open` while the hub answers, `waiting` between attempts, `closed`. */
   state: 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Headwater, HeadwaterError } from '../dist/node.js';
 import * as slim from '../dist/slim.js';
 import { CORE, startHub } from './hub.mjs';
-import { VIEWS, op, spec } from './wire.mjs';
+import { VIEWS, op, spec, timeOfKey } from './wire.mjs';
 
 const ALL = {
   id: 1, name: 'views',
@@ -106,8 +106,7 @@ test('an arrival time that is null is now, by every way in', () =>
       await hw.flush();
     }
     const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
-    // `e6`, then big endian: what the integer has above 96.
-    const times = keys.map((key) => (key[0] === 0xe6 ? Number(BigInt(`0x${Buffer.from(key.subarray(1)).toString('hex')}`)) / 1000 : null));
+    const times = keys.map(timeOfKey);
     assert.ok(times.every((time) => Math.abs(time - start) < 60_000), `${times}`);
     assert.deepEqual([hub.viewEvents(1), errors], [10, []]);
   }));

@@ -73,7 +73,7 @@ pub struct SessionOptions {
     pub backoff: Backoff,
     /// How long an answer may take before a batch is sent again. Default 30 s.
     pub patience: Duration,
-    /// Time between clock requests. Default 60 s; zero asks never (over HTTP every Welcome is a sample).
+    /// Time between clock requests. Default 60 s; zero asks never.
     pub clock_interval: Duration,
 }
 
