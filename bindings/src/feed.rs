@@ -65,10 +65,10 @@ impl Feed {
             let StreamSchema { name, fields, .. } = stream.rollup.schema();
             out.extend_from_slice(name.as_bytes());
             for field in fields {
-                out.push(0);
+                out.push(255);
                 out.extend_from_slice(field.name.as_bytes());
             }
-            out.extend_from_slice(&[0, 0]);
+            out.push(254);
         }
         out
     }

@@ -116,7 +116,8 @@ impl Engine {
         self.session.add_stream(micros(now), core::str::from_utf8(name).unwrap_or_default());
     }
 
-    /// Streams with plans, each its name and its columns, joined by NUL and ended by two.
+    /// Streams with plans, each its name and its columns: after each the byte 255, after the last 254, which no text
+    /// has.
     pub fn schema(&self) -> Vec<u8> {
         self.feed.schema()
     }

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Headwater, HeadwaterError } from '../dist/node.js';
 import * as slim from '../dist/slim.js';
 import { CORE, startHub } from './hub.mjs';
-import { VIEWS, op, spec, timeOfKey } from './wire.mjs';
+import { VIEWS, countAndSum, op, spec, timeOfKey } from './wire.mjs';
 
 const ALL = {
   id: 1, name: 'views',
@@ -251,6 +251,20 @@ test('slim takes bytes, a compiled module, a Response or a function', async () =
     });
   }
 });
+
+// Prevents: names were split where they had a NUL, and values went into columns beside theirs.
+for (const [flavor, wasm] of Object.entries({ core: CORE, full: undefined })) {
+  test(`${flavor}: a NUL in a name moves no column and no stream`, async () => {
+    const odd = { schema: { id: 2, name: 'o\0\0dd', fields: [['x\0y', 'text'], ['\0\0', 'double']] }, plans: [{ ...countAndSum(2), stream: 2 }] };
+    await withClient({ hub: { streams: [odd, { schema: VIEWS, plans: [countAndSum()] }] }, client: { wasm, streams: ['o\0\0dd', 'views'] } }, async ({ hub, hw, errors }) => {
+      hw.emit('views', { url: 'usual', ms: 1 });
+      hw.emit('o\0\0dd', { 'x\0y': 'strange', '\0\0': 2 });
+      await hw.flush();
+      const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.map(({ view, keys }) => [view, Buffer.from(keys[0].subarray(0, -1)).toString()]));
+      assert.deepEqual([keys.sort(), errors], [[[1, 'usual'], [2, 'strange']], []]);
+    });
+  });
+}
 
 test('several clients share the module', async () => {
   await withClient({ hub: {} }, ({ hub: a, hw: x }) =>
