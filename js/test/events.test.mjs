@@ -252,6 +252,19 @@ test('slim takes bytes, a compiled module, a Response or a function', async () =
   }
 });
 
+// Prevents: the number that another client gave a string was taken for one of this client's.
+test('an interned string means the same to every client', () =>
+  withClient({ hub: {} }, ({ hw: other }) =>
+    withClient({ hub: {} }, async ({ hub, hw }) => {
+      hw.emit('views', { url: hw.intern('mine') });
+      await hw.flush();
+      for (const url of ['theirs', 'and more', 'mine']) hw.emit('views', { url: other.intern(url) });
+      hw.stream('views').columns({ url: [other.intern('theirs')] });
+      await hw.flush();
+      const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
+      assert.deepEqual(keys.map((key) => Buffer.from(key.subarray(0, -1)).toString()).sort(), ['and more', 'mine', 'mine', 'theirs']);
+    })));
+
 // Prevents: names were split where they had a NUL, and values went into columns beside theirs.
 for (const [flavor, wasm] of Object.entries({ core: CORE, full: undefined })) {
   test(`${flavor}: a NUL in a name moves no column and no stream`, async () => {
