@@ -22,6 +22,9 @@ const DAY_MS = 86_400_000;
 /** Integers up to this magnitude per type code. */
 const INT_MAX = [0, 32767, 2147483647, Number.MAX_SAFE_INTEGER];
 
+/** Parts of an interval: what has others, or none, is something else. */
+const INTERVAL = ['months', 'days', 'micros'];
+
 /** What `columns` takes for one column: an array, or a typed array where the type fits (ids of interned strings: `Uint32Array`). */
 export type ColumnValues = ArrayLike<Value>;
 
@@ -189,7 +192,8 @@ export class Column {
     if (value !== value) return 'nan';
     if (this.type === Type.Float32) {
       const rounded = Math.fround(value);
-      if (Math.abs(rounded) === Infinity && Math.abs(value) !== Infinity) return 'out_of_range';
+      // Neither infinite nor 0 by rounding, as everywhere else (`narrow` in `sdk/src/expr/cast.rs`).
+      if (rounded !== value && (!rounded || Math.abs(rounded) === Infinity)) return 'out_of_range';
       value = rounded;
     }
     this.#f64[row] = value as number;
@@ -281,7 +285,8 @@ export class Column {
   }
 
   #writeInterval(row: number, value: unknown): ValueFault | undefined {
-    if (typeof value !== 'object' || value instanceof Date) return 'wrong_type';
+    const parts = Object.keys(value as Interval);
+    if (!parts.length || parts.some((part) => !INTERVAL.includes(part))) return 'wrong_type';
     const { months = 0, days = 0, micros = 0 } = value as Interval;
     if (!Number.isSafeInteger(micros) || (months | 0) !== months || (days | 0) !== days) return 'wrong_type';
     this.#i32[row * 4] = months;
