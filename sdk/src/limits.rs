@@ -32,6 +32,11 @@ pub const BATCH_EVENTS_MAX: u64 = 1 << 40;
 /// a hub hold thousands of those. As long as the longest group key. Part of the format ("States").
 pub const VALUE_BYTES_MAX: usize = KIB;
 
+/// Longest text or bytea that `concat`, `||` and `replace` make of a row, as long as one that `emit` takes by default; a
+/// row beyond it is rejected (`overflow`). Without it one event of two long texts asks for gigabytes. Worst case of one
+/// evaluation: this times the rows (1,024) times the nodes of a plan that make texts.
+pub const COMPUTED_BYTES_MAX: usize = 64 * KIB;
+
 /// Most that one event may weigh in a weighted heavy hitter: 2^32. Heavier ones are rejected like too long texts.
 /// Three weights of 2^63 would be more than a state can count, and its answers errors for ever. Part of the format.
 pub const WEIGHT_MAX: u64 = 1 << 32;
