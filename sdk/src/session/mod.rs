@@ -118,6 +118,10 @@ pub struct ClientSession {
     state: State,
     /// To connect, or to have an identity that the hub takes.
     attempts: u32,
+    /// When the session was opened.
+    opened: Micros,
+    /// A hub that could not say what it holds named this time for the next attempt.
+    not_before: Micros,
     hello: Hello,
     hub: Option<HubView>,
     blocked_until: Micros,
@@ -168,6 +172,8 @@ impl ClientSession {
             clock,
             state: State::Offline { retry_at: now },
             attempts: 0,
+            opened: now,
+            not_before: now,
             hello,
             hub: None,
             blocked_until: Micros(i64::MIN),
@@ -305,13 +311,17 @@ impl ClientSession {
     pub fn handle_disconnected(&mut self, now: Micros) {
         if self.is_open() {
             self.events.push(Event::Disconnected);
+            // One that broke at once is no success: whoever answers Hello and nothing else must not be asked in a loop.
+            if after(self.opened, HELD) <= now {
+                self.attempts = 0;
+            }
         }
         self.control.clear();
         self.outbox.handle_disconnected();
         let wait = self.backoff(self.attempts);
         self.attempts = self.attempts.saturating_add(1);
         self.next_clock = None;
-        self.state = State::Offline { retry_at: after(now, wait) };
+        self.state = State::Offline { retry_at: after(now, wait).max(self.not_before) };
     }
 
     /// A frame arrived, on any channel. An error means that the peer broke the protocol: end the connection.
@@ -508,7 +518,7 @@ impl ClientSession {
 
     /// The session is open: first ask what the hub holds of what was transmitted before (C5).
     fn start(&mut self, now: Micros) {
-        self.attempts = 0;
+        self.opened = now;
         self.blocked_until = Micros(i64::MIN);
         self.next_clock =
             (!self.options.clock_interval.is_zero()).then(|| after(now, Duration::from_secs(1)));
@@ -534,6 +544,7 @@ impl ClientSession {
         let (events, expired) = self.outbox.handle_resumed(resumed);
         let batches = self.outbox.acked_batches() - acked;
         if batches > 0 {
+            self.attempts = 0;
             self.note(Event::Acked { batches, events });
         }
         if expired {
@@ -553,11 +564,8 @@ impl ClientSession {
         if matches!(self.state, State::Resuming { .. }) && refused.pid == self.outbox.pid() {
             return self.handle_resume_refused(now, refused);
         }
-        let wait = match refused.retry_after_ms {
-            0 => self.backoff(1),
-            ms => Duration::from_millis(u64::from(ms)).min(self.options.backoff.max),
-        };
-        let retry_at = after(now, wait);
+        // However soon the hub says, not in a loop.
+        let retry_at = after(now, self.backoff(1)).max(self.named_time(now, refused));
         match self.outbox.handle_refused(refused.pid, refused.seq, refused.code, retry_at) {
             RefusedOutcome::Unknown => {}
             RefusedOutcome::Retry => {
@@ -579,11 +587,17 @@ impl ClientSession {
         Ok(())
     }
 
+    /// When the hub asks to be tried again, within the longest wait of this side.
+    fn named_time(&self, now: Micros, refused: &Refused) -> Micros {
+        after(now, Duration::from_millis(u64::from(refused.retry_after_ms)).min(self.options.backoff.max))
+    }
+
     /// The hub cannot say what it holds: either it has forgotten this identity, or another attempt, perhaps at
     /// another hub, must find out. Nothing transmitted is sent before.
     fn handle_resume_refused(&mut self, now: Micros, refused: &Refused) -> Result<(), SessionError> {
         if !matches!(refused.code, RefusedCode::Expired | RefusedCode::BornInFuture) {
             let (code, message) = (refused.code.code().into(), refused.message.clone());
+            self.not_before = self.named_time(now, refused);
             return Err(SessionError::Rejected { code, message });
         }
         self.expire(now);
@@ -671,6 +685,9 @@ impl ClientSession {
         self.options.backoff.wait(attempt, u16::from_le_bytes(bytes))
     }
 }
+
+/// How long a session has to last for the next one to be tried without the waits of those before it.
+const HELD: Duration = Duration::from_secs(5);
 
 /// However short a hub says identities live, they are used for half of this.
 const LIFETIME_MS_MIN: u64 = 2_000;
