@@ -111,6 +111,9 @@ impl CliError {
             Self::Connect(ConnectError::Unauthorized { .. }) => {
                 Some("pass the hub's token as --token, or in HEADWATER_TOKEN".into())
             }
+            Self::Query(QueryError::TimedOut) => {
+                Some("headwater sql waits longer with --timeout SECONDS".into())
+            }
             Self::Connect(ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. }) => {
                 Some("start a hub with: headwater serve; or name another with --hub HOST:PORT".into())
             }

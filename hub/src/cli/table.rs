@@ -2,6 +2,7 @@
 //!
 //! Owns: how rows look. Must not know: where they come from.
 
+use super::out::printable;
 use crate::api::{format, text};
 use clap::ValueEnum;
 use headwater::client::Rows;
@@ -45,20 +46,6 @@ fn cell(value: &Value, field: &Field) -> String {
     printable(&text::text(value, &field.data_type).unwrap_or_default())
 }
 
-/// Without control characters: a line break would break the table, and events may bring orders to a terminal.
-fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 fn is_number(data_type: &DataType) -> bool {
     data_type.is_numeric()
 }
@@ -82,10 +69,11 @@ fn aligned(rows: &Rows) -> String {
     let widths: Vec<usize> = (0..rows.columns.len())
         .map(|at| {
             let widest = cells.iter().filter_map(|row| row.get(at)).map(|text| width(text)).max();
-            widest.unwrap_or(0).max(width(&rows.columns[at].name))
+            widest.unwrap_or(0).max(width(&printable(&rows.columns[at].name)))
         })
         .collect();
-    let header: Vec<String> = rows.columns.iter().zip(&widths).map(|(f, w)| centred(&f.name, *w)).collect();
+    let header: Vec<String> =
+        rows.columns.iter().zip(&widths).map(|(f, w)| centred(&printable(&f.name), *w)).collect();
     let rule: Vec<String> = widths.iter().map(|w| "-".repeat(w + 2)).collect();
     let mut out = format!("{}\n{}\n", header.join("|").trim_end(), rule.join("+"));
     for row in &cells {
@@ -110,7 +98,7 @@ fn centred(text: &str, width: usize) -> String {
 }
 
 fn expanded(rows: &Rows) -> String {
-    let names = rows.columns.iter().map(|f| width(&f.name)).max().unwrap_or(0);
+    let names = rows.columns.iter().map(|f| width(&printable(&f.name))).max().unwrap_or(0);
     let mut out = String::new();
     for (at, row) in rows.rows.iter().enumerate() {
         out.push_str(&format!("-[ record {} ]{}\n", at + 1, "-".repeat(names)));
