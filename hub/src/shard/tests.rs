@@ -423,6 +423,26 @@ async fn groups_outside_their_time_are_dropped_and_rows_past_their_ttl_removed()
     }
 }
 
+/// With a catalog that is older than the data, a view that is made at once got the id of one that the catalog did not
+/// know, and its rows.
+#[tokio::test]
+async fn a_new_view_has_no_rows_of_one_that_its_catalog_forgot() {
+    let (memory, store) = memory();
+    let fixture = Fixture::open(store.clone(), &catalog(1, 2).await, eager());
+    let mut frame = batch(pid(1), 1, 1, &[]);
+    frame.payload = payload(&[1, 2], &[("a", 1), ("b", 1)]);
+    assert!(fixture.send(frame).await.is_ok());
+    stop(fixture).await;
+    assert_eq!(rows(&memory, Table::Base), 4);
+    let older = catalog(1, 1).await;
+    let fixture = Fixture::open(store, &older, eager());
+    older.apply(create_view("v2", 1)).await.expect("view");
+    assert_eq!(fixture.read("v2").await, totals(&[]));
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 1, 1), ("b", 1, 1)]));
+    stop(fixture).await;
+    assert_eq!(rows(&memory, Table::Base), 2);
+}
+
 /// No event can give such a state, and no merge may pin a total to it.
 #[tokio::test]
 async fn forged_states_are_refused_and_nothing_stops() {

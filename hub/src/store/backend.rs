@@ -129,3 +129,25 @@ impl StorageBackend for Attached {
         self.noting(self.inner.write(offset, data))
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use crate::store::tables::HUB_TABLES;
+    use crate::store::{RedbOptions, RedbStore, Store, Table};
+
+    /// A hub whose data directory was deleted went on calling batches durable.
+    #[test]
+    fn a_deleted_file_takes_nothing() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("hub.redb");
+        let store = RedbStore::open(&path, HUB_TABLES, RedbOptions::default()).expect("opens");
+        let write = |value: &[u8]| store.write(&mut |txn| txn.put(Table::Meta, b"key", value));
+        write(b"kept").expect("writes");
+        std::fs::remove_file(&path).expect("remove");
+        let error = write(b"lost").expect_err("nobody can open it again").to_string();
+        assert!(error.contains("deleted"), "{error}");
+        assert!(store.reopen().and_then(|()| write(b"lost")).is_err());
+        let kept = store.snapshot().expect("reads go on").get(Table::Meta, b"key").expect("reads");
+        assert_eq!(kept.as_deref(), Some(&b"kept"[..]));
+    }
+}

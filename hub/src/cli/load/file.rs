@@ -146,7 +146,7 @@ mod tests {
         let path = dir.path().join(name);
         std::fs::write(&path, text).expect("write");
         let kind = Kind::of(&path).expect("kind");
-        let (names, _) = kind.columns(&path).expect("columns");
+        let (names, _) = kind.columns(&path, u64::MAX).expect("columns");
         let targets = resolve(&schema(), &names, &[]).expect("mapping");
         let mut rows = Rows::open(kind, (&path, u64::MAX), &names, &targets).expect("rows");
         let (mut sizes, mut faults) = (Vec::new(), Faults::default());

@@ -208,10 +208,10 @@ mod tests {
         let mut text = "{\"a\":1,\"b\":[{\"c\":2}]}\n".repeat(3_000);
         text.push_str("no object\n{\"a\":1,\"sp\\u00e4t\":2,\"broken\n[\"x\"]\n{\"last\":null}\n");
         std::fs::write(&path, text).expect("write");
-        assert_eq!(names(&path).expect("names"), ["a", "b", "sp\u{e4}t", "last"]);
+        assert_eq!(names(&path, u64::MAX).expect("names"), ["a", "b", "sp\u{e4}t", "last"]);
         let wide: String = (0..=COLUMNS_MAX).map(|n| format!("{{\"{n}\":0}}\n")).collect();
         std::fs::write(&path, wide).expect("write");
-        let error = names(&path).expect_err("too many").to_string();
+        let error = names(&path, u64::MAX).expect_err("too many").to_string();
         assert!(error.contains("line 65537: more than 65536"), "{error}");
     }
 }
