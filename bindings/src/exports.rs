@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// The bytes of one answer.
+/// The bytes of one answer: text and frames, or doubles as this machine has them, which is as WASM and JavaScript do.
 #[repr(C)]
 pub struct Answer {
     /// Their address.
@@ -20,27 +20,26 @@ pub struct Answer {
     /// How many.
     length: usize,
     bytes: Vec<u8>,
+    numbers: Vec<f64>,
 }
 
 impl Default for Answer {
     fn default() -> Self {
-        let bytes = Vec::new();
-        Self { at: bytes.as_ptr(), length: 0, bytes }
+        Self { at: core::ptr::null(), length: 0, bytes: Vec::new(), numbers: Vec::new() }
     }
 }
 
 impl Answer {
     fn set(&mut self, bytes: Vec<u8>) -> &Self {
-        *self = Self { at: bytes.as_ptr(), length: bytes.len(), bytes };
+        self.bytes = bytes;
+        (self.at, self.length) = (self.bytes.as_ptr(), self.bytes.len());
         self
     }
 
-    fn set_numbers(&mut self, numbers: &[f64]) -> &Self {
-        let mut bytes = Vec::new();
-        for number in numbers {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        self.set(bytes)
+    fn set_numbers(&mut self, numbers: Vec<f64>) -> &Self {
+        self.numbers = numbers;
+        (self.at, self.length) = (self.numbers.as_ptr().cast(), size_of_val(self.numbers.as_slice()));
+        self
     }
 }
 
@@ -100,7 +99,7 @@ plain! {
     engine_handle_timeout: handle_timeout(now: f64);
     engine_apply_plans: apply_plans() -> f64;
     engine_poll_timeout: poll_timeout() -> f64;
-    engine_clock_offset: clock_offset(now: f64) -> f64;
+    engine_clock_offset: clock_offset() -> f64;
 }
 
 /// Exports methods that take lent bytes first.
@@ -148,14 +147,14 @@ answering! {
 #[unsafe(no_mangle)]
 pub extern "C" fn engine_layout(engine: &mut Engine, table: u32) -> *const Answer {
     let numbers = engine.layout(table);
-    engine.answer.set_numbers(&numbers)
+    engine.answer.set_numbers(numbers)
 }
 
 /// See [`Engine::counters`].
 #[unsafe(no_mangle)]
 pub extern "C" fn engine_counters(engine: &mut Engine) -> *const Answer {
     let numbers = engine.counters();
-    engine.answer.set_numbers(&numbers)
+    engine.answer.set_numbers(numbers)
 }
 
 /// See [`Engine::handle_frames`].

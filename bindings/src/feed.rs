@@ -65,10 +65,10 @@ impl Feed {
             let StreamSchema { name, fields, .. } = stream.rollup.schema();
             out.extend_from_slice(name.as_bytes());
             for field in fields {
-                out.push(0);
+                out.push(255);
                 out.extend_from_slice(field.name.as_bytes());
             }
-            out.extend_from_slice(&[0, 0]);
+            out.push(254);
         }
         out
     }
@@ -96,7 +96,8 @@ impl Feed {
             delta.events += rollup.take_events();
             partials.append(&mut rollup.drain());
         }
-        let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
+        let mut sections = Vec::with_capacity(partials.len());
+        partials.iter().for_each(|partials| sections.push(SectionInput::from(partials)));
         encode_payloads(&delta, &sections, limits)
     }
 }

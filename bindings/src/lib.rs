@@ -61,8 +61,7 @@ impl Engine {
             outbox: OutboxLimits::BROWSER,
             batch: BatchLimits::BROWSER,
             times: TimeLimits::MEMORY_ONLY,
-            // Every Welcome is a sample of the hub's clock.
-            clock_interval: Duration::ZERO,
+            clock_interval: Duration::from_secs(60),
             capabilities: u32::from(cfg!(feature = "full")),
             persistent: false,
             backoff: Backoff::default(),
@@ -117,7 +116,8 @@ impl Engine {
         self.session.add_stream(micros(now), core::str::from_utf8(name).unwrap_or_default());
     }
 
-    /// Streams with plans, each its name and its columns, joined by NUL and ended by two.
+    /// Streams with plans, each its name and its columns: after each the byte 255, after the last 254, which no text
+    /// has.
     pub fn schema(&self) -> Vec<u8> {
         self.feed.schema()
     }
@@ -229,14 +229,14 @@ impl Engine {
 
     /// The body that waits for newer plans: Hello and the catalog version in hand.
     pub fn watch_body(&self) -> Vec<u8> {
-        let mut out = encode_frame(&self.session.hello());
+        let mut out = encode_frame(self.session.hello());
         out.put_varint(self.session.catalog().unwrap_or_default().0);
         out
     }
 
-    /// What to add to JavaScript's clock to get the hub's.
-    pub fn clock_offset(&mut self, now: f64) -> f64 {
-        self.session.hub_now(micros(now)).0 as f64 - now
+    /// What to add to JavaScript's clock to get the hub's. That time does not stand still nor jump is up to JavaScript.
+    pub fn clock_offset(&self) -> f64 {
+        self.session.clock_offset() as f64
     }
 
     /// What became of events and batches, in the order of `COUNTERS` in `js/src/ledger.ts`.

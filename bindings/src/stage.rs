@@ -60,10 +60,13 @@ impl Stage {
                 ColumnData::Float(v) => v.as_ptr() as usize,
                 _ => side.words.as_ptr() as usize,
             };
-            out.extend(side.code.map(f64::from));
-            out.extend([value_bytes_max(index), values, side.slots.as_ptr() as usize].map(|n| n as f64));
+            let [code, precision, scale] = side.code;
+            let (longest, slots) = (value_bytes_max(index) as u32, side.slots.as_ptr() as usize as u32);
+            for number in [code, precision, scale, longest, values as u32, slots] {
+                out.push(f64::from(number));
+            }
         }
-        out.push(self.has_null.as_ptr() as usize as f64);
+        out.push(f64::from(self.has_null.as_ptr() as usize as u32));
         out
     }
 
@@ -80,7 +83,9 @@ impl Stage {
         {
             side.fill(column, rows, texts);
             if core::mem::take(has_null) != 0 {
-                column.slots = Some(side.slots[..rows].iter().map(|&s| slot(s)).collect());
+                let mut slots = Vec::with_capacity(rows);
+                side.slots[..rows].iter().for_each(|&byte| slots.push(slot(byte)));
+                column.slots = Some(slots);
                 side.slots.fill(0);
             }
         }

@@ -48,6 +48,12 @@ pub enum OptionsError {
         /// The most.
         most: u64,
     },
+    /// Tokens are given, and one or all of them are empty.
+    #[error(
+        "the list of tokens (--tokens, HEADWATER_TOKENS) has no token or an empty one: a hub that takes everybody has no \
+         such option at all"
+    )]
+    EmptyToken,
     /// A level of logs that there is not.
     #[error(
         "log level {0:?}: write error, warn, info, debug or trace; or directives such as headwater_hub=debug,quinn=warn"
@@ -390,7 +396,12 @@ impl Options {
         if let Some(path) = file {
             read_file(path)?.apply(&mut options);
         }
+        // A variable that somebody forgot to fill must not open the hub to everybody.
+        let is_open = layer.auth.tokens.as_ref().is_some_and(|tokens| tokens.0.is_empty());
         layer.apply(&mut options);
+        if is_open || options.auth.tokens.0.iter().any(|token| token.trim().is_empty()) {
+            return Err(OptionsError::EmptyToken);
+        }
         options.check()?;
         Ok(options)
     }
@@ -559,6 +570,12 @@ mod tests {
         assert_eq!(options.storage.fold_interval_ms, 9);
         assert_eq!(options.storage.shard_groups, 1);
         assert_eq!(options.auth.tokens, Secrets(vec!["a".into()]));
+        for forgotten in ["", " , "] {
+            let mut layer = Layer::default();
+            layer.auth.tokens = Some(forgotten.parse().expect("a list"));
+            let error = Options::resolve(layer, None).expect_err("a variable that nobody filled");
+            assert!(matches!(error, OptionsError::EmptyToken), "{error}");
+        }
         assert_eq!(format!("{:?}", options.auth), "AuthOptions { tokens: <1 hidden> }");
     }
 

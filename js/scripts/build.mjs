@@ -26,9 +26,9 @@ const WASM_OPT = {
 /** Members of internal classes that modules share: no public name, no name of a built-in, no export of the module. */
 const INTERNAL = [
   'invoke', 'lend', 'takeBytes', 'takeText', 'takeNumbers', 'pushAll', 'emitAt', 'emitColumns', 'fillInt', 'fillNull',
-  'setInt', 'setNull', 'clearNull', 'eventMicros', 'written', 'barrier', 'pump', 'counters', 'isHungry', 'onPlans',
+  'setInt', 'setNull', 'eventMicros', 'written', 'barrier', 'pump', 'counters', 'isHungry', 'onPlans', 'onClock',
   'onNeedsFull', 'pinnedLimit', 'interned', 'isFull', 'forget', 'happenedAt', 'live', 'fault', 'engine', 'texts', 'tables',
-  'trapped', 'others', 'rowsMax', 'good',
+  'trapped', 'others', 'rowsMax', 'good', 'typeName',
 ];
 
 function run(command, args) {

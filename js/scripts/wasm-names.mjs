@@ -17,7 +17,7 @@ export function shortNames() {
 
 /**
  * Gives a module that wasm-bindgen wrote its short names. Its table of JavaScript values, of which this surface has
- * none, goes; the one import that is left is `host.random`.
+ * none, and what its own glue would look at after a trap go; the one import that is left is `host.random`.
  */
 export function shorten(bytes) {
   binaryen.setDebugInfo(true);
@@ -27,7 +27,8 @@ export function shorten(bytes) {
     module.removeExport(name);
     module.addFunctionExport(value, short);
   }
-  for (const name of ['__wbindgen_start', '__wbindgen_externrefs']) module.removeExport(name);
+  const unused = ['__wbindgen_start', '__wbindgen_externrefs', '__abort_handler', '__instance_terminated'];
+  for (const name of unused) module.removeExport(name);
   module.runPasses(['remove-unused-module-elements']);
   const functions = Array.from({ length: module.getNumFunctions() }, (_, i) => binaryen.getFunctionInfo(module.getFunctionByIndex(i)));
   const imports = functions.filter((info) => info.module);

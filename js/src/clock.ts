@@ -1,5 +1,5 @@
 /**
- * Time without going backwards.
+ * Time without going backwards, but for clocks that were set.
  *
  * Owns: the page's clock. Must not know: the hub's (the session machine corrects by it).
  */
@@ -9,6 +9,8 @@ export function localMicros(): number {
   return Math.round((performance.timeOrigin + performance.now()) * 1000);
 }
 
+/** A correction backwards by more is a step, not a drift that is waited out (`sdk/src/clock.rs`). */
+const STEP_MICROS = 1_000_000;
 /** Events that may share one reading of the clock. */
 const SHARED_MAX = 256;
 
@@ -18,14 +20,15 @@ export class TurnClock {
   #left = 0;
   #isArmed = false;
 
-  /** The time of an event that happens now, plus `offset`; never earlier than the one before. */
+  /** The time of an event that happens now, plus `offset`; not earlier than the one before, unless a clock was set back. */
   now(offset: number): number {
     if (--this.#left < 0) this.#read(offset);
     return this.#micros;
   }
 
   #read(offset: number): void {
-    this.#micros = Math.max(this.#micros, localMicros() + offset);
+    const now = localMicros() + offset;
+    this.#micros = this.#micros - now > STEP_MICROS ? now : Math.max(this.#micros, now);
     this.#left = SHARED_MAX;
     if (this.#isArmed) return;
     this.#isArmed = true;

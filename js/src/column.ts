@@ -10,19 +10,20 @@ import { parseDate, parseTimestamp } from './time.ts';
 import type { Interval, Value } from './types.ts';
 
 /** SQL types by the code that the module gives them. */
-export const TYPE_NAMES = [
-  'boolean', 'smallint', 'integer', 'bigint', 'real', 'double precision', 'numeric', 'text', 'bytea', 'uuid', 'date',
-  'timestamptz', 'interval',
-];
 const enum Type { Bool, Int16, Int32, Int64, Float32, Float64, Decimal, Text, Bytea, Uuid, Date, Timestamp, Interval }
 
 /** Their names in SQL. */
 const NAMES = 'boolean,smallint,integer,bigint,real,double precision,numeric,text,bytea,uuid,date,timestamptz,interval'.split(',');
 
+/** 32-bit words of a value per type code; of a type that is none, none. */
+const WORDS = [0.25, 2, 2, 2, 2, 2, 4, 1, 1, 1, 2, 2, 4];
 const TWO_32 = 4294967296;
 const DAY_MS = 86_400_000;
 /** Integers up to this magnitude per type code. */
 const INT_MAX = [0, 32767, 2147483647, Number.MAX_SAFE_INTEGER];
+
+/** Parts of an interval: what has others, or none, is something else. */
+const INTERVAL = ['months', 'days', 'micros'];
 
 /** What `columns` takes for one column: an array, or a typed array where the type fits (ids of interned strings: `Uint32Array`). */
 export type ColumnValues = ArrayLike<Value>;
@@ -74,20 +75,13 @@ export class Column {
 
   /** Makes views; again whenever the memory grew. */
   view(buffer: ArrayBuffer): void {
-    this.#i32 = new Int32Array(buffer, this.#at, this.#rows * this.#words);
+    this.#i32 = new Int32Array(buffer, this.#at, this.#rows * WORDS[this.type]);
     this.#u8 = new Uint8Array(buffer, this.#at, this.#rows);
     if (this.type === Type.Float32 || this.type === Type.Float64) {
       this.#f64 = new Float64Array(buffer, this.#at, this.#rows);
     }
     this.#slots = new Uint8Array(buffer, this.#slotsAt, this.#rows);
     this.#flags = new Uint8Array(buffer, this.#flagsAt, this.#index + 1);
-  }
-
-  get #words(): number {
-    const type = this.type;
-    if (type === Type.Bool) return 0.25;
-    if (type >= Type.Text && type <= Type.Uuid) return 1;
-    return type === Type.Decimal || type === Type.Interval ? 4 : 2;
   }
 
   /** The type's name in SQL. */
@@ -100,11 +94,6 @@ export class Column {
     if (this.#isPreset) return;
     this.#slots[row] = 1;
     this.#flags[this.#index] = 1;
-  }
-
-  /** Takes back {@link setNull} after a row was refused. */
-  clearNull(row: number): void {
-    this.#slots[row] = 0;
   }
 
   /** Checks and writes a value that is not null. */
@@ -203,7 +192,8 @@ export class Column {
     if (value !== value) return 'nan';
     if (this.type === Type.Float32) {
       const rounded = Math.fround(value);
-      if (Math.abs(rounded) === Infinity && Math.abs(value) !== Infinity) return 'out_of_range';
+      // Neither infinite nor 0 by rounding, as everywhere else (`narrow` in `sdk/src/expr/cast.rs`).
+      if (rounded !== value && (!rounded || Math.abs(rounded) === Infinity)) return 'out_of_range';
       value = rounded;
     }
     this.#f64[row] = value as number;
@@ -219,8 +209,11 @@ export class Column {
       this.setInt(row, value);
       return undefined;
     }
+    return this.#writeBig(row, value, [0, 16, 32, 64][this.type]);
+  }
+
+  #writeBig(row: number, value: unknown, bits: number): ValueFault | undefined {
     if (typeof value !== 'bigint') return 'wrong_type';
-    const bits = [0, 16, 32, 64][this.type];
     if (BigInt.asIntN(bits, value) !== value) return 'out_of_range';
     this.#setBig(row * 2, value);
     return undefined;
@@ -231,10 +224,7 @@ export class Column {
     if (value instanceof Date) return isNaN(+value) ? 'wrong_type' : this.#writeMs(row, +value, 0);
     if (this.type === Type.Date) return 'wrong_type';
     if (typeof value === 'number') return value !== value ? 'nan' : this.#writeMs(row, value, 0);
-    if (typeof value !== 'bigint') return 'wrong_type';
-    if (BigInt.asIntN(64, value) !== value) return 'out_of_range';
-    this.#setBig(row * 2, value);
-    return undefined;
+    return this.#writeBig(row, value, 64);
   }
 
   #writeTimeText(row: number, text: string): ValueFault | undefined {
@@ -295,7 +285,8 @@ export class Column {
   }
 
   #writeInterval(row: number, value: unknown): ValueFault | undefined {
-    if (typeof value !== 'object' || value instanceof Date) return 'wrong_type';
+    const parts = Object.keys(value as Interval);
+    if (!parts.length || parts.some((part) => !INTERVAL.includes(part))) return 'wrong_type';
     const { months = 0, days = 0, micros = 0 } = value as Interval;
     if (!Number.isSafeInteger(micros) || (months | 0) !== months || (days | 0) !== days) return 'wrong_type';
     this.#i32[row * 4] = months;

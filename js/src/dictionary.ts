@@ -17,11 +17,14 @@ const PASSING_CHARS_MAX = 1 << 20;
 /** Pinned strings per client: a handle never goes away. */
 const PINNED_MAX = 65_536;
 
-/** A string registered once with `intern`: naming it costs no look-up. Works in `emit`, writers and columns. */
+/**
+ * A string registered once with `intern`: naming it costs no look-up. Works in `emit`, writers and columns; with another
+ * client as well, at the price of a look-up.
+ */
 export class Interned {
   /** The string. */
   readonly value: string;
-  /** Its number, for `Uint32Array` columns; -1 when too many strings are interned (it still works in `emit`). */
+  /** Its number, for `Uint32Array` columns of the same client; -1 when too many strings are interned (it still works in `emit`). */
   readonly id: number;
 
   /** @internal */
@@ -83,7 +86,8 @@ export class Dictionary {
 
   /** The handle of an interned string. */
   interned(value: Interned): number {
-    if (value.id < 0) return this.text(value.value);
+    // Of another client, or one too many.
+    if (this.#pinned.values[value.id] !== value.value) return this.text(value.value);
     if (value.id >= this.#pinnedCount) this.#sync();
     return value.id;
   }

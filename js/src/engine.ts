@@ -10,6 +10,9 @@ import { Dictionary, type Pinned } from './dictionary.ts';
 import type { Exports } from './module.ts';
 import { Table, type TableMemory } from './table.ts';
 
+/** Ends the last name of a stream; a larger byte ends the others (`Engine::schema` in `bindings/src/lib.rs`). */
+const STREAM_END = 254;
+
 /** A running module. */
 export interface Instance {
   /** Its functions and memory. */
@@ -115,13 +118,19 @@ export class Engine implements TableMemory {
   /** Makes tables for the streams whose plans are here now. Rows of the old ones must have been pushed. */
   bind(): void {
     this.#drop();
-    // Names are joined by NUL, which no identifier holds; a stream ends with two.
-    const streams = this.takeText((x, at) => x.engine_schema(at))?.split('\0\0') ?? [];
-    streams.pop();
-    streams.forEach((stream, index) => {
-      const [name, ...columns] = stream.split('\0');
+    const names: string[] = [];
+    let from = 0;
+    let index = 0;
+    // Whatever a name holds, its end is a byte that no text has.
+    this.takeBytes((x, at) => x.engine_schema(at))?.forEach((byte, end, bytes) => {
+      if (byte < STREAM_END) return;
+      names.push(this.#decoder.decode(bytes.subarray(from, end)));
+      from = end + 1;
+      if (byte > STREAM_END) return;
+      const [name, ...columns] = names.splice(0);
       const layout = this.takeNumbers((x, at) => x.engine_layout(at, index));
       if (layout?.length) this.tables.set(name, new Table(this, index, columns, layout, this.texts));
+      index++;
     });
   }
 

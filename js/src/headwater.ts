@@ -311,6 +311,7 @@ export class Client {
     if (instance.trapped) return;
     const producer = new room.Producer(engine, this.#options.transport ?? this.#http, {
       onPlans: (unknown) => this.#planned(producer, unknown),
+      onClock: (offset) => (this.#offset = offset),
       onNeedsFull: () => this.#upgrade(producer),
       onError: (error) => this.#report(error),
     });
@@ -337,7 +338,6 @@ export class Client {
     this.#lose('stream_gone', gone);
     if (producer !== this.#producer) return;
     engine.bind();
-    this.#offset = engine.invoke((x, at) => x.engine_clock_offset(at, localMicros())) ?? 0;
     for (const stream of this.#pending.streams()) {
       const table = this.table(stream);
       if (!table) continue;

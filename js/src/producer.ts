@@ -3,8 +3,8 @@
  *
  * Owns: timers, requests in flight, the watch for new plans, flush barriers. Must not know: events, columns.
  * The machine decides everything about the protocol (`sdk/src/session`): what to send, when to send it again,
- * how long to wait. An HTTP "connection" is a generation: any failed request ends it, and the machine starts
- * the next one when its back-off has passed.
+ * how long to wait. An HTTP "connection" is a signal: any failed request aborts it and what else was asked on it, but for
+ * batches, and the machine starts the next one when its back-off has passed. Each open one has a watch of its own.
  */
 import { localMicros } from './clock.ts';
 import type { Engine } from './engine.ts';
@@ -16,6 +16,8 @@ import type { Transport, TransportError } from './transport.ts';
 export interface ProducerHooks {
   /** The plans changed: tables must be made again. The hub does not have the streams of `unknown`. */
   onPlans(unknown: string[]): void;
+  /** What to add to this machine's clock to get the hub's, microseconds; before the plans that came with it. */
+  onClock(offset: number): void;
   /** The plans need the module with every aggregate. */
   onNeedsFull(): void;
   /** Something that users should hear of. */
@@ -24,6 +26,8 @@ export interface ProducerHooks {
 
 /** The kind of a batch frame: its second byte. */
 const BATCH = 6;
+/** The longest wait for an answer, milliseconds: a hub without news ends a watch after 25 s. Half lost is lost. */
+const ANSWER_MS = 60_000;
 
 /** What the module leaves to JavaScript to say. */
 const MESSAGES: Record<string, string> = {
@@ -47,15 +51,15 @@ export class Producer {
   readonly #transport: Transport;
   readonly #hooks: ProducerHooks;
   readonly #abort = new AbortController();
+  #connection = new AbortController();
   /** Streams that the hub does not have, by the answer that is being read. */
   #unknown: string[] = [];
   #known: Float64Array = new Float64Array(COUNTERS);
   #waiters: Waiter[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #generation = 0;
   #failed: HeadwaterError | undefined;
+  /** The hub asked for no attempt before, by this machine's clock. */
   #pausedUntil = 0;
-  #watching = false;
   #reported = false;
 
   constructor(engine: Engine, transport: Transport, hooks: ProducerHooks) {
@@ -64,7 +68,7 @@ export class Producer {
     this.#hooks = hooks;
   }
 
-  /** Runs the session machine; it asks for a connection at once. */
+  /** Does what is due, at the start and later; the session machine asks for a connection at once. */
   start(): void {
     this.engine.invoke((x, at) => x.engine_handle_timeout(at, localMicros()));
     this.pump();
@@ -103,13 +107,10 @@ export class Producer {
     this.counters();
     this.#settle();
     clearTimeout(this.#timer);
-    const at = this.engine.invoke((x, at) => x.engine_poll_timeout(at)) ?? Infinity;
-    if (at === Infinity) return;
-    const delay = Math.min(Math.max(at - localMicros(), 0) / 1000, 2 ** 31 - 1);
-    this.#timer = setTimeout(() => {
-      this.engine.invoke((x, at) => x.engine_handle_timeout(at, localMicros()));
-      this.pump();
-    }, Math.ceil(delay));
+    const due = this.engine.invoke((x, at) => x.engine_poll_timeout(at)) ?? Infinity;
+    if (due === Infinity) return;
+    const delay = (Math.max(due, this.#pausedUntil) - localMicros()) / 1000;
+    this.#timer = setTimeout(() => this.start(), Math.min(Math.ceil(delay), 2 ** 31 - 1));
   }
 
   /** The module's counters; the last known ones after a trap. */
@@ -120,6 +121,7 @@ export class Producer {
   /** Stops everything; what is unsent stays unsent. */
   close(): void {
     this.#abort.abort();
+    this.#connection.abort();
     clearTimeout(this.#timer);
     this.fail(new HeadwaterError('closed', 'the client was closed'));
     this.engine.free();
@@ -131,49 +133,53 @@ export class Producer {
     for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
   }
 
-  /** The machine wants a connection: over HTTP that is a new generation, after the pause that the hub asked for. */
+  /** The machine wants a connection: over HTTP that is a new signal. */
   #connect(): void {
-    const pause = this.#pausedUntil - Date.now();
-    if (pause > 0) return this.#later(pause);
-    this.#generation++;
+    this.#connection = new AbortController();
     this.state = 'connecting';
     this.engine.invoke((x, at) => x.engine_handle_connected(at, localMicros()));
   }
 
-  #later(pause: number): void {
-    const timer = setTimeout(() => {
-      this.#connect();
-      this.pump();
-    }, pause);
-    this.#abort.signal.addEventListener('abort', () => clearTimeout(timer));
-  }
-
-  async #send(frame: Uint8Array): Promise<void> {
-    const generation = this.#generation;
+  /**
+   * Sends a frame, takes its answer; gives how often in a row that has failed. The third time ends the connection, and
+   * so does any failure of what is not asked again and again.
+   */
+  async #send(frame: Uint8Array, path?: string, failures = 2): Promise<number> {
+    const connection = this.#connection.signal;
+    // A late answer to a batch is still true; any other belongs to a conversation that has ended.
+    const isBatch = frame[1] === BATCH;
+    const limit = new AbortController();
+    const end = () => limit.abort();
+    const timer = setTimeout(end, ANSWER_MS);
+    connection.addEventListener('abort', end, { signal: limit.signal });
     try {
-      const answer = await this.#transport.send(frame, { signal: this.#abort.signal });
-      // A late answer to a batch is still true; any other belongs to a conversation that has ended.
-      if (generation === this.#generation || frame[1] === BATCH) this.#take(answer);
+      const answer = await this.#transport.send(frame, { path, signal: (isBatch ? this.#abort : limit).signal });
+      if (isBatch || !connection.aborted) this.#take(answer);
+      failures = 0;
     } catch (error) {
-      if (generation === this.#generation) this.#disconnected(error as TransportError);
+      if (++failures > 2 && !connection.aborted) this.#disconnected(error as TransportError);
     }
-    if (!this.#abort.signal.aborted) this.pump();
+    clearTimeout(timer);
+    end();
+    this.pump();
+    return failures;
   }
 
   #take(bytes: Uint8Array | null): void {
     if (!bytes || this.#abort.signal.aborted) return;
     const { engine } = this;
     const error = engine.takeText((x, at) => x.engine_handle_frames(at, ...engine.lend(bytes), localMicros()));
-    if (!error) return;
-    const [code, message] = error.split('\0');
-    throw new HeadwaterError(code, message || 'the hub broke the protocol');
+    if (error) {
+      const [code, message] = error.split('\0');
+      throw new HeadwaterError(code, message || 'the hub broke the protocol');
+    }
+    this.#hooks.onClock(engine.invoke((x, at) => x.engine_clock_offset(at)) ?? 0);
   }
 
   #disconnected(error: TransportError): void {
-    if (this.#abort.signal.aborted || this.state === 'waiting') return;
-    this.#generation++;
+    this.#connection.abort();
     this.state = 'waiting';
-    this.#pausedUntil = Date.now() + (error.retryAfterMs ?? 0);
+    this.#pausedUntil = localMicros() + (error.retryAfterMs ?? 0) * 1000;
     this.engine.invoke((x, at) => x.engine_handle_disconnected(at, localMicros()));
     // Once per outage: retrying is this client's business, knowing is the user's.
     if (!this.#reported) this.#hooks.onError(error);
@@ -188,12 +194,12 @@ export class Producer {
       this.#reported = false;
       void this.#watch();
     } else if (name === 'offline') {
-      if (this.state === 'open') this.#generation++;
+      this.#connection.abort();
       this.state = 'waiting';
     } else if (name === 'unknown') this.#unknown.push(text);
     else if (name === 'plans') this.#hooks.onPlans(this.#unknown.splice(0));
     else if (name === 'needs_full') this.#hooks.onNeedsFull();
-    else if (name === 'error') this.#hooks.onError(new HeadwaterError(text, message));
+    else this.#hooks.onError(new HeadwaterError(text, message));
   }
 
   #settle(): void {
@@ -204,25 +210,13 @@ export class Producer {
     });
   }
 
-  /** Long-polls for plans while the session is open. */
+  /** Long-polls for plans while this connection is open. A hub that goes away fails some polls at once. */
   async #watch(): Promise<void> {
-    if (this.#watching) return;
-    this.#watching = true;
-    const generation = this.#generation;
-    for (let failures = 0; generation === this.#generation && failures < 3; ) {
+    const { signal } = this.#connection;
+    for (let failures = 0; !signal.aborted; ) {
       const frame = this.engine.takeBytes((x, at) => x.engine_watch_body(at));
-      if (!frame || this.#abort.signal.aborted) break;
-      const path = '/v1/watch';
-      try {
-        this.#take(await this.#transport.send(frame, { path, signal: this.#abort.signal }));
-        failures = 0;
-        if (!this.#abort.signal.aborted) this.pump();
-      } catch (error) {
-        // A hub that went away mid-poll: three quick failures end the connection, and the machine backs off.
-        if (++failures === 3 && generation === this.#generation) this.#disconnected(error as TransportError);
-      }
+      if (!frame) return;
+      failures = await this.#send(frame, '/v1/watch', failures);
     }
-    this.#watching = false;
-    if (!this.#abort.signal.aborted) this.pump();
   }
 }

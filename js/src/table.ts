@@ -176,7 +176,7 @@ export class Table {
   }
 
   #refuse(code: string, column: string, type?: string): Fault {
-    for (const each of this.#columns) each.clearNull(this.rows);
+    for (const each of this.#columns) each.fillNull(this.rows, 1, false);
     return { code, column, type };
   }
 }

@@ -20,6 +20,10 @@ function dayMs([, year, month, day]: RegExpExecArray): number | undefined {
   return +year && (ms !== ms || (date.getUTCMonth() === +month - 1 && date.getUTCDate() === +day)) ? ms : undefined;
 }
 
+function minutes(hours = '0', rest = '0'): number {
+  return +hours * 60 + +rest;
+}
+
 /** `YYYY-MM-DD` as milliseconds since 1970-01-01; undefined when it is no date. */
 export function parseDate(text: string): number | undefined {
   const parts = DATE_ONLY.exec(text);
@@ -34,12 +38,10 @@ export function parseTimestamp(text: string): { ms: number; micros: number } | u
   const parts = TIMESTAMP.exec(text);
   const day = parts ? dayMs(parts) : undefined;
   if (!parts || day === undefined) return undefined;
-  const [hour, minute, second, east, west] = [parts[4], parts[5], parts[6], parts[9], parts[10]].map((p) => +(p ?? 0));
-  const fraction = parts[7] ?? '';
+  const [hour, minute, second, fraction = '', sign, east, west] = parts.slice(4);
   const micros = +fraction.slice(0, 6).padEnd(6, '0') + (fraction[6] >= '5' ? 1 : 0);
-  const ms = ((hour * 60 + minute) * 60 + second) * 1000;
+  const ms = minutes(hour, minute) * MINUTE_MS + +(second ?? 0) * 1000;
   // 24:00 and a leap second are times; nothing is later than the end of its day.
-  if (minute > 59 || second > 60 || (hour > 23 && (ms > 1440 * MINUTE_MS || micros)) || east > 15 || west > 59) return undefined;
-  const offset = (east * 60 + west) * (parts[8] === '-' ? -MINUTE_MS : MINUTE_MS);
-  return { ms: day + ms - offset, micros };
+  if (+minute > 59 || +second > 60 || (+hour > 23 && (ms > 1440 * MINUTE_MS || micros)) || +east > 15 || +west > 59) return undefined;
+  return { ms: day + ms - minutes(east, west) * (sign === '-' ? -MINUTE_MS : MINUTE_MS), micros };
 }

@@ -16,7 +16,8 @@ const ROUTES: Record<number, string> = { 1: 'session', 4: 'resume', 6: 'batch', 
 /** Carries frames. Replaceable by `connect({ transport })`. */
 export interface Transport {
   /**
-   * Posts one frame; gives the frames of the answer, back to back, or `null` when there is nothing new.
+   * Posts one frame; gives the frames of the answer, back to back, or `null` when there is nothing new, which a watch
+   * (`path` is `/v1/watch`) may take 25 s to say.
    * Rejects with a {@link HeadwaterError} of code `unreachable`; `retryAfterMs` may be set on it.
    */
   send(frame: Uint8Array, options?: SendOptions): Promise<Uint8Array | null>;
@@ -26,7 +27,7 @@ export interface Transport {
 export interface SendOptions {
   /** Another route than the frame's kind has. */
   path?: string;
-  /** Gives up when aborted. */
+  /** Gives up when aborted: what asked has ended, or waited for a minute. */
   signal?: AbortSignal;
 }
 

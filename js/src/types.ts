@@ -22,14 +22,14 @@ export interface Interval {
  * | --- | --- |
  * | boolean | `boolean` |
  * | smallint, integer, bigint | whole `number` (safe), `bigint` |
- * | real, double precision | `number`; NaN is refused |
+ * | real, double precision | `number`; NaN is refused, and in a real what would be 0 or infinite by rounding |
  * | numeric(p, s) | `number`, `bigint`, decimal `string`; rounded half away from zero to `s` digits |
  * | text | `string`, {@link Interned} |
  * | bytea | `Uint8Array` |
  * | uuid | `string` of 32 hex digits, dashes allowed |
  * | date | `Date` (its UTC day), `'YYYY-MM-DD'` |
  * | timestamptz | `Date`, `number` of milliseconds, `bigint` of microseconds, ISO 8601 `string`: without an offset it is UTC |
- * | interval | {@link Interval} |
+ * | interval | {@link Interval}: at least one of its members, and no others |
  */
 export type Value = boolean | number | bigint | string | Uint8Array | Date | Interval | Interned | null | undefined;
 
@@ -90,7 +90,7 @@ export interface Stats {
    * are no events: an event's other groups may well be in batches.
    */
   oversizedGroups: number;
-  /** The hub's clock minus this machine's, milliseconds; 0 until known. */
+  /** The hub's clock minus this machine's, milliseconds; 0 until known, and asked for every minute. */
   clockOffsetMs: number;
   /** `idle` before the first event, then `connecting`, `open` while the hub answers, `waiting` between attempts, `closed`. */
   state: 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';

@@ -5,7 +5,7 @@ import { shortNames } from '../scripts/wasm-names.mjs';
 const dist = (name) => readFile(new URL(`../dist/${name}`, import.meta.url));
 const now = 1_700_000_000_000_000;
 
-/** A module's engine that is connected and waits for Welcome: what it says to frames, and its events. */
+/** A module's engine that is connected and waits for Welcome: what it says to frames, and its events; what it sends when. */
 export async function engine(flavor) {
   const random = (at, length) => crypto.getRandomValues(new Uint8Array(x.memory.buffer, at >>> 0, length));
   const { instance } = await WebAssembly.instantiate(await dist(`headwater_${flavor}.wasm`), { host: { random } });
@@ -18,10 +18,16 @@ export async function engine(flavor) {
   };
   const take = (answer) => {
     const [from, length] = new Uint32Array(x.memory.buffer, answer >>> 0, 2);
-    return Buffer.from(new Uint8Array(x.memory.buffer, from, length)).toString();
+    return Buffer.from(new Uint8Array(x.memory.buffer.slice(from, from + length)));
   };
   const at = x.engine_new(...pass(new Uint8Array()), 1, now);
   x.engine_handle_timeout(at, now);
   x.engine_handle_connected(at, now);
-  return { frames: (bytes) => take(x.engine_handle_frames(at, ...pass(bytes), now + 1000)), event: () => take(x.engine_poll_event(at)) };
+  const later = (seconds) => now + 1000 + seconds * 1e6;
+  return {
+    frames: (bytes) => take(x.engine_handle_frames(at, ...pass(bytes), later(0))).toString(),
+    event: () => take(x.engine_poll_event(at)).toString(),
+    timeout: (seconds) => x.engine_handle_timeout(at, later(seconds)),
+    transmit: (seconds) => take(x.engine_poll_transmit(at, later(seconds))),
+  };
 }

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Headwater, HeadwaterError } from '../dist/node.js';
 import * as slim from '../dist/slim.js';
 import { CORE, startHub } from './hub.mjs';
-import { VIEWS, op, spec } from './wire.mjs';
+import { VIEWS, countAndSum, op, spec, timeOfKey } from './wire.mjs';
 
 const ALL = {
   id: 1, name: 'views',
@@ -42,9 +42,9 @@ test('every type takes what its table says and refuses the rest', () =>
     await ready(hw);
     const good = {
       b: [true, false, null], i2: [-32768, 32767, 5n], i4: [2147483647, -2147483648], i8: [Number.MAX_SAFE_INTEGER, -(2n ** 63n)],
-      f4: [0.5, Infinity], f8: [1e308, -0], n: [1.005, '9999999.99', 3n, '-0.5', '1e3'], t: ['', 'gr\u00fc\u00dfe', hw.intern('x')],
+      f4: [0.5, Infinity, -0, 1e-45], f8: [1e308, -0], n: [1.005, '9999999.99', 3n, '-0.5', '1e3'], t: ['', 'gr\u00fc\u00dfe', hw.intern('x')],
       bin: [new Uint8Array([0, 255])], id: ['123e4567-e89b-12d3-a456-426614174000'], d: [new Date(0), '2026-11-20'],
-      ts: [new Date(), 1.5, 10n, '2026-11-20T12:00:00Z', '2026-11-20 12:00'], span: [{ months: 1, days: -2, micros: 3 }, {}],
+      ts: [new Date(), 1.5, 10n, '2026-11-20T12:00:00Z', '2026-11-20 12:00'], span: [{ months: 1, days: -2, micros: 3 }, { days: 0 }],
       arrival_timestamp: [new Date()],
     };
     const types = {
@@ -61,12 +61,14 @@ test('every type takes what its table says and refuses the rest', () =>
     const bad = [
       ['b', 1, 'wrong_type'], ['i2', 32768, 'out_of_range'], ['i2', 1.5, 'wrong_type'], ['i4', 2147483648, 'out_of_range'],
       ['i4', -2147483649, 'out_of_range'], ['i8', 2 ** 53, 'out_of_range'], ['i8', 2n ** 63n, 'out_of_range'], ['i8', NaN, 'nan'],
-      ['f4', 1e39, 'out_of_range'], ['f8', NaN, 'nan'], ['f8', '1', 'wrong_type'], ['n', NaN, 'nan'], ['n', '1.2.3', 'wrong_type'],
+      ['f4', 1e39, 'out_of_range'], ['f4', -1e-50, 'out_of_range'], ['f8', NaN, 'nan'], ['f8', '1', 'wrong_type'], ['n', NaN, 'nan'], ['n', '1.2.3', 'wrong_type'],
       ['n', '10000000', 'out_of_range'], ['t', 5, 'wrong_type'], ['t', 'x'.repeat(257), 'too_long'], ['t', '\u20ac'.repeat(86), 'too_long'],
       ['bin', 'x', 'wrong_type'], ['bin', new Uint8Array(70_000), 'too_long'], ['id', 'nope', 'wrong_type'], ['d', 5, 'wrong_type'],
       ['d', 'not a day', 'wrong_type'], ['ts', NaN, 'nan'], ['ts', 'yesterday-ish', 'wrong_type'], ['ts', 2n ** 63n, 'out_of_range'],
       ['ts', new Date(NaN), 'wrong_type'], ['ts', '1', 'wrong_type'], ['ts', '290000-01-01', 'out_of_range'], ['d', '2026-02-31', 'wrong_type'],
-      ['span', 5, 'wrong_type'], ['nope', 1, 'unknown_column'],
+      // All of these were an interval of nothing.
+      ...[{}, [], [1], new Uint8Array(2), hw.intern('x'), new Date(), { hours: 1 }, { days: 1, hours: 1 }, { days: null }].map((value) => ['span', value, 'wrong_type']),
+      ['span', 5, 'wrong_type'], ['span', '1 day', 'wrong_type'], ['nope', 1, 'unknown_column'],
     ];
     for (const [column, value, code] of bad) {
       const error = hw.emit('views', { b: true, [column]: value });
@@ -106,8 +108,7 @@ test('an arrival time that is null is now, by every way in', () =>
       await hw.flush();
     }
     const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
-    // `e6`, then big endian: what the integer has above 96.
-    const times = keys.map((key) => (key[0] === 0xe6 ? Number(BigInt(`0x${Buffer.from(key.subarray(1)).toString('hex')}`)) / 1000 : null));
+    const times = keys.map(timeOfKey);
     assert.ok(times.every((time) => Math.abs(time - start) < 60_000), `${times}`);
     assert.deepEqual([hub.viewEvents(1), errors], [10, []]);
   }));
@@ -252,6 +253,33 @@ test('slim takes bytes, a compiled module, a Response or a function', async () =
     });
   }
 });
+
+// Prevents: the number that another client gave a string was taken for one of this client's.
+test('an interned string means the same to every client', () =>
+  withClient({ hub: {} }, ({ hw: other }) =>
+    withClient({ hub: {} }, async ({ hub, hw }) => {
+      hw.emit('views', { url: hw.intern('mine') });
+      await hw.flush();
+      for (const url of ['theirs', 'and more', 'mine']) hw.emit('views', { url: other.intern(url) });
+      hw.stream('views').columns({ url: [other.intern('theirs')] });
+      await hw.flush();
+      const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
+      assert.deepEqual(keys.map((key) => Buffer.from(key.subarray(0, -1)).toString()).sort(), ['and more', 'mine', 'mine', 'theirs']);
+    })));
+
+// Prevents: names were split where they had a NUL, and values went into columns beside theirs.
+for (const [flavor, wasm] of Object.entries({ core: CORE, full: undefined })) {
+  test(`${flavor}: a NUL in a name moves no column and no stream`, async () => {
+    const odd = { schema: { id: 2, name: 'o\0\0dd', fields: [['x\0y', 'text'], ['\0\0', 'double']] }, plans: [{ ...countAndSum(2), stream: 2 }] };
+    await withClient({ hub: { streams: [odd, { schema: VIEWS, plans: [countAndSum()] }] }, client: { wasm, streams: ['o\0\0dd', 'views'] } }, async ({ hub, hw, errors }) => {
+      hw.emit('views', { url: 'usual', ms: 1 });
+      hw.emit('o\0\0dd', { 'x\0y': 'strange', '\0\0': 2 });
+      await hw.flush();
+      const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.map(({ view, keys }) => [view, Buffer.from(keys[0].subarray(0, -1)).toString()]));
+      assert.deepEqual([keys.sort(), errors], [[[1, 'usual'], [2, 'strange']], []]);
+    });
+  });
+}
 
 test('several clients share the module', async () => {
   await withClient({ hub: {} }, ({ hub: a, hw: x }) =>

@@ -1,9 +1,9 @@
 // A hub in memory over node:http, with faults: what it counts is what a real one would.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import { DROPS, KIND, VIEWS, ack, countAndSum, plans, readBatch, readFrame, readHello, readPayload, readResume, refused, resumed, welcome } from './wire.mjs';
+import { DROPS, KIND, VIEWS, ack, clockReply, countAndSum, plans, readBatch, readFrame, readHello, readPayload, readResume, refused, resumed, welcome } from './wire.mjs';
 
-const ROUTES = { [KIND.hello]: '/v1/session', [KIND.resume]: '/v1/resume', [KIND.batch]: '/v1/batch' };
+const ROUTES = { [KIND.hello]: '/v1/session', [KIND.resume]: '/v1/resume', [KIND.batch]: '/v1/batch', [KIND.clockRequest]: '/v1/clock' };
 
 /** Option `wasm` of a client that starts with the small module, as pages do. */
 export const CORE = { core: () => readFile(new URL('../dist/headwater_core.wasm', import.meta.url)) };
@@ -22,7 +22,10 @@ export async function startHub({ faults = () => undefined, streams = [{ schema: 
   const hub = {
     streams, catalog: 1, hellos: [], batches: new Map(), producers: new Map(), duplicates: 0, requests: 0, conflicts: 0,
     sql: [], watchers: new Set(), clockSkewMicros: 0n,
+    /** How many of the next watches nobody answers, as behind a network that loses everything. */
+    deafTo: 0,
   };
+  const time = () => BigInt(Date.now()) * 1000n + hub.clockSkewMicros;
   const known = (names) => ({
     streams: hub.streams.filter(({ schema }) => names.includes(schema.name)),
     unknown: names.filter((name) => !hub.streams.some(({ schema }) => schema.name === name)),
@@ -31,7 +34,7 @@ export async function startHub({ faults = () => undefined, streams = [{ schema: 
     [KIND.hello](body) {
       const hello = readHello(body);
       hub.hellos.push(hello);
-      return welcome({ catalog: hub.catalog, frameBytesMax: hub.frameBytesMax, time: BigInt(Date.now()) * 1000n + hub.clockSkewMicros, ...known(hello.streams) });
+      return welcome({ catalog: hub.catalog, frameBytesMax: hub.frameBytesMax, time: time(), ...known(hello.streams) });
     },
     [KIND.batch](body) {
       const batch = readBatch(body);
@@ -46,6 +49,7 @@ export async function startHub({ faults = () => undefined, streams = [{ schema: 
       } else hub.batches.set(dot, { ...batch, payload: batch.payload.slice(), report: readPayload(batch.payload) });
       return ack(batch);
     },
+    [KIND.clockRequest]: (body) => clockReply({ sent: body, time: time() }),
     [KIND.resume](body) {
       const { pid, lowWater } = readResume(body);
       let bitmap = 0n;
@@ -91,6 +95,7 @@ export async function startHub({ faults = () => undefined, streams = [{ schema: 
   }
 
   function watch(response, bytes) {
+    if (hub.deafTo > 0) return void hub.deafTo--;
     const { body, rest } = readFrame(bytes);
     const names = readHello(body).streams;
     const tell = () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { engine } from './engine.mjs';
-import { vectors } from './wire.mjs';
+import { KIND, vectors } from './wire.mjs';
 
 const frames = vectors(await readFile(new URL('../../tests/vectors/frames.txt', import.meta.url), 'utf8'));
 for (const flavor of ['core', 'full']) {
@@ -29,6 +29,18 @@ for (const flavor of ['core', 'full']) {
       e.frames(bytes); // refused or taken, never a trap
       e.event();
     }
+  });
+
+  // Prevents: the hub's clock was asked for by Hello only, and a long session kept what it had heard then.
+  test(`${flavor}: an open session asks for the time every minute`, async () => {
+    const e = await engine(flavor);
+    e.frames(frames.get('welcome'));
+    const asked = [];
+    for (let seconds = 0; seconds < 130; seconds++) {
+      e.timeout(seconds);
+      for (let bytes; (bytes = e.transmit(seconds)).length; ) if (bytes[1] === KIND.clockRequest) asked.push(seconds);
+    }
+    assert.deepEqual(asked, [1, 61, 121]);
   });
 
   test(`${flavor}: a frame that does not belong here ends the conversation`, async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Headwater } from '../dist/node.js';
 import { CORE, startHub, until } from './hub.mjs';
-import { KIND, VIEWS, countAndSum, failure, op, readBatch, readResume, refused, spec } from './wire.mjs';
+import { KIND, VIEWS, countAndSum, failure, op, readBatch, readResume, refused, spec, timeOfKey } from './wire.mjs';
 
 /** A client and a hub; checks the ledger at the end. */
 async function run(options, body) {
@@ -196,6 +196,50 @@ test('a view made later is fed within a second, over the air', () =>
     }
     assert.equal(hub.viewEvents(1), hw.stats().delivered);
   }));
+
+/** Feeds view `view`, made now, until the hub has something of it. */
+async function made(hub, hw, view) {
+  hub.change([{ schema: VIEWS, plans: [countAndSum(), countAndSum(view)] }]);
+  const start = performance.now();
+  while (hub.viewEvents(view) === 0) {
+    assert.ok(performance.now() - start < 10_000, `no plan of view ${view} over the air`);
+    hw.emit('views', { url: '/new', ms: 1 });
+    await hw.flush();
+  }
+}
+
+// Prevents: after one failed request nobody watched any more once the poll of the connection before had ended.
+for (const fault of ['lose', { status: 503 }]) {
+  test(`plans go on coming over the air after a batch met ${JSON.stringify(fault)}`, async () => {
+    let failing = 0;
+    const faults = ({ kind }) => (kind === KIND.batch && failing-- > 0 ? fault : undefined);
+    await run({ hub: { faults } }, async ({ hub, hw }) => {
+      hw.emit('views', { url: '/', ms: 1 });
+      await hw.flush();
+      await until('a watch', () => hub.watchers.size === 1);
+      const [held] = hub.watchers;
+      failing = 1;
+      hw.emit('views', { url: '/', ms: 2 });
+      await hw.flush();
+      await until('a watch of the new connection alone', () => hub.watchers.size === 1 && !hub.watchers.has(held));
+      await made(hub, hw, 2);
+      await made(hub, hw, 3);
+    });
+  });
+}
+
+// Prevents: a poll whose answer was lost was waited for until the page ended.
+test('a watch that nobody answers is given up', async (t) => {
+  const setTimeout = globalThis.setTimeout;
+  t.mock.method(globalThis, 'setTimeout', (f, ms, ...rest) => setTimeout(f, ms === 60_000 ? 50 : ms, ...rest));
+  await run({}, async ({ hub, hw, errors }) => {
+    hub.deafTo = 2;
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    await made(hub, hw, 2);
+    assert.deepEqual([hub.deafTo, errors], [0, []]);
+  });
+});
 
 test('a stream that the hub does not have is named at once, waits and then arrives', () =>
   run({ hub: { streams: [] } }, async ({ hub, hw, errors }) => {
@@ -393,6 +437,29 @@ test('event times are corrected by the hub\'s clock', () =>
     await hw.flush();
     assert.ok(Math.abs(hw.stats().clockOffsetMs - 3_600_000) < 1000, `${hw.stats().clockOffsetMs}`);
   }));
+
+// Prevents: npm clients kept the clock of their Welcome, and times of events stood still for as long as a clock was set back.
+test('a hub whose clock is set back is followed, and times go on from there', async () => {
+  const byTime = { view: 1, version: 1, stream: 1, nodes: [{ op: op.column(2), type: 'timestamptz' }], keys: [0], states: [{ spec: spec.count, args: [] }] };
+  await run({ hub: { streams: [{ schema: VIEWS, plans: [byTime] }] } }, async ({ hub, hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await hw.flush();
+    hw.emit('views', { url: '/', ms: 2 });
+    hub.clockSkewMicros = -3_600_000_000n;
+    await until('the new time', () => hw.stats().clockOffsetMs < -3_590_000);
+    await hw.flush();
+    const batches = hub.batches.size;
+    const start = Date.now() - 3_600_000;
+    for (let i = 0; i < 3; i++) {
+      hw.emit('views', { url: '/', ms: 3 });
+      await hw.flush();
+    }
+    const keys = [...hub.batches.values()].slice(batches).flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
+    const times = keys.map(timeOfKey);
+    assert.equal(new Set(times).size, 3, `${times}`);
+    assert.ok(times.every((time) => Math.abs(time - start) < 60_000), `${times.map((time) => time - start)} ms off`);
+  });
+});
 
 test('a hub that is never there: flush times out, memory stays bounded, the loss is counted on close', async () => {
   const hw = Headwater.connect({ url: 'http://127.0.0.1:9', pendingMax: 100, onError: () => {} });

@@ -1,7 +1,7 @@
 // The frames in JavaScript, as far as a hub needs them: tests of the package play the hub with it.
 // Bytes: sdk/FORMAT.md; tests/vectors/frames.txt holds it to them.
 
-export const KIND = { hello: 1, welcome: 2, plans: 3, resume: 4, resumed: 5, batch: 6, ack: 7, refused: 8, failure: 15 };
+export const KIND = { hello: 1, welcome: 2, plans: 3, resume: 4, resumed: 5, batch: 6, ack: 7, refused: 8, clockRequest: 9, clockReply: 10, failure: 15 };
 export const REFUSED = ['malformed', 'too_large', 'born_in_future', 'expired', 'dot_conflict', 'window_exceeded', 'not_primary', 'unavailable', 'throttled', 'unauthorized', 'unknown_plan'];
 
 /** Writes postcard. */
@@ -148,6 +148,11 @@ export function readPayload(bytes) {
   return { events, dropped, inDoubt, sections };
 }
 
+/** The time that a key of one timestamptz begins with, in milliseconds: `e6`, then big endian what the integer has above 96. */
+export function timeOfKey(key) {
+  return key[0] === 0xe6 ? Number(BigInt(`0x${Buffer.from(key.subarray(1)).toString('hex')}`)) / 1000 : null;
+}
+
 const TYPES = ['boolean', 'smallint', 'integer', 'bigint', 'real', 'double', 'numeric', 'text', 'bytea', 'uuid', 'date', 'timestamptz', 'interval'];
 
 function writeType(w, type) {
@@ -244,6 +249,8 @@ export const refused = ({ pid, seq, code, message = 'no', retryAfterMs = 0 }) =>
 
 export const resumed = ({ pid, floor, bitmap = 0n, level = 1, expired = false }) =>
   frame(KIND.resumed, (w) => w.raw(Buffer.from(pid, 'hex')).varint(floor).varint(bitmap).varint(level).u8(expired ? 1 : 0));
+
+export const clockReply = ({ sent, time }) => frame(KIND.clockReply, (w) => w.raw(sent).zigzag(time));
 
 export const failure = ({ code, message }) =>
   frame(KIND.failure, (w) => w.text(code).text(message).u8(0).u8(0));

@@ -28,6 +28,6 @@ pub const FETCH_TOGETHER: bool = cfg!(feature = "std");
 /// An outbox that a spool keeps beyond the process. Pages hold theirs in memory only.
 pub const SPOOLS: bool = cfg!(any(feature = "std", test));
 
-/// One general way instead of several fast ones, wherever both give the same bytes: keys, the group index, sums of
-/// doubles, merging of sketches. The WASM core module: what every page downloads.
+/// One general way instead of several fast ones, wherever both give the same bytes: keys, the group index, merging of
+/// sketches. The WASM core module: what every page downloads.
 pub const SMALL: bool = cfg!(not(feature = "functions"));

@@ -9,12 +9,10 @@ mod index;
 #[cfg(test)]
 mod tests;
 
-use crate::aggregate::{self, AggregateSpec, States};
+use crate::aggregate::{self, AggregateSpec, StatesOf};
 use crate::codec::{DecodeError, Reader};
 use crate::limits::BATCH_EVENTS_MAX;
 use crate::sort::sort_by;
-use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 use index::Index;
 
@@ -79,7 +77,7 @@ impl Keys {
 /// Group keys and their states.
 pub struct GroupTable {
     specs: Vec<AggregateSpec>,
-    states: Vec<Box<dyn States>>,
+    states: Vec<StatesOf>,
     keys: Keys,
     index: Index,
     /// Events that the admitted states of each column stand for.
@@ -107,13 +105,17 @@ impl GroupTable {
 
     /// An empty table, or `None` when a spec is invalid or not supported by this build.
     pub fn try_new(specs: &[AggregateSpec]) -> Option<Self> {
+        Self::of(specs.to_vec())
+    }
+
+    /// As [`GroupTable::try_new`].
+    pub fn of(specs: Vec<AggregateSpec>) -> Option<Self> {
         let mut states = Vec::with_capacity(specs.len());
-        for spec in specs {
+        for spec in &specs {
             states.push(aggregate::create(spec)?);
         }
-        let admitted = vec![0; specs.len()];
         let (keys, index) = (Keys::default(), Index::default());
-        Some(Self { specs: specs.to_vec(), states, keys, index, admitted })
+        Some(Self { specs, states, keys, index, admitted: Vec::new() })
     }
 
     /// The number of groups.
@@ -164,12 +166,12 @@ impl GroupTable {
     }
 
     /// The states, one column per spec.
-    pub fn states(&self) -> &[Box<dyn States>] {
+    pub fn states(&self) -> &[StatesOf] {
         &self.states
     }
 
     /// The states, to update.
-    pub fn states_mut(&mut self) -> &mut [Box<dyn States>] {
+    pub fn states_mut(&mut self) -> &mut [StatesOf] {
         &mut self.states
     }
 
@@ -187,6 +189,7 @@ impl GroupTable {
     /// admit a batch into a table of its own.
     pub fn admit_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
         let group = self.group(key);
+        self.admitted.resize(self.specs.len(), 0);
         for (states, admitted) in self.states.iter_mut().zip(&mut self.admitted) {
             *admitted = admitted.saturating_add(states.admit(group, bytes)?);
             if *admitted > BATCH_EVENTS_MAX {
@@ -202,7 +205,7 @@ impl GroupTable {
         self.group_all(&other.keys, &mut groups);
         for (mine, theirs) in self.states.iter_mut().zip(&other.states) {
             for (from, into) in groups.iter().enumerate() {
-                mine.merge_group(*into, &**theirs, from as u32);
+                mine.merge_group(*into, theirs.as_ref(), from as u32);
             }
         }
         groups
@@ -212,7 +215,7 @@ impl GroupTable {
     pub fn merge_group(&mut self, key: &[u8], other: &GroupTable, from: u32) -> u32 {
         let group = self.group(key);
         for (mine, theirs) in self.states.iter_mut().zip(&other.states) {
-            mine.merge_group(group, &**theirs, from);
+            mine.merge_group(group, theirs.as_ref(), from);
         }
         group
     }

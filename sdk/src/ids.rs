@@ -72,16 +72,14 @@ impl Pid {
     /// Makes the identity of an outbox born now; `random` must come from a cryptographic source.
     pub fn new(birth_ms: u64, random: [u8; 10]) -> Self {
         let mut bytes = [0; 16];
-        bytes[..6].copy_from_slice(&birth_ms.to_be_bytes()[2..]);
+        bytes[..8].copy_from_slice(&(birth_ms << 16).to_be_bytes());
         bytes[6..].copy_from_slice(&random);
         Self(bytes)
     }
 
     /// Milliseconds since the epoch at which the outbox was made.
     pub fn birth_ms(&self) -> u64 {
-        let mut bytes = [0; 8];
-        bytes[2..].copy_from_slice(&self.0[..6]);
-        u64::from_be_bytes(bytes)
+        self.0.first_chunk().map_or(0, |eight| u64::from_be_bytes(*eight) >> 16)
     }
 
     /// 32 lowercase hex digits.

@@ -32,6 +32,11 @@ pub const BATCH_EVENTS_MAX: u64 = 1 << 40;
 /// a hub hold thousands of those. As long as the longest group key. Part of the format ("States").
 pub const VALUE_BYTES_MAX: usize = KIB;
 
+/// Longest text or bytea that `concat`, `||` and `replace` make of a row, as long as one that `emit` takes by default; a
+/// row beyond it is rejected (`overflow`). Without it one event of two long texts asks for gigabytes. Worst case of one
+/// evaluation: this times the rows (1,024) times the nodes of a plan that make texts.
+pub const COMPUTED_BYTES_MAX: usize = 64 * KIB;
+
 /// Most that one event may weigh in a weighted heavy hitter: 2^32. Heavier ones are rejected like too long texts.
 /// Three weights of 2^63 would be more than a state can count, and its answers errors for ever. Part of the format.
 pub const WEIGHT_MAX: u64 = 1 << 32;
@@ -284,10 +289,11 @@ pub struct FlushLimits {
     /// The oldest event waits at most this long while the hub answers. Default 500 ms, so that an event is
     /// readable within 1 s. Shorter means more and smaller batches; memory and bytes per event grow.
     pub age_max: Duration,
-    /// Groups held before a flush is due. Default: native 65,536.
+    /// Groups that one emitter holds before a flush is due. Default: native 65,536. Emitters of a stream meet at the
+    /// flush, where a view's `group_cap` holds for all of them together; until then each holds that many.
     pub groups_max: usize,
     /// Heap bytes of merged partials, over all threads, above which `emit` reports back-pressure while the
-    /// outbox is full. Default: native 64 MiB.
+    /// outbox is full. Looked at every `age_max`, because measuring walks all states. Default: native 64 MiB.
     pub rollup_bytes_max: usize,
     /// While the hub does not answer, partials go on merging in memory; with a disk spool they are written out
     /// at least this often, which bounds what a crash loses. Default 5 s.

@@ -113,7 +113,8 @@ impl StreamSchema {
 
     /// A batch without rows.
     pub fn empty_batch(&self) -> ColumnBatch {
-        let mut columns: Vec<Column> = self.fields.iter().map(|f| Column::new(&f.data_type)).collect();
+        let mut columns = Vec::with_capacity(self.fields.len() + 1);
+        self.fields.iter().for_each(|field| columns.push(Column::new(&field.data_type)));
         columns.push(Column::new(&DataType::Timestamp));
         ColumnBatch { columns }
     }

@@ -49,6 +49,10 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Respon
     if let Err(close) = api.door.policy.check(token.as_deref()) {
         return error(StatusCode::UNAUTHORIZED, "28000", &close.message);
     }
+    if let Some(name) = unknown_parameter(parts.uri.query().unwrap_or_default()) {
+        let message = format!("unknown query parameter {name:?}: there are format and token");
+        return error(StatusCode::BAD_REQUEST, "08P01", &message);
+    }
     let Some(format) = Format::wanted(&parts.uri, &parts.headers) else {
         return error(StatusCode::NOT_ACCEPTABLE, "0A000", "formats are json, ndjson, csv and arrow");
     };
@@ -67,6 +71,12 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Respon
         Ok(query) => answer(&api, query, format).await,
         Err(message) => error(StatusCode::BAD_REQUEST, "08P01", &message),
     }
+}
+
+/// A misspelt `format` would be answered in another one.
+fn unknown_parameter(query: &str) -> Option<&str> {
+    let mut names = query.split('&').map(|pair| pair.split('=').next().unwrap_or_default());
+    names.find(|name| !matches!(*name, "" | "format" | "token"))
 }
 
 fn statement(bytes: &[u8], is_json: bool) -> Result<Query, String> {

@@ -39,7 +39,16 @@ impl ConnectArgs {
 
     /// Connects; within a runtime.
     pub(super) async fn connect(&self) -> Result<Client, CliError> {
-        let options = self.options()?;
+        self.connect_with(|_| {}).await
+    }
+
+    /// Connects with options that are not of every command; within a runtime.
+    pub(super) async fn connect_with(
+        &self,
+        set: impl FnOnce(&mut ConnectOptions),
+    ) -> Result<Client, CliError> {
+        let mut options = self.options()?;
+        set(&mut options);
         self.unless_refused(async { Ok(Client::connect(options).await?) }).await
     }
 

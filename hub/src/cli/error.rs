@@ -47,6 +47,12 @@ pub enum CliError {
     /// The hub was there and is not any more.
     #[error("{0}")]
     Gone(String),
+    /// The stream that rows were loaded into is not there any more.
+    #[error("the stream was dropped while it was loaded, after {sent} rows; nothing more was sent")]
+    StreamGone {
+        /// Rows that had been sent.
+        sent: u64,
+    },
     /// Nobody reads what is printed.
     #[error("the output was closed")]
     OutputClosed,
@@ -96,11 +102,17 @@ impl CliError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Query(QueryError::Failed(failure)) => failure.hint.clone(),
+            Self::StreamGone { .. } => {
+                Some("where it was made anew, the same command loads the whole file into it".into())
+            }
             Self::Connect(ConnectError::Untrusted { .. }) => {
                 Some("pass the fingerprint as --fingerprint HEX, or the PEM file as --ca FILE".into())
             }
             Self::Connect(ConnectError::Unauthorized { .. }) => {
                 Some("pass the hub's token as --token, or in HEADWATER_TOKEN".into())
+            }
+            Self::Query(QueryError::TimedOut) => {
+                Some("headwater sql waits longer with --timeout SECONDS".into())
             }
             Self::Connect(ConnectError::Unreachable { .. } | ConnectError::TimedOut { .. }) => {
                 Some("start a hub with: headwater serve; or name another with --hub HOST:PORT".into())

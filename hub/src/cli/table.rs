@@ -2,6 +2,7 @@
 //!
 //! Owns: how rows look. Must not know: where they come from.
 
+use super::out::printable;
 use crate::api::{format, text};
 use clap::ValueEnum;
 use headwater::client::Rows;
@@ -42,9 +43,7 @@ pub(super) fn render(rows: &Rows, format: Format, is_expanded: bool) -> String {
 }
 
 fn cell(value: &Value, field: &Field) -> String {
-    let text = text::text(value, &field.data_type).unwrap_or_default();
-    // A line break inside a cell would break the table.
-    text.replace('\n', "\\n").replace('\t', "\\t")
+    printable(&text::text(value, &field.data_type).unwrap_or_default())
 }
 
 fn is_number(data_type: &DataType) -> bool {
@@ -70,10 +69,11 @@ fn aligned(rows: &Rows) -> String {
     let widths: Vec<usize> = (0..rows.columns.len())
         .map(|at| {
             let widest = cells.iter().filter_map(|row| row.get(at)).map(|text| width(text)).max();
-            widest.unwrap_or(0).max(width(&rows.columns[at].name))
+            widest.unwrap_or(0).max(width(&printable(&rows.columns[at].name)))
         })
         .collect();
-    let header: Vec<String> = rows.columns.iter().zip(&widths).map(|(f, w)| centred(&f.name, *w)).collect();
+    let header: Vec<String> =
+        rows.columns.iter().zip(&widths).map(|(f, w)| centred(&printable(&f.name), *w)).collect();
     let rule: Vec<String> = widths.iter().map(|w| "-".repeat(w + 2)).collect();
     let mut out = format!("{}\n{}\n", header.join("|").trim_end(), rule.join("+"));
     for row in &cells {
@@ -98,7 +98,7 @@ fn centred(text: &str, width: usize) -> String {
 }
 
 fn expanded(rows: &Rows) -> String {
-    let names = rows.columns.iter().map(|f| width(&f.name)).max().unwrap_or(0);
+    let names = rows.columns.iter().map(|f| width(&printable(&f.name))).max().unwrap_or(0);
     let mut out = String::new();
     for (at, row) in rows.rows.iter().enumerate() {
         out.push_str(&format!("-[ record {} ]{}\n", at + 1, "-".repeat(names)));

@@ -134,17 +134,22 @@ fn make(names: &[String], cert_path: &Path, key_path: &Path) -> Result<(), Certi
     let made = rcgen::generate_simple_self_signed(names.to_vec())?;
     // The key first: a certificate without its key would never be completed.
     write_private(key_path, made.signing_key.serialize_pem().as_bytes())?;
-    std::fs::write(cert_path, made.cert.pem()).map_err(|e| unusable(cert_path, &e))?;
-    Ok(())
+    write_private(cert_path, made.cert.pem().as_bytes())
 }
 
+/// Whole or not at all, for its owner only: half a file would be refused at every start to come.
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CertificateError> {
+    let temporary = path.with_extension("new");
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path).map_err(|e| unusable(path, &e))?;
-    file.write_all(bytes).map_err(|e| unusable(path, &e))
+    let written = options.open(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    });
+    written.map_err(|e| unusable(path, &e))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use crate::shard::Outcome;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::ids::{BootId, ClusterId};
-use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed};
+use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed, SessionLimits};
 use headwater_sql::source::CatalogSnapshot;
 use headwater_sql::{Answer, SqlError};
 use std::sync::Arc;
@@ -35,8 +35,13 @@ pub trait Backend: Send + Sync + 'static {
     /// This start of the hub.
     fn boot(&self) -> BootId;
 
-    /// Hands a batch over; waits for a place (back-pressure), then yields its outcomes in order.
-    fn submit(&self, batch: BatchFrame) -> BoxFuture<'static, BoxStream<'static, Outcome>>;
+    /// Hands a batch over that came through a door with these limits; waits for a place (back-pressure), then yields its
+    /// outcomes in order.
+    fn submit(
+        &self,
+        batch: BatchFrame,
+        limits: &SessionLimits,
+    ) -> BoxFuture<'static, BoxStream<'static, Outcome>>;
 
     /// What the hub holds of a producer.
     fn resume(&self, resume: Resume) -> BoxFuture<'static, Result<Resumed, Refused>>;

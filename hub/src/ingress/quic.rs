@@ -37,6 +37,8 @@ const CONNECTION_ID_BYTES: usize = 8;
 
 /// Bytes of headers that may come on top of a frame that fills a connection's budget.
 const HEADER_ROOM: u32 = 1024;
+/// How long connections have to say goodbye when the drain took all its time.
+const GOODBYE: Duration = Duration::from_millis(250);
 
 /// Bytes of packets kept for connections that wait to be accepted.
 const INCOMING_BYTES_MAX: u64 = 4 << 20;
@@ -119,15 +121,17 @@ impl QuicDoor {
         }
         // Nobody new; those who are here get their answers.
         self.endpoint.set_server_config(None);
-        let drain = Duration::from_millis(self.shared.limits.drain_ms);
+        let end = tokio::time::Instant::now() + Duration::from_millis(self.shared.limits.drain_ms);
         let all = async {
             while let Some(ended) = connections.join_next().await {
                 report(ended);
             }
         };
-        let _ = tokio::time::timeout(drain, all).await;
+        let _ = tokio::time::timeout_at(end, all).await;
         self.endpoint.close(VarInt::from_u32(CloseCode::Done as u32), b"shutdown");
-        let _ = tokio::time::timeout(drain, self.endpoint.wait_idle()).await;
+        // The goodbye takes a moment also where the others took all there was.
+        let end = end.max(tokio::time::Instant::now() + GOODBYE);
+        let _ = tokio::time::timeout_at(end, self.endpoint.wait_idle()).await;
     }
 
     fn admit(

@@ -96,7 +96,9 @@ fn ledger(status: &Status) -> SystemTable {
         row("groups left out", "view dropped", ledger.view_dropped_groups),
         row("groups merged into (other)", "", ledger.other_groups),
         row("quarantined", "", ledger.quarantined),
+        row("events of dropped views", "", ledger.view_dropped_events),
         row("batches applied", "", ledger.batches),
+        row("batches in doubt", "", ledger.in_doubt_batches),
         row("batches duplicate", "", ledger.duplicates),
     ];
     rows.extend(ledger.refused.iter().map(|(code, count)| row("batches refused", code, *count)));

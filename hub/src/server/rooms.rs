@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use headwater::ids::{BootId, ClusterId};
-use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed};
+use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed, SessionLimits};
 use headwater_sql::source::CatalogSnapshot;
 use headwater_sql::{Answer, Engine, ReadOptions, SqlError};
 use std::collections::BTreeMap;
@@ -45,10 +45,14 @@ impl Backend for Rooms {
         self.shards.boot()
     }
 
-    fn submit(&self, batch: BatchFrame) -> BoxFuture<'static, BoxStream<'static, Outcome>> {
-        let shards = self.shards.clone();
+    fn submit(
+        &self,
+        batch: BatchFrame,
+        limits: &SessionLimits,
+    ) -> BoxFuture<'static, BoxStream<'static, Outcome>> {
+        let (shards, limits) = (self.shards.clone(), *limits);
         async move {
-            let submission = shards.submit(batch).await;
+            let submission = shards.submit_through(batch, &limits).await;
             let outcomes = stream::unfold(submission, |mut submission| async move {
                 Some((submission.next().await?, submission))
             });

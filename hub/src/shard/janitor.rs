@@ -61,6 +61,27 @@ impl Janitor {
         Ok(())
     }
 
+    /// Removes, before anybody is served, all rows of views that the catalog has never heard of: it is an older copy than
+    /// the data, and would give their ids to new views.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub(super) fn remove_unheard(
+        &mut self,
+        shared: &Shared,
+        groups: &mut [Group],
+        last: ViewId,
+    ) -> Result<(), StoreError> {
+        for (at, group) in groups.iter_mut().enumerate() {
+            while let Some(view) = group.stats.keys().copied().find(|view| *view > last) {
+                tracing::error!(%view, "the data has a view that the catalog does not know: the catalog is an older copy; its rows are removed");
+                shared.overlays[at].drop_view(view);
+                self.remove_dropped(shared, group, view)?;
+            }
+        }
+        Ok(())
+    }
+
     fn remove_dropped(&mut self, shared: &Shared, group: &mut Group, view: ViewId) -> Result<(), StoreError> {
         self.walks.remove(&(group.id, view));
         let from = base_prefix(group.id, view);

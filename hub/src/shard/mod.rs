@@ -55,7 +55,8 @@ use crate::store::{RedbOptions, RedbStore, Store, StoreError};
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
 use headwater::ids::{BootId, Pid, Seq};
-use headwater::wire::{Ack, AckLevel, BatchFrame, Refused, RefusedCode, Resume, Resumed};
+use headwater::limits::BatchLimits;
+use headwater::wire::{Ack, AckLevel, BatchFrame, Refused, RefusedCode, Resume, Resumed, SessionLimits};
 use headwater_sql::SqlError;
 use headwater_sql::source::ScanRequest;
 use shared::{Message, Shared};
@@ -102,9 +103,18 @@ impl Shards {
     /// Hands in a batch. Waits for room in the bounded inbox; decoding and validation happen here, on the
     /// caller's task.
     pub async fn submit(&self, batch: BatchFrame) -> Submission {
+        self.submit_within(batch, self.shared.options.limits).await
+    }
+
+    /// As [`Shards::submit`], for a door whose limits may be tighter than the hub's.
+    pub async fn submit_through(&self, batch: BatchFrame, door: &SessionLimits) -> Submission {
+        self.submit_within(batch, self.shared.options.limits.within(door)).await
+    }
+
+    async fn submit_within(&self, batch: BatchFrame, limits: BatchLimits) -> Submission {
         let (pid, seq) = (batch.pid, batch.seq);
         let last = batch.level.max(AckLevel::Durable);
-        let outcomes = match self.shared.submit(batch).await {
+        let outcomes = match self.shared.submit(batch, limits).await {
             Ok(outcomes) => Source::Writer(outcomes),
             Err(refused) => Source::Refused(Some(refused)),
         };

@@ -13,6 +13,7 @@ use super::{Clock, Outcome, refused};
 use crate::catalog::Catalog;
 use crate::store::{Store, StoreError};
 use headwater::ids::{BootId, Micros, ShardGroupId, ViewId};
+use headwater::limits::BatchLimits;
 use headwater::wire::batch::payload_hash;
 use headwater::wire::{BatchFrame, Refused, RefusedCode, Resume, Resumed};
 use std::collections::BTreeSet;
@@ -162,10 +163,6 @@ impl Shared {
         slot.clone()
     }
 
-    pub(super) fn admit_options(&self) -> AdmitOptions {
-        AdmitOptions { limits: self.options.limits, window: self.options.window() }
-    }
-
     /// A read could not read a row: the writer sets it aside in its next round.
     pub(super) fn report_damaged(&self, row: DamagedRow) {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -194,10 +191,11 @@ impl Shared {
         self.inbox.send(message).map_err(|_| ())
     }
 
-    /// Admits a batch and queues it for the writer.
+    /// Admits a batch within limits and queues it for the writer.
     pub(super) async fn submit(
         &self,
         frame: BatchFrame,
+        limits: BatchLimits,
     ) -> Result<mpsc::UnboundedReceiver<Outcome>, Refused> {
         let (pid, seq) = (frame.pid, frame.seq);
         let refuse = |code, message: &str| {
@@ -212,7 +210,7 @@ impl Shared {
             return Err(refuse(RefusedCode::Unavailable, "the hub is shutting down"));
         };
         let time = self.now();
-        let mut options = self.admit_options();
+        let mut options = AdmitOptions { limits, window: self.options.window() };
         if frame.backfill {
             if !self.options.backfill {
                 return Err(refuse(RefusedCode::Unauthorized, "this hub takes no backfill"));

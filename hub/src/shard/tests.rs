@@ -15,7 +15,7 @@ use headwater::ids::{Pid, PlanVersion, Seq};
 use headwater::plan::{ExprId, Node, Op, StatePlan};
 use headwater::value::DataType;
 use headwater::value::column::{Column, ColumnData};
-use headwater::wire::{AckLevel, BatchFrame, ReadLevel, RefusedCode, Resume};
+use headwater::wire::{AckLevel, BatchFrame, ReadLevel, RefusedCode, Resume, SessionLimits};
 use headwater_sql::definition::{Ddl, ViewDef};
 use headwater_sql::source::ScanRequest;
 use std::ops::ControlFlow;
@@ -60,6 +60,32 @@ async fn a_batch_is_acknowledged_level_by_level_and_readable_at_once() {
     assert!(status.storage_ok);
     assert_eq!((status.ledger.batches, status.ledger.events, status.ledger.groups), (1, 3, 2));
     assert_eq!(status.shards[0].overlay_groups, 2);
+}
+
+/// The limits of the HTTP door were told to pages and held nobody.
+#[tokio::test]
+async fn a_door_holds_batches_to_the_limits_it_tells() {
+    let fixture = Fixture::open(memory().1, &catalog(1, 1).await, lazy());
+    let door = SessionLimits {
+        frame_bytes_max: 1 << 20,
+        batch_groups_max: 2,
+        key_bytes_max: 4,
+        pid_lifetime_ms: 1_000,
+    };
+    for (seq, events, refused) in [
+        (1, [("a", 1), ("b", 1), ("b", 1)], None),
+        (2, [("a", 1), ("b", 1), ("c", 1)], Some(RefusedCode::TooLarge)),
+        (2, [("abcd", 1), ("b", 1), ("b", 1)], Some(RefusedCode::TooLarge)),
+        (2, [("abc", 1), ("b", 1), ("b", 1)], None),
+    ] {
+        let mut submission = fixture.shards.submit_through(batch(pid(1), seq, 1, &events), &door).await;
+        let code = match submission.next().await {
+            Some(Outcome::Refused(refused)) => Some(refused.code),
+            Some(Outcome::Ack(_)) => None,
+            None => panic!("no outcome"),
+        };
+        assert_eq!(code, refused, "{events:?}");
+    }
 }
 
 #[tokio::test]
@@ -395,6 +421,26 @@ async fn groups_outside_their_time_are_dropped_and_rows_past_their_ttl_removed()
         stop(fixture).await;
         assert_eq!(rows(&memory, Table::Base), 2, "one expired, one came");
     }
+}
+
+/// With a catalog that is older than the data, a view that is made at once got the id of one that the catalog did not
+/// know, and its rows.
+#[tokio::test]
+async fn a_new_view_has_no_rows_of_one_that_its_catalog_forgot() {
+    let (memory, store) = memory();
+    let fixture = Fixture::open(store.clone(), &catalog(1, 2).await, eager());
+    let mut frame = batch(pid(1), 1, 1, &[]);
+    frame.payload = payload(&[1, 2], &[("a", 1), ("b", 1)]);
+    assert!(fixture.send(frame).await.is_ok());
+    stop(fixture).await;
+    assert_eq!(rows(&memory, Table::Base), 4);
+    let older = catalog(1, 1).await;
+    let fixture = Fixture::open(store, &older, eager());
+    older.apply(create_view("v2", 1)).await.expect("view");
+    assert_eq!(fixture.read("v2").await, totals(&[]));
+    assert_eq!(fixture.read("v1").await, totals(&[("a", 1, 1), ("b", 1, 1)]));
+    stop(fixture).await;
+    assert_eq!(rows(&memory, Table::Base), 2);
 }
 
 /// No event can give such a state, and no merge may pin a total to it.

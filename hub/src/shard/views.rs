@@ -7,7 +7,7 @@ use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::codec::{DecodeError, Reader};
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{CatalogVersion, Micros, PlanVersion, ViewId};
-use headwater::plan::{Function, Node, Op, Plan, StatePlan};
+use headwater::plan::{BinaryOp, ExprId, Function, Node, Op, Plan, StatePlan};
 use headwater::value::column::{Column, ColumnData};
 use headwater::value::key::decode_append;
 use headwater::value::{DataType, Interval, Value};
@@ -48,6 +48,8 @@ pub struct Bucket {
     pub column: usize,
     /// The widest a bucket can be, microseconds.
     pub width: i64,
+    /// What was added to the time of arrival before it was cut into buckets, microseconds: local days.
+    pub shift: i64,
 }
 
 /// A state that keeps the value of the first or the last arrival.
@@ -117,7 +119,11 @@ impl ViewShape {
             decode_append(&mut reader, data_type, column)?;
         }
         reader.finish()?;
-        Ok(self.bucket.and_then(|b| time_of(scratch.get(b.column)?, &self.key_types[b.column])))
+        let time = |b: Bucket| {
+            let start = time_of(scratch.get(b.column)?, &self.key_types[b.column])?;
+            Some(Micros(start.0.saturating_sub(b.shift)))
+        };
+        Ok(self.bucket.and_then(time))
     }
 
     /// The time in a key's TTL column.
@@ -192,25 +198,46 @@ impl Views {
     }
 }
 
-/// The first key that is a time bucket of `arrival_timestamp`, or that timestamp itself.
+/// The first key that is a time bucket of `arrival_timestamp`, or that timestamp itself, perhaps shifted by a constant.
 fn find_bucket(plan: &Plan, arrival: u16) -> Option<Bucket> {
-    let node = |id: &headwater::plan::ExprId| plan.nodes.get(usize::from(id.0));
-    let is_arrival = |n: &Node| n.op == Op::Column(arrival);
+    let node = |id: &ExprId| plan.nodes.get(usize::from(id.0));
     plan.keys.iter().enumerate().find_map(|(column, key)| {
-        let key = node(key)?;
-        let width = match &key.op {
-            Op::Column(_) if is_arrival(key) => 0,
+        let (time, width) = match &node(key)?.op {
             Op::Call(Function::DateTrunc | Function::TimeBucket, args) => {
                 let [unit, time] = args.as_slice() else { return None };
-                if !is_arrival(node(time)?) {
-                    return None;
-                }
-                literal_width(node(unit)?)?
+                (time, literal_width(node(unit)?)?)
             }
-            _ => return None,
+            _ => (key, 0),
         };
-        Some(Bucket { column, width })
+        Some(Bucket { column, width, shift: find_shift(plan, time, arrival)? })
     })
+}
+
+/// How far from the time of arrival an expression is: 0 for `arrival_timestamp`, -5 hours for
+/// `arrival_timestamp - interval '5 hours'`; `None` where that is not constant.
+fn find_shift(plan: &Plan, time: &ExprId, arrival: u16) -> Option<i64> {
+    let node = |id: &ExprId| plan.nodes.get(usize::from(id.0));
+    match &node(time)?.op {
+        Op::Column(column) if *column == arrival => Some(0),
+        Op::Binary(BinaryOp::Add, a, b) => {
+            let (time, by) = if constant_span(node(b)?).is_some() { (a, b) } else { (b, a) };
+            find_shift(plan, time, arrival)?.checked_add(constant_span(node(by)?)?)
+        }
+        Op::Binary(BinaryOp::Subtract, time, by) => {
+            find_shift(plan, time, arrival)?.checked_sub(constant_span(node(by)?)?)
+        }
+        _ => None,
+    }
+}
+
+/// A literal interval without months, microseconds.
+fn constant_span(node: &Node) -> Option<i64> {
+    match &node.op {
+        Op::Literal(Value::Interval(by)) if by.months == 0 => {
+            i64::from(by.days).checked_mul(DAY)?.checked_add(by.micros)
+        }
+        _ => None,
+    }
 }
 
 /// The states whose key is the arrival timestamp itself. Keys that users made are theirs to bound.
@@ -281,7 +308,6 @@ fn interval_age(interval: Interval) -> i64 {
 mod tests {
     use super::*;
     use crate::catalog::testing::view_def;
-    use headwater::plan::ExprId;
 
     fn bucketed() -> ViewDef {
         let mut def = view_def("v", 1);
@@ -302,8 +328,37 @@ mod tests {
     #[test]
     fn buckets_of_the_arrival_time_are_found() {
         let def = bucketed();
-        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 1, width: 60_000_000 }));
+        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 1, width: 60_000_000, shift: 0 }));
         assert_eq!(find_bucket(&def.plan, 3), None, "another column is the user's own time");
+    }
+
+    /// Local days, the usual key of a page's views, were taken of any age.
+    #[test]
+    fn shifted_buckets_of_the_arrival_time_are_found() {
+        let mut def = bucketed();
+        let span = |days, micros, months| Node {
+            op: Op::Literal(Value::Interval(Interval { months, days, micros })),
+            data_type: DataType::Interval,
+        };
+        let shifted = |op, a, b| Node { op: Op::Binary(op, a, b), data_type: DataType::Timestamp };
+        let bucket = def.plan.nodes.pop().expect("bucket");
+        def.plan.nodes.push(span(0, 18_000_000_000, 0));
+        def.plan.nodes.push(shifted(BinaryOp::Subtract, ExprId(3), ExprId(4)));
+        def.plan.nodes.push(span(1, 0, 0));
+        def.plan.nodes.push(shifted(BinaryOp::Add, ExprId(6), ExprId(5)));
+        let args = vec![ExprId(2), ExprId(7)];
+        def.plan.nodes.push(Node { op: Op::Call(Function::DateTrunc, args), ..bucket });
+        def.plan.keys = vec![ExprId(0), ExprId(8)];
+        let shift = DAY - 18_000_000_000;
+        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 1, width: 60_000_000, shift }));
+        let shape = ViewShape::new(&def, Some(2)).expect("shape");
+        let values = [Value::Text("a".into()), Value::Int(shift + 60_000_000)];
+        let types = [DataType::Text, DataType::Timestamp];
+        let key = headwater::value::key::encode_key(&values, &types).expect("key");
+        let time = shape.check_key(&key, &mut shape.key_columns()).expect("key");
+        assert_eq!(time, Some(Micros(60_000_000)), "the time of arrival, not the local one");
+        def.plan.nodes[4] = span(0, 0, 1);
+        assert_eq!(find_bucket(&def.plan, 2), None, "months have no length");
     }
 
     #[test]

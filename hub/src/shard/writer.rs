@@ -129,6 +129,8 @@ fn open(
     let (groups, overlays) = load(&*store, &open, boot, &views, options.window())?.into_iter().unzip();
     let (shared, inbox) = Shared::new(store, options, catalog, clock, boot, overlays);
     let mut writer = Writer::new(&shared, open, groups, Belief::new(believed, now));
+    let last = shared.catalog.last_view();
+    writer.janitor.remove_unheard(&shared, &mut writer.groups, last)?;
     writer.time(&shared);
     writer.publish(&shared);
     tell_if_behind(&shared.status());

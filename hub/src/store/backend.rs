@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Device {
     inner: Arc<dyn StorageBackend>,
     /// Holds the lock of the file; `None` for a device without a file.
-    _lock: Option<Arc<File>>,
+    lock: Option<Arc<File>>,
 }
 
 impl Device {
@@ -41,18 +41,18 @@ impl Device {
             Err(TryLockError::Error(e)) => return Err(at(e)),
         }
         let inner = Arc::new(FileBackend::new(file)?);
-        Ok(Self { inner, _lock: Some(Arc::new(lock)) })
+        Ok(Self { inner, lock: Some(Arc::new(lock)) })
     }
 
     /// A device of the caller's own, for tests.
     #[cfg(test)]
     pub(super) fn from_backend(inner: Arc<dyn StorageBackend>) -> Self {
-        Self { inner, _lock: None }
+        Self { inner, lock: None }
     }
 
     /// What one redb handle gets: reports into `failed`, takes no locks, never closes the file.
     pub(super) fn attach(&self, failed: Arc<AtomicBool>) -> Attached {
-        Attached { inner: self.inner.clone(), failed }
+        Attached { inner: self.inner.clone(), file: self.lock.clone(), failed }
     }
 
     /// Bytes on disk.
@@ -66,10 +66,30 @@ impl Device {
 #[derive(Debug)]
 pub(super) struct Attached {
     inner: Arc<dyn StorageBackend>,
+    file: Option<Arc<File>>,
     failed: Arc<AtomicBool>,
 }
 
 impl Attached {
+    /// What is written to a file without a name is gone with the process: nothing of it may be called durable.
+    #[cfg(unix)]
+    fn has_name(&self) -> io::Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        match &self.file {
+            Some(file) if file.metadata()?.nlink() == 0 => {
+                Err(io::Error::other("the data file was deleted while the hub ran"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Here a file that is open cannot be deleted.
+    #[cfg(not(unix))]
+    fn has_name(&self) -> io::Result<()> {
+        let _ = &self.file;
+        Ok(())
+    }
+
     fn may_write(&self) -> io::Result<()> {
         match self.failed.load(Ordering::Acquire) {
             true => Err(io::Error::other("an earlier operation failed")),
@@ -101,11 +121,33 @@ impl StorageBackend for Attached {
 
     fn sync_data(&self) -> io::Result<()> {
         self.may_write()?;
-        self.noting(self.inner.sync_data())
+        self.noting(self.has_name().and_then(|()| self.inner.sync_data()))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.may_write()?;
         self.noting(self.inner.write(offset, data))
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use crate::store::tables::HUB_TABLES;
+    use crate::store::{RedbOptions, RedbStore, Store, Table};
+
+    /// A hub whose data directory was deleted went on calling batches durable.
+    #[test]
+    fn a_deleted_file_takes_nothing() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("hub.redb");
+        let store = RedbStore::open(&path, HUB_TABLES, RedbOptions::default()).expect("opens");
+        let write = |value: &[u8]| store.write(&mut |txn| txn.put(Table::Meta, b"key", value));
+        write(b"kept").expect("writes");
+        std::fs::remove_file(&path).expect("remove");
+        let error = write(b"lost").expect_err("nobody can open it again").to_string();
+        assert!(error.contains("deleted"), "{error}");
+        assert!(store.reopen().and_then(|()| write(b"lost")).is_err());
+        let kept = store.snapshot().expect("reads go on").get(Table::Meta, b"key").expect("reads");
+        assert_eq!(kept.as_deref(), Some(&b"kept"[..]));
     }
 }

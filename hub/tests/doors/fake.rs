@@ -6,7 +6,9 @@ use futures::{FutureExt, StreamExt};
 use headwater::ids::{BootId, CatalogVersion, ClusterId, Epoch, Seq, StreamId};
 use headwater::schema::{Field, StreamSchema};
 use headwater::value::DataType;
-use headwater::wire::{Ack, AckLevel, BatchFrame, Query, Refused, RefusedCode, Resume, Resumed};
+use headwater::wire::{
+    Ack, AckLevel, BatchFrame, Query, Refused, RefusedCode, Resume, Resumed, SessionLimits,
+};
 use headwater_hub::ingress::{Backend, Outcome};
 use headwater_sql::arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use headwater_sql::arrow::compute::cast;
@@ -20,6 +22,8 @@ use tokio::sync::{Semaphore, watch};
 pub struct Fake {
     catalog: watch::Sender<Arc<CatalogSnapshot>>,
     pub batches: Mutex<Vec<BatchFrame>>,
+    /// Those of the door through which the last batch came.
+    pub limits: Mutex<Option<SessionLimits>>,
     /// Batches wait for a permit before they are acked.
     pub gate: Arc<Semaphore>,
     /// One permit per batch that arrived.
@@ -31,6 +35,7 @@ impl Fake {
         Self {
             catalog: watch::channel(Arc::default()).0,
             batches: Mutex::default(),
+            limits: Mutex::default(),
             gate: Arc::new(Semaphore::new(1 << 20)),
             arrived: Semaphore::new(0),
         }
@@ -67,7 +72,12 @@ impl Backend for Fake {
         BootId(5)
     }
 
-    fn submit(&self, batch: BatchFrame) -> BoxFuture<'static, BoxStream<'static, Outcome>> {
+    fn submit(
+        &self,
+        batch: BatchFrame,
+        limits: &SessionLimits,
+    ) -> BoxFuture<'static, BoxStream<'static, Outcome>> {
+        *self.limits.lock().expect("lock") = Some(*limits);
         let (pid, seq) = (batch.pid, batch.seq);
         let is_bad = batch.payload == [0xad];
         self.batches.lock().expect("lock").push(batch);

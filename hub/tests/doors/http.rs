@@ -156,7 +156,7 @@ async fn tokens_guard_everything_but_health_by_one_rule() {
         ("POST /v1/resume?x", &encode_frame(&Resume { pid: Pid::new(1, [7; 10]), low_water: Seq(1) })),
         ("POST /v1/session?x", &news),
         ("POST /v1/watch?catalog=0", &news),
-        ("POST /v1/sql?x", b"rows"),
+        ("POST /v1/sql?format=json", b"rows"),
         ("GET /metrics?x", b""),
     ];
     let status = async |head: &str, body: &[u8]| request(house.doors.http_address(), head, body).await.status;
@@ -210,6 +210,8 @@ async fn sql_answers_in_every_format() {
     let reply = post(&house, "/v1/sql\r\naccept: text/csv", b"rows").await;
     assert_eq!(String::from_utf8_lossy(&reply.body), "n,name\r\n1,\"a,b\"\r\n9223372036854775807,\r\n");
     assert_eq!(post(&house, "/v1/sql?format=xml", b"rows").await.status, 406);
+    let reply = post(&house, "/v1/sql?fromat=csv", b"rows").await;
+    assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (400, Some("08P01")));
     let reply = post(&house, "/v1/sql", b"wrong").await;
     let error = json!({"error": {"code": "42601", "message": "no", "position": 3, "hint": "try rows"}});
     assert_eq!((reply.status, reply.json()), (400, error));
@@ -253,6 +255,8 @@ async fn an_answer_that_fails_says_why_or_breaks_off() {
 async fn the_hub_tells_about_itself() {
     let house = House::open(|_| {});
     post(&house, "/v1/batch", &encode_frame(&batch(1))).await;
+    let limits = house.fake.limits.lock().expect("lock").expect("limits");
+    assert_eq!((limits.batch_groups_max, limits.key_bytes_max), (4_096, 256), "those of this door");
     let metrics = String::from_utf8(get(&house, "/metrics").await.body).expect("text");
     for line in [
         "headwater_batches_received_total 1",

@@ -153,6 +153,8 @@ async fn batches_and_queries_have_streams_of_their_own() {
         assert_eq!(lane.expect::<Ack>().await.seq, Seq(seq));
         assert!(lane.next().await.is_none(), "the stream ends after the last ack");
     }
+    let limits = house.fake.limits.lock().expect("lock").expect("limits");
+    assert_eq!((limits.batch_groups_max, limits.key_bytes_max), (65_536, 1_024), "those of this door");
     let mut lane = Lane::open(&connection).await;
     lane.put(&Query { sql: "rows".into(), ..Query::default() }).await;
     let mut kinds = Vec::new();

@@ -294,3 +294,40 @@ fn history_loads_unless_the_hub_takes_none() {
     let metrics = text(&server.run(&["status"]));
     assert!(metrics.contains("late"), "{metrics}");
 }
+
+/// Rows of the rest of the file went into a stream that was made anew under the same name, and all of them once more
+/// when the command was run again; where the new stream had fewer columns the program ended by a panic.
+#[cfg(unix)]
+#[test]
+fn a_stream_that_is_dropped_ends_its_load() {
+    for made_anew in [None, Some(TABLE), Some("CREATE STREAM numbers (n TEXT)")] {
+        let house = House::new();
+        let server = Server::start(&house, &[]);
+        server.sql(TABLE);
+        server.sql(VIEW);
+        let file = csv(&house);
+        let output = house.path().join("told");
+        let told = std::fs::File::create(&output).expect("file");
+        let mut child = load(&server, &house, &file, &[]).stderr(told).spawn().expect("load");
+        wait_for_batches(&house, &mut child, 20);
+        // Stands still while the stream changes, so that there are rows left.
+        let signal = |name: &str| {
+            let id = child.id().to_string();
+            assert!(Command::new("kill").args([name, &id]).status().expect("kill").success());
+        };
+        signal("-STOP");
+        server.sql("DROP STREAM numbers CASCADE");
+        if let Some(stream) = made_anew {
+            server.sql(stream);
+            server.sql("CREATE CONTINUOUS VIEW seen AS SELECT count(n) AS ns FROM numbers");
+        }
+        signal("-CONT");
+        assert_eq!(child.wait().expect("load").code(), Some(1));
+        let told = std::fs::read_to_string(&output).expect("told");
+        assert!(told.contains("the stream was dropped while it was loaded"), "{told}");
+        if made_anew.is_some() {
+            let rows = server.run(&["sql", "--format", "csv", "-c", "SELECT ns FROM seen"]);
+            assert_eq!(text(&rows).lines().nth(1), Some("0"), "{}", text(&rows));
+        }
+    }
+}

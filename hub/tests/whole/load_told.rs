@@ -136,3 +136,39 @@ fn ctrl_c_says_how_to_go_on() {
     assert!(load(&server, &house, &file, &[]).status().expect("load").success());
     assert_totals(&server, 1);
 }
+
+/// The rows were told as loaded, nobody had counted them, and the view that was made next did not get them either.
+#[test]
+fn rows_that_no_view_would_count_are_not_loaded() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    let file = csv(&house);
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("no view reads stream numbers"), "{}", text(&output));
+    server.sql(VIEW);
+    assert!(load(&server, &house, &file, &[]).status().expect("load").success());
+    assert_totals(&server, 1);
+}
+
+/// What was appended meanwhile was loaded too, and once more with the file as it was then.
+#[test]
+fn a_file_that_grows_is_loaded_as_it_was() {
+    use std::io::Write;
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let file = csv(&house);
+    let told = house.path().join("told");
+    let output = std::fs::File::create(&told).expect("file");
+    let mut child = load(&server, &house, &file, &[]).stderr(output).spawn().expect("load");
+    wait_for_batches(&house, &mut child, 5);
+    let mut appended = std::fs::OpenOptions::new().append(true).open(&file).expect("file");
+    appended.write_all(b"7,late,1,-\n").expect("append");
+    assert!(child.wait().expect("load").success());
+    assert_totals(&server, 1);
+    let told = std::fs::read_to_string(&told).expect("told");
+    assert!(told.contains("appended to the file while it was loaded"), "{told}");
+}

@@ -6,13 +6,11 @@ use super::States;
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher};
 use crate::codec::{DecodeError, Reader};
-use crate::flavor::{FETCH_TOGETHER, FOREIGN_STATES, SMALL};
-#[cfg(feature = "sketches")]
+use crate::flavor::{FETCH_TOGETHER, FOREIGN_STATES};
 use crate::limits::VALUE_BYTES_MAX;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::{Column, Slot};
-#[cfg(feature = "sketches")]
 use crate::value::{DataType, key};
 use alloc::vec::Vec;
 
@@ -115,10 +113,6 @@ impl<S: State> States for StateColumn<S> {
     }
 
     fn heap_bytes(&self) -> usize {
-        if SMALL {
-            // Nobody asks, but a vtable would keep the code.
-            return 0;
-        }
         let own = self.states.capacity() * core::mem::size_of::<S>();
         self.states.iter().fold(own, |sum, s| sum + s.heap_bytes())
     }
@@ -229,7 +223,6 @@ pub(super) fn finish_quantiles(
 }
 
 /// Reads one value's canonical key bytes, which must not be NULL and must come after `before`.
-#[cfg(feature = "sketches")]
 pub(super) fn read_key<'a>(
     data_type: &DataType,
     before: &[u8],
@@ -242,7 +235,6 @@ pub(super) fn read_key<'a>(
 }
 
 /// Refuses key bytes of a value that no honest producer keeps in a state: escaping at most doubles it.
-#[cfg(feature = "sketches")]
 pub(super) fn admit_key(key: &[u8]) -> Result<(), DecodeError> {
     if key.len() > 2 * VALUE_BYTES_MAX + 2 { Err(DecodeError::TooLarge("value")) } else { Ok(()) }
 }

@@ -8,7 +8,7 @@ use super::column::{ONLY_WRITES, mixed_specs, valid_rows};
 #[cfg(feature = "finish")]
 use super::{FinishError, Finisher};
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::flavor::{FOREIGN_STATES, SMALL};
+use crate::flavor::FOREIGN_STATES;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::Column;
@@ -78,9 +78,6 @@ impl States for CountStates {
     }
 
     fn heap_bytes(&self) -> usize {
-        if SMALL {
-            return 0;
-        }
         self.counts.capacity() * 8
     }
 

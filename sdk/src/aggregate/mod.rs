@@ -7,27 +7,37 @@
 //! before anything is changed, and never allocate more than they justify; the states that decode are closed
 //! under merge: whatever was merged from them, in any order and however often, encodes to bytes that decode.
 
+#[cfg(feature = "sketches")]
 mod arg_extreme;
 #[cfg(feature = "sketches")]
 mod bloom;
 #[cfg(feature = "sketches")]
 mod bucket;
+#[cfg(feature = "sketches")]
 mod column;
+#[cfg(feature = "sketches")]
 mod count;
+#[cfg(feature = "sketches")]
+mod create;
+#[cfg(feature = "sketches")]
 mod ddsketch;
 #[cfg(feature = "sketches")]
 mod exp_histogram;
+#[cfg(feature = "sketches")]
 mod extreme;
 #[cfg(feature = "sketches")]
 mod freq;
-#[cfg(feature = "sketches")]
+#[cfg(all(feature = "sketches", feature = "functions"))]
 mod histogram;
+#[cfg(feature = "sketches")]
 mod hll;
 #[cfg(feature = "finish")]
 mod json;
 #[cfg(feature = "sketches")]
 mod json_sum;
+#[cfg(feature = "sketches")]
 mod logic;
+#[cfg(feature = "sketches")]
 mod moments;
 #[cfg(feature = "sketches")]
 mod moments4;
@@ -36,10 +46,14 @@ mod registry;
 mod regression;
 #[cfg(all(feature = "sketches", feature = "functions"))]
 mod rows;
+#[cfg(feature = "sketches")]
 mod scalar;
 #[cfg(feature = "sketches")]
 mod set;
+#[cfg(any(test, not(feature = "sketches")))]
+mod slim;
 mod spec;
+#[cfg(feature = "sketches")]
 mod sum;
 #[cfg(feature = "sketches")]
 mod summed;
@@ -54,26 +68,26 @@ mod topk;
 
 #[cfg(feature = "finish")]
 pub use arg_extreme::integer_key;
+#[cfg(feature = "sketches")]
+pub use create::create;
 pub use registry::{AggregateEntry, Law, REGISTRY};
 pub use spec::SpecError;
 
 use crate::codec::{DecodeError, Reader};
-use crate::flavor::SKETCHES;
-use crate::sketch::ddsketch::Mapping;
 #[cfg(feature = "finish")]
 use crate::value::Value;
 use crate::value::column::Column;
 use crate::value::{DataType, Nested};
+#[cfg(feature = "sketches")]
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
-use logic::Logical;
 use serde::{Deserialize, Serialize};
 
 /// What kind of state, with every parameter that decides whether two states can merge.
 /// Tags are part of the plan format: append, never renumber.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "functions"), derive(Copy))]
 #[non_exhaustive]
 pub enum AggregateSpec {
     /// Rows whose argument (if there is one) is not null. `count(*)`, `count(x)`.
@@ -196,7 +210,7 @@ pub enum AggregateSpec {
     /// Exact counts of doubles between given bounds. `histogram(x, bounds)`.
     Histogram {
         /// Where buckets begin: 1 to 1_000 finite doubles, ascending.
-        bounds: Vec<f64>,
+        bounds: Nested<Vec<f64>>,
     },
     /// Exponential histogram of OpenTelemetry's data model, over doubles. `exp_histogram(x[, buckets])`.
     ExpHistogram {
@@ -397,97 +411,16 @@ pub enum FinishError {
     Mismatch,
 }
 
-/// An empty column of states, or `None` when this build does not have the aggregate or the spec is not valid.
-pub fn create(spec: &AggregateSpec) -> Option<Box<dyn States>> {
-    spec.is_supported().then_some(())?;
-    Some(match spec {
-        AggregateSpec::Count { .. } => Box::new(count::CountStates::new()),
-        AggregateSpec::Sum(of) if of.is_float() => Box::new(sum::FloatSums::new(())),
-        AggregateSpec::Sum(of) => Box::new(sum::IntSums::new(of.clone())),
-        AggregateSpec::Min(of) => extremes(of, Ordering::Less),
-        AggregateSpec::Max(of) => extremes(of, Ordering::Greater),
-        AggregateSpec::Hll { value, precision } => {
-            Box::new(hll::HllStates::new(hll::Params { value: value.clone(), precision: *precision }))
-        }
-        AggregateSpec::DdSketch { alpha_ppm } => {
-            Box::new(ddsketch::DdSketchStates::new(Mapping::new(*alpha_ppm)))
-        }
-        _ if !SKETCHES => return None,
-        AggregateSpec::Moments => Box::new(moments::MomentStates::new(())),
-        AggregateSpec::BoolAnd => logic(&DataType::Bool, Logical::And),
-        AggregateSpec::BoolOr => logic(&DataType::Bool, Logical::Or),
-        AggregateSpec::BitAnd(of) => logic(of, Logical::And),
-        AggregateSpec::BitOr(of) => logic(of, Logical::Or),
-        AggregateSpec::BitXor(of) => logic(of, Logical::Xor),
-        AggregateSpec::ArgMin { value, key } => arg_extremes(value, key, Ordering::Less),
-        AggregateSpec::ArgMax { value, key } => arg_extremes(value, key, Ordering::Greater),
-        #[cfg(feature = "sketches")]
-        AggregateSpec::Moments4 => Box::new(moments4::Moments4States::new(())),
-        #[cfg(feature = "sketches")]
-        AggregateSpec::Regression => Box::new(regression::RegressionStates::new(())),
-        #[cfg(all(feature = "sketches", feature = "functions"))]
-        AggregateSpec::Rows { keep, limit, columns } => {
-            let params = rows::Params { keep: *keep, limit: *limit as usize, columns: columns.clone() };
-            Box::new(rows::RowStates::new(params))
-        }
-        #[cfg(all(feature = "sketches", not(feature = "functions")))]
-        AggregateSpec::Rows { .. } => return None,
-        #[cfg(feature = "sketches")]
-        AggregateSpec::JsonSum { cap } => Box::new(json_sum::JsonSumStates::new(*cap)),
-        #[cfg(feature = "sketches")]
-        AggregateSpec::TDigest { compression } => Box::new(tdigest::TDigestStates::new(*compression)),
-        #[cfg(feature = "sketches")]
-        AggregateSpec::TopK { value, k, weighted } => {
-            Box::new(topk::TopKStates::new(topk::Params::new(value, *k, *weighted)))
-        }
-        #[cfg(feature = "sketches")]
-        AggregateSpec::Set { value, cap } => {
-            Box::new(set::SetStates::new(set::Params { value: value.clone(), cap: *cap }))
-        }
-        #[cfg(feature = "sketches")]
-        _ => return sketched(spec),
-        #[cfg(not(feature = "sketches"))]
-        _ => return None,
-    })
-}
-
-/// Filters, samples, frequencies, histograms, and what needs the order of time.
+/// The states of one spec.
 #[cfg(feature = "sketches")]
-fn sketched(spec: &AggregateSpec) -> Option<Box<dyn States>> {
-    Some(match spec {
-        AggregateSpec::Bloom { value, rate_ppm, expected } => {
-            let shape = crate::sketch::bloom::Shape::new(*rate_ppm, *expected);
-            Box::new(bloom::BloomStates::new(bloom::Params { value: value.clone(), shape }))
-        }
-        AggregateSpec::Freq { value, error_ppm, confidence_ppm } => {
-            let shape = crate::sketch::countmin::Shape::new(*error_ppm, *confidence_ppm);
-            Box::new(freq::FreqStates::new(freq::Params { value: value.clone(), shape }))
-        }
-        AggregateSpec::Theta { value, lg_k } => {
-            Box::new(theta::ThetaStates::new(theta::Params { value: value.clone(), k: 1 << lg_k }))
-        }
-        AggregateSpec::Histogram { bounds } => Box::new(histogram::HistogramStates::new(bounds.clone())),
-        AggregateSpec::ExpHistogram { buckets } => Box::new(exp_histogram::ExpHistogramStates::new(*buckets)),
-        AggregateSpec::Bucket { value, cap } => {
-            Box::new(bucket::BucketStates::new(bucket::Params { value: value.clone(), cap: *cap }))
-        }
-        AggregateSpec::Counter => Box::new(timeline::CounterStates::new(())),
-        AggregateSpec::TimeWeight { linear: false } => Box::new(timeline::TimeWeightStates::<false>::new(())),
-        AggregateSpec::TimeWeight { linear: true } => Box::new(timeline::TimeWeightStates::<true>::new(())),
-        AggregateSpec::StateAgg => Box::new(timeline::StateStates::new(())),
-        _ => return None,
-    })
-}
+pub type StatesOf = Box<dyn States>;
 
-fn extremes(data_type: &DataType, wins: Ordering) -> Box<dyn States> {
-    Box::new(extreme::Extremes::new(extreme::Params { data_type: data_type.clone(), wins }))
-}
+/// The states of one spec.
+#[cfg(not(feature = "sketches"))]
+pub type StatesOf = slim::Slim;
 
-fn logic(data_type: &DataType, operation: Logical) -> Box<dyn States> {
-    Box::new(logic::LogicStates::new(logic::Params { data_type: data_type.clone(), operation }))
-}
-
-fn arg_extremes(value: &DataType, key: &DataType, wins: Ordering) -> Box<dyn States> {
-    let params = arg_extreme::Params { value: value.clone(), key: key.clone(), wins };
-    Box::new(arg_extreme::ArgExtremes::new(params))
+/// An empty column of states, or `None` when this build does not have the aggregate or the spec is not valid.
+#[cfg(not(feature = "sketches"))]
+pub fn create(spec: &AggregateSpec) -> Option<StatesOf> {
+    slim::Slim::create(spec)
 }

@@ -106,10 +106,7 @@ pub static REGISTRY: [AggregateEntry; AggregateSpec::NAMES.len()] = [
         let wide = AggregateSpec::Theta { value: DataType::Int64, lg_k: 9 };
         scalars().into_iter().map(of).chain([wide]).collect()
     }),
-    exact("histogram", || {
-        let of = |bounds: &[f64]| AggregateSpec::Histogram { bounds: bounds.to_vec() };
-        vec![of(&[0.0]), of(&[-1.0, 0.0, 0.5, 1e300])]
-    }),
+    exact("histogram", histograms),
     exact("exp_histogram", || [4, 20, 160].map(|buckets| AggregateSpec::ExpHistogram { buckets }).to_vec()),
     exact("bucket", || {
         let of = |value| AggregateSpec::Bucket { value, cap: 1_000 };
@@ -125,6 +122,18 @@ pub static REGISTRY: [AggregateEntry; AggregateSpec::NAMES.len()] = [
 #[cfg(not(feature = "functions"))]
 fn rows() -> Vec<AggregateSpec> {
     Vec::new()
+}
+
+/// As [`rows`].
+#[cfg(not(feature = "functions"))]
+fn histograms() -> Vec<AggregateSpec> {
+    Vec::new()
+}
+
+#[cfg(feature = "functions")]
+fn histograms() -> Vec<AggregateSpec> {
+    let of = |bounds: &[f64]| AggregateSpec::Histogram { bounds: bounds.to_vec() };
+    vec![of(&[0.0]), of(&[-1.0, 0.0, 0.5, 1e300])]
 }
 
 #[cfg(feature = "functions")]

@@ -22,6 +22,7 @@ use crate::value::{DataType, Interval, Physical, Value, key};
 use alloc::borrow::Cow;
 #[cfg(feature = "finish")]
 use alloc::string::String;
+#[cfg(feature = "finish")]
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cmp::Ordering;

@@ -267,11 +267,14 @@ impl AggregateSpec {
                 check(is_scalar(value))?;
                 within("k", (4..=16).contains(lg_k))
             }
+            #[cfg(feature = "functions")]
             Self::Histogram { bounds } => {
                 within("number of bounds", (1..=1_000).contains(&bounds.len()))?;
                 let ascending = bounds.is_sorted_by(|a, b| a < b) && bounds.iter().all(|x| x.is_finite());
                 within("order of bounds", ascending)
             }
+            #[cfg(not(feature = "functions"))]
+            Self::Histogram { .. } => check(false),
             Self::ExpHistogram { buckets } => within("number of buckets", (4..=1_024).contains(buckets)),
             Self::Bucket { value, cap } => {
                 check(is_scalar(value))?;
@@ -287,7 +290,7 @@ impl AggregateSpec {
     }
 
     /// True for valid states that every build can hold.
-    fn is_slim(&self) -> bool {
+    pub(super) fn is_slim(&self) -> bool {
         let number = |t: &DataType| t.is_int() || t.is_float();
         let scalar =
             |t: &DataType| is_scalar(t) && !matches!(t, DataType::Decimal { .. } | DataType::Interval);

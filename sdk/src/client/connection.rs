@@ -12,7 +12,7 @@ use crate::outbox::BatchId;
 use crate::wire::{FrameDecoder, FrameKind};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -46,8 +46,28 @@ pub(super) struct Dialer {
     trust: Arc<Trust>,
     timeout: Duration,
     config: quinn::ClientConfig,
-    v4: Option<Endpoint>,
-    v6: Option<Endpoint>,
+    endpoints: Arc<Endpoints>,
+}
+
+/// Sockets, made when they are needed first.
+#[derive(Default)]
+struct Endpoints {
+    v4: OnceLock<Endpoint>,
+    v6: OnceLock<Endpoint>,
+}
+
+impl Endpoints {
+    fn towards(&self, target: SocketAddr) -> Result<&Endpoint, ConnectError> {
+        let (slot, local): (_, SocketAddr) = match target {
+            SocketAddr::V4(_) => (&self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
+            SocketAddr::V6(_) => (&self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
+        };
+        if let Some(endpoint) = slot.get() {
+            return Ok(endpoint);
+        }
+        let made = Endpoint::client(local).map_err(|error| ConnectError::Socket(error.to_string()))?;
+        Ok(slot.get_or_init(|| made))
+    }
 }
 
 impl Dialer {
@@ -66,57 +86,51 @@ impl Dialer {
             trust: Arc::new(options.trust.clone()),
             timeout: options.connect_timeout,
             config,
-            v4: None,
-            v6: None,
+            endpoints: Arc::default(),
         })
     }
 
-    /// Connects to the next address, in a task of its own, within `connect_timeout`.
-    pub async fn dial(
-        &mut self,
-    ) -> Result<impl Future<Output = Result<(Connection, Peer), ConnectError>> + use<>, ConnectError> {
+    /// Connects to the next address, name resolution included, within `connect_timeout`. Nothing happens before the
+    /// future is polled: callers with something else to do give it a task of its own.
+    pub fn dial(&mut self) -> impl Future<Output = Result<(Connection, Peer), ConnectError>> + use<> {
         let turn = self.next;
         self.next = self.next.wrapping_add(1);
-        let address = &self.addresses[turn % self.addresses.len()];
-        let peer = Peer::new(address, self.trust.clone());
-        let host = host_of(address)?.to_owned();
-        let found: Vec<SocketAddr> = match tokio::net::lookup_host(address).await {
-            Ok(found) => found.collect(),
-            Err(error) => return Err(ConnectError::Resolve { host, message: error.to_string() }),
-        };
+        let address = self.addresses[turn % self.addresses.len()].clone();
         // After each full round the next of a host's addresses has its turn.
-        let Some(target) = found.get(turn / self.addresses.len() % found.len().max(1)).copied() else {
-            return Err(ConnectError::Resolve { host, message: "no address".into() });
-        };
-        let (config, timeout) = (self.config.clone(), self.timeout);
-        let connecting = self.endpoint(target)?.connect_with(config, target, &host);
-        Ok(async move {
-            let connecting = connecting.map_err(|error| ConnectError::Options(error.to_string()))?;
-            match tokio::time::timeout(timeout, connecting).await {
-                Ok(Ok(connection)) => Ok((connection, peer)),
-                Ok(Err(error)) => Err(peer.connection_error(&error)),
-                Err(_) => Err(peer.timed_out()),
-            }
-        })
-    }
-
-    fn endpoint(&mut self, target: SocketAddr) -> Result<&Endpoint, ConnectError> {
-        let (slot, local): (_, SocketAddr) = match target {
-            SocketAddr::V4(_) => (&mut self.v4, (Ipv4Addr::UNSPECIFIED, 0).into()),
-            SocketAddr::V6(_) => (&mut self.v6, (Ipv6Addr::UNSPECIFIED, 0).into()),
-        };
-        if slot.is_none() {
-            *slot = Some(Endpoint::client(local).map_err(|error| ConnectError::Socket(error.to_string()))?);
+        let round = turn / self.addresses.len();
+        let peer = Peer::new(&address, self.trust.clone());
+        let (config, endpoints, timeout) = (self.config.clone(), self.endpoints.clone(), self.timeout);
+        async move {
+            let dialed =
+                tokio::time::timeout(timeout, connect(&address, round, config, &endpoints, &peer)).await;
+            dialed.unwrap_or_else(|_| Err(peer.timed_out())).map(|connection| (connection, peer))
         }
-        slot.as_ref().ok_or(ConnectError::Closed)
     }
 
     /// Waits until all connections have said goodbye.
     pub async fn finish(&self) {
-        for endpoint in [&self.v4, &self.v6].into_iter().flatten() {
+        for endpoint in [self.endpoints.v4.get(), self.endpoints.v6.get()].into_iter().flatten() {
             endpoint.wait_idle().await;
         }
     }
+}
+
+async fn connect(
+    address: &str,
+    round: usize,
+    config: quinn::ClientConfig,
+    endpoints: &Endpoints,
+    peer: &Peer,
+) -> Result<Connection, ConnectError> {
+    let host = host_of(address)?;
+    let unresolved = |message| ConnectError::Resolve { host: host.to_owned(), message };
+    let found = tokio::net::lookup_host(address).await.map_err(|error| unresolved(error.to_string()))?;
+    let found: Vec<SocketAddr> = found.collect();
+    let target = found.get(round % found.len().max(1)).copied();
+    let target = target.ok_or_else(|| unresolved("no address".into()))?;
+    let connecting = endpoints.towards(target)?.connect_with(config, target, host);
+    let connecting = connecting.map_err(|error| ConnectError::Options(error.to_string()))?;
+    connecting.await.map_err(|error| peer.connection_error(&error))
 }
 
 fn host_of(address: &str) -> Result<&str, ConnectError> {

@@ -47,6 +47,8 @@ pub(super) struct Driver {
     pub(super) told: flush::GivenUp,
     /// When a persistent outbox takes what cannot be sent.
     pub(super) spool_due: Option<Micros>,
+    /// When the memory of partials that cannot leave is measured again.
+    pub(super) measure_due: Option<Micros>,
     dialer: Dialer,
     generation: u64,
     live: Option<Live>,
@@ -81,6 +83,7 @@ impl Driver {
             refused: 0,
             told: flush::GivenUp::default(),
             spool_due: None,
+            measure_due: None,
             dialer,
             generation: 0,
             live: None,
@@ -103,7 +106,7 @@ impl Driver {
     pub async fn run(mut self, cancel: CancellationToken) -> CloseReport {
         let mut closing: Option<Instant> = None;
         loop {
-            self.advance().await;
+            self.advance();
             if closing.is_some() && self.is_drained() {
                 break;
             }
@@ -128,11 +131,11 @@ impl Driver {
     }
 
     /// Does everything that can be done now.
-    async fn advance(&mut self) {
+    fn advance(&mut self) {
         self.add_streams();
         flush::run_due(self);
         while let Some(event) = self.session.poll_event() {
-            self.handle_event(event).await;
+            self.handle_event(event);
         }
         self.serve_spool();
         self.transmit();
@@ -150,9 +153,9 @@ impl Driver {
         self.streams = all;
     }
 
-    async fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, event: Event) {
         match event {
-            Event::Connect => self.dial().await,
+            Event::Connect => self.dial(),
             Event::Connected { boot, .. } => {
                 tracing::debug!(boot = boot.0, "session open");
                 self.live.iter().for_each(|live| self.shared.set_link(Link::Up(live.connection.clone())));
@@ -178,20 +181,15 @@ impl Driver {
         }
     }
 
-    async fn dial(&mut self) {
+    fn dial(&mut self) {
         self.drop_connection();
         self.generation += 1;
-        let (generation, net) = (self.generation, self.net.clone());
-        match self.dialer.dial().await {
-            Ok(dial) => {
-                self.dials.spawn(async move {
-                    let result = dial.await;
-                    // The driver may be gone: then nobody wants the connection.
-                    let _ = net.send((generation, Net::Dialed(result))).await;
-                });
-            }
-            Err(error) => self.connection_failed(error),
-        }
+        let (generation, net, dial) = (self.generation, self.net.clone(), self.dialer.dial());
+        self.dials.spawn(async move {
+            let result = dial.await;
+            // The driver may be gone: then nobody wants the connection.
+            let _ = net.send((generation, Net::Dialed(result))).await;
+        });
     }
 
     fn handle_net(&mut self, (generation, net): Tagged) {
@@ -285,8 +283,10 @@ impl Driver {
         // except that a spool takes it at some point.
         let flush = self.flush_due.filter(|due| *due > now);
         let spool = self.spool_due.filter(|due| *due > now);
+        let measure = self.measure_due.filter(|due| *due > now);
         let reopen = self.reopen_due.filter(|due| *due > now);
-        let next = [tick, flush, spool, reopen, self.session.poll_timeout()].into_iter().flatten().min()?;
+        let next =
+            [tick, flush, spool, measure, reopen, self.session.poll_timeout()].into_iter().flatten().min()?;
         let wait = Duration::from_micros(next.0.saturating_sub(now.0).max(0) as u64);
         Instant::now().checked_add(wait)
     }

@@ -10,7 +10,11 @@ use crate::wire::AckLevel;
 use crate::wire::batch::{SectionInput, encode_payloads};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// Measuring memory walks all states.
+const MEASURE_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 /// Somebody waits until everything emitted before is safe.
 #[derive(Debug)]
@@ -60,17 +64,18 @@ fn is_still_used(driver: &Driver) -> bool {
 /// Partials cannot leave now: they go on merging (C1), until a spool should have them or memory runs out.
 fn hold(driver: &mut Driver, now: Micros) {
     let options = driver.options.flush;
-    if driver.spool_due.is_none() {
-        driver.spool_due = Some(after(now, options.spool_age_max));
-    }
-    if driver.spool_due.is_some_and(|due| due > now) {
+    let spool_due = *driver.spool_due.get_or_insert_with(|| after(now, options.spool_age_max));
+    if driver.measure_due.is_some_and(|due| due > now) && spool_due > now {
         return;
     }
-    driver.spool_due = Some(after(now, options.spool_age_max));
+    driver.measure_due = Some(after(now, options.age_max.max(MEASURE_INTERVAL_MIN)));
     let bytes: usize = driver.streams.iter().map(|stream| stream.heap_bytes()).sum();
     let short = bytes > options.rollup_bytes_max;
-    let persistent = driver.options.spool.is_some();
-    if (short || persistent) && driver.session.has_room() {
+    let spools = driver.options.spool.is_some() && spool_due <= now;
+    if spool_due <= now {
+        driver.spool_due = Some(after(now, options.spool_age_max));
+    }
+    if (short || spools) && driver.session.has_room() {
         collect(driver);
     } else {
         driver.shared.gate.pressed.store(short, Ordering::Relaxed);

@@ -85,9 +85,7 @@ const PLANS_TRAVEL: Duration = Duration::from_secs(1);
 // For `headwater load`; quinn's types are no part of what this crate promises.
 #[doc(hidden)]
 pub async fn dial(options: &ConnectOptions) -> Result<Connection, ConnectError> {
-    let mut dialer = Dialer::new(options)?;
-    let connecting = dialer.dial().await?;
-    Ok(connecting.await?.0)
+    Ok(Dialer::new(options)?.dial().await?.0)
 }
 
 /// What handles ask of the driver.
@@ -247,6 +245,7 @@ impl Client {
             pressed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             full: AtomicBool::new(false),
+            value_bytes_max: options.value_bytes_max,
             waiting_bytes_max: options.flush.waiting_bytes_max,
             groups_max: options.flush.groups_max,
         });

@@ -1,5 +1,6 @@
 //! How a client is configured: plain structs, every field with its default, unit and cost.
 
+use crate::emit::EmitOptions;
 use crate::limits::{BatchLimits, FlushLimits, FrameLimits, OutboxLimits, TimeLimits, TransportLimits};
 use crate::wire::{AckLevel, ReadLevel, Token};
 use std::path::{Path, PathBuf};
@@ -43,6 +44,9 @@ pub struct ConnectOptions {
     pub transport: TransportLimits,
     /// When partials become batches.
     pub flush: FlushLimits,
+    /// Longest text or bytea value of an event in bytes; longer ones refuse the event (`too_long`). Default 64 KiB. An
+    /// emitter holds at most 1,024 rows of such values before it evaluates them.
+    pub value_bytes_max: usize,
     /// Lives of identities. Default: 7 days with a spool, 24 hours without.
     pub times: Option<TimeLimits>,
     /// How long [`Client::connect`](super::Client::connect) waits for the first session, and one attempt for
@@ -75,6 +79,7 @@ impl ConnectOptions {
             outbox: OutboxLimits::NATIVE,
             transport: TransportLimits::NATIVE,
             flush: FlushLimits::default(),
+            value_bytes_max: EmitOptions::default().value_bytes_max,
             times: None,
             connect_timeout: Duration::from_secs(10),
             lazy: false,

@@ -8,7 +8,7 @@
 use super::coarse::CoarseClock;
 use super::long_keys::LongKeys;
 use super::waiting::{Waiting, WaitingEvent};
-use crate::emit::{self, EventBuffer, KeptEvent};
+use crate::emit::{self, EmitOptions, EventBuffer, KeptEvent};
 use crate::ids::{Micros, PlanVersion, ViewId};
 use crate::rollup::{Rollup, RollupOptions, ViewPartials};
 use crate::schema::{BatchError, StreamSchema};
@@ -106,6 +106,7 @@ pub(super) struct Gate {
     pub closed: AtomicBool,
     /// Some emitter holds more groups than a flush should wait for.
     pub full: AtomicBool,
+    pub value_bytes_max: usize,
     pub waiting_bytes_max: usize,
     pub groups_max: usize,
 }
@@ -268,7 +269,7 @@ impl Stream {
             if all.partials.is_empty() && merged.is_none() {
                 all.partials = partials;
             } else if !partials.is_empty() {
-                let rollup = merged.get_or_insert_with(|| Rollup::new(schema, RollupOptions::default()));
+                let rollup = merged.get_or_insert_with(|| self.meeting_place(schema));
                 rollup.merge(std::mem::take(&mut all.partials));
                 rollup.merge(partials);
             }
@@ -278,6 +279,18 @@ impl Stream {
         }
         self.forget_dead(&mut emitters);
         all
+    }
+
+    /// A rollup by the newest plans: what emitters gathered by them is held to their group caps once more.
+    fn meeting_place(&self, schema: StreamSchema) -> Rollup {
+        let plans = match &*lock(&self.word) {
+            Word::Known(known) if known.plans.schema == schema => known.plans.plans.clone(),
+            _ => Vec::new(),
+        };
+        let mut rollup = Rollup::new(schema.clone(), RollupOptions::default());
+        // Plans that this build cannot run gathered nothing.
+        rollup.set_plans(schema, plans);
+        rollup
     }
 
     fn forget_dead(&self, emitters: &mut Vec<Arc<Mutex<Local>>>) {
@@ -341,6 +354,11 @@ impl Stream {
         }
     }
 
+    fn buffer(&self, schema: &StreamSchema) -> EventBuffer {
+        let limits = EmitOptions { value_bytes_max: self.gate.value_bytes_max, ..EmitOptions::default() };
+        EventBuffer::with_options(schema.clone(), limits)
+    }
+
     /// Goes over to the newest plans. What was gathered by the old ones stays and is flushed with them.
     #[cold]
     fn adopt(&self, local: &mut Local) {
@@ -364,12 +382,11 @@ impl Stream {
             Some(producer) => {
                 producer.evaluate();
                 if *producer.buffer.schema() != schema {
-                    producer.buffer = EventBuffer::new(schema.clone());
+                    producer.buffer = self.buffer(&schema);
                 }
             }
             None => {
-                let (buffer, rollup) =
-                    (EventBuffer::new(schema.clone()), Rollup::new(schema.clone(), options));
+                let (buffer, rollup) = (self.buffer(&schema), Rollup::new(schema.clone(), options));
                 let (long_keys, unsupported) = (LongKeys::default(), Vec::new());
                 local.producer = Some(Producer { buffer, rollup, long_keys, unsupported, pending: 0 });
             }

@@ -185,6 +185,42 @@ async fn an_over_long_key_is_told_at_emit_and_other_views_count_the_event() {
 }
 
 #[tokio::test]
+async fn the_longest_value_is_the_callers_choice() {
+    let hub = Hub::start().await;
+    let client =
+        Client::connect(ConnectOptions { value_bytes_max: 3, ..options(&hub) }).await.expect("connects");
+    let emitter = client.stream("views");
+    client.schema("views").await.expect("exists");
+    emitter.emit(&View { url: "/ab", ms: 1 }).expect("fits");
+    let error = emitter.emit(&View { url: "/abc", ms: 1 }).expect_err("too long");
+    assert_eq!(error.code(), "too_long");
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    assert_eq!(hub.count(), 1);
+    balance(&client.stats());
+}
+
+/// Each emitter kept as many groups as the view may have, and all of them were sent.
+#[tokio::test]
+async fn the_group_cap_holds_for_all_emitters_together() {
+    let hub = Hub::start().await;
+    hub.state().groups_max = Some(2);
+    let client = connect(&hub).await;
+    client.schema("views").await.expect("exists");
+    let emitters: Vec<_> = (0..3).map(|_| client.stream("views").clone()).collect();
+    for (n, emitter) in emitters.iter().enumerate() {
+        for (name, events) in [("often", n + 3), ("once", 1)] {
+            let url = format!("/{name}/{n}").leak();
+            (0..events).for_each(|_| emitter.emit(&View { url, ms: 1 }).expect("emits"));
+        }
+    }
+    client.flush(AckLevel::Durable).await.expect("flushes");
+    let mut counts: Vec<i64> = hub.totals().iter().map(|row| row.1).collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [4, 5, 6], "the two heaviest, and (other)");
+    balance(&client.stats());
+}
+
+#[tokio::test]
 async fn many_groups_are_flushed_before_they_are_old() {
     let hub = Hub::start().await;
     let flush =

@@ -189,7 +189,7 @@ pub(super) fn map_rows(args: &[Arg<'_>], rows: usize, strict: bool, out: &mut Co
     let mut cells = Vec::with_capacity(args.len());
     for row in 0..rows {
         cells.clear();
-        cells.extend(args.iter().map(|a| a.cell(row)));
+        args.iter().for_each(|arg| cells.push(arg.cell(row)));
         let slot = match strict {
             true => cells.iter().fold(Slot::Valid, |slot, cell| combine(slot, cell.slot())),
             false => Slot::Valid,

@@ -79,7 +79,8 @@ impl Program {
         if let Err(error) = plan.validate(schema) {
             return Err((plan, error));
         }
-        let results = plan.nodes.iter().map(|n| Column::new(&n.data_type)).collect();
+        let mut results = Vec::with_capacity(plan.nodes.len());
+        plan.nodes.iter().for_each(|node| results.push(Column::new(&node.data_type)));
         let mut program = Self { passes: passes(&plan), plan, results };
         for at in 0..program.passes.len() {
             if program.passes[at] == Pass::Constant {
@@ -187,7 +188,7 @@ fn passes(plan: &Plan) -> Vec<Pass> {
     // With one way for all rows a second pass would save little.
     let in_filter = if SMALL { Vec::new() } else { plan.needed(plan.filter.as_slice()) };
     let mut roots = alloc::vec![false; plan.nodes.len()];
-    plan.roots().into_iter().for_each(|id| roots[usize::from(id.0)] = true);
+    plan.roots().iter().for_each(|id| roots[usize::from(id.0)] = true);
     let mut passes: Vec<Pass> = Vec::with_capacity(plan.nodes.len());
     for (at, node) in plan.nodes.iter().enumerate() {
         let mut constant = !matches!(node.op, Op::Column(_)) && !roots[at];

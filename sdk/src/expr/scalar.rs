@@ -119,9 +119,9 @@ impl Site<'_> {
             (Op::IsFalse(_), [x]) => Cell::Bool(x.checked()? == Cell::Bool(false)),
             (Op::Binary(BinaryOp::Concat, ..), [a, b]) if FUNCTIONS => {
                 let out = buffer(out)?;
-                out.extend_from_slice(a.bytes()?);
-                out.extend_from_slice(b.bytes()?);
-                return Ok(());
+                let start = out.len();
+                text::append(a.bytes()?, start, out)?;
+                return text::append(b.bytes()?, start, out);
             }
             (Op::Binary(op, ..), [a, b]) => self.binary(*op, *a, *b)?,
             (Op::Cast { .. }, [x]) if !FUNCTIONS => {

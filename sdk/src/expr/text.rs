@@ -3,6 +3,7 @@
 use super::cast::put_hex;
 use super::kernel::{Cell, buffer};
 use super::md5::md5;
+use crate::limits::COMPUTED_BYTES_MAX;
 use crate::plan::Function as F;
 use crate::value::column::{ColumnData, Slot};
 use alloc::vec::Vec;
@@ -19,11 +20,12 @@ pub(super) fn call(function: F, cells: &[Cell<'_>], out: &mut ColumnData) -> Res
 }
 
 fn put_text(function: F, cells: &[Cell<'_>], out: &mut Vec<u8>) -> Result<(), Slot> {
+    let start = out.len();
     let part = match (function, cells) {
         (F::Lower | F::Upper, [s]) => return put_case(s.text()?, function == F::Upper, out),
         (F::Concat, _) => {
             for cell in cells.iter().filter(|c| !c.is_null()) {
-                out.extend_from_slice(cell.bytes()?);
+                append(cell.bytes()?, start, out)?;
             }
             return Ok(());
         }
@@ -60,15 +62,23 @@ fn put_case(s: &str, upper: bool, out: &mut Vec<u8>) -> Result<(), Slot> {
 }
 
 fn put_replaced(s: &str, from: &str, to: &str, out: &mut Vec<u8>) -> Result<(), Slot> {
-    let mut end = 0;
+    let (start, mut end) = (out.len(), 0);
     if !from.is_empty() {
         for (at, found) in s.match_indices(from) {
-            out.extend_from_slice(&s.as_bytes()[end..at]);
-            out.extend_from_slice(to.as_bytes());
+            append(&s.as_bytes()[end..at], start, out)?;
+            append(to.as_bytes(), start, out)?;
             end = at + found.len();
         }
     }
-    out.extend_from_slice(&s.as_bytes()[end..]);
+    append(&s.as_bytes()[end..], start, out)
+}
+
+/// Adds to the value that begins at `start`, unless it would become too long.
+pub(super) fn append(bytes: &[u8], start: usize, out: &mut Vec<u8>) -> Result<(), Slot> {
+    if out.len() - start + bytes.len() > COMPUTED_BYTES_MAX {
+        return Err(Slot::Overflow);
+    }
+    out.extend_from_slice(bytes);
     Ok(())
 }
 
@@ -117,4 +127,25 @@ fn split_part<'a>(s: &'a str, delimiter: &str, n: i64) -> Result<&'a str, Slot> 
     }
     let field = if n > 0 { s.split(delimiter).nth(nth - 1) } else { s.rsplit(delimiter).nth(nth - 1) };
     Ok(field.unwrap_or(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Prevents: one event with two long texts that ends its program by asking for 4 GB.
+    #[test]
+    fn texts_that_grow_have_an_end() {
+        let (long, short) = ("a".repeat(COMPUTED_BYTES_MAX / 2), "b".repeat(3));
+        let mut out = b"before".to_vec();
+        assert_eq!(put_replaced(&long, "a", &long, &mut out), Err(Slot::Overflow));
+        assert!(out.len() <= 6 + COMPUTED_BYTES_MAX, "it stops where it is too long, not afterwards");
+        out.truncate(6);
+        assert_eq!(put_replaced(&long, "a", "bb", &mut out), Ok(()), "as long as may be");
+        assert_eq!(out.len(), 6 + COMPUTED_BYTES_MAX);
+        let cells =
+            [Cell::Bytes(long.as_bytes()), Cell::Bytes(long.as_bytes()), Cell::Bytes(short.as_bytes())];
+        assert_eq!(put_text(F::Concat, &cells[..2], &mut Vec::new()), Ok(()));
+        assert_eq!(put_text(F::Concat, &cells, &mut Vec::new()), Err(Slot::Overflow));
+    }
 }

@@ -166,7 +166,7 @@ impl Index {
     pub(super) fn find_or_insert_all(&mut self, lookup: &Keys, keys: &mut Keys, groups: &mut Vec<u32>) {
         groups.clear();
         if SMALL {
-            return groups.extend((0..lookup.len()).map(|at| self.find_or_insert(lookup.get(at), keys)));
+            return (0..lookup.len()).for_each(|at| groups.push(self.find_or_insert(lookup.get(at), keys)));
         }
         self.reserve(keys.len() + 1);
         let mut passes = core::mem::take(&mut self.passes);

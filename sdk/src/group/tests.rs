@@ -1,4 +1,5 @@
 use super::*;
+use crate::aggregate::States;
 use crate::codec::Writer;
 use crate::value::column::Column;
 use alloc::collections::BTreeMap;

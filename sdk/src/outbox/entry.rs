@@ -1,11 +1,10 @@
 //! One batch in the outbox.
 
-use super::spool::{BatchId, SavedBatch};
+use super::spool::{BatchId, Frozen, SavedBatch};
 use crate::ids::{Micros, RouteVersion, Seq};
 use crate::wire::AckLevel;
 use crate::wire::batch::{DropReason, LedgerDelta};
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 
 /// Where a batch is on its way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +37,7 @@ pub(super) struct Entry {
     pub seq: Seq,
     pub events: u64,
     /// `None` while only the spool has them.
-    pub payload: Option<Arc<[u8]>>,
+    pub payload: Option<Frozen>,
     pub bytes: usize,
     pub state: State,
     /// A byte of it may have left under the present dot.
@@ -61,7 +60,7 @@ impl Entry {
         seq: Seq,
         events: u64,
         report: LedgerDelta,
-        payload: Arc<[u8]>,
+        payload: Frozen,
         wanted: AckLevel,
     ) -> Self {
         Self {
@@ -86,7 +85,7 @@ impl Entry {
 
     pub fn restored(saved: &SavedBatch, wanted: AckLevel) -> Self {
         let report = saved.report.clone();
-        let mut entry = Self::new(saved.id, saved.seq, saved.events, report, Arc::new([]), wanted);
+        let mut entry = Self::new(saved.id, saved.seq, saved.events, report, Frozen::default(), wanted);
         entry.payload = None;
         entry.stored = Stored::Durable;
         entry.bytes = saved.bytes;

@@ -27,14 +27,13 @@ mod storage;
 mod tests;
 
 pub use ledger::OutboxLedger;
-pub use spool::{BatchId, MemorySpool, Saved, SavedBatch, Spool, SpoolError, SpoolOp};
+pub use spool::{BatchId, Frozen, MemorySpool, Saved, SavedBatch, Spool, SpoolError, SpoolOp};
 
 use crate::flavor::SPOOLS;
 use crate::ids::{Micros, Pid, RouteVersion, Seq};
 use crate::limits::{InDoubt, OutboxLimits, Overflow};
 use crate::wire::batch::{DropReason, LedgerDelta};
 use crate::wire::{AckLevel, BatchFrame, SEQ_WINDOW};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use entry::{Dropping, Entries, Entry, State, Stored};
 
@@ -180,6 +179,16 @@ impl Outbox {
         ledger
     }
 
+    /// Batches given up so far that certainly count nowhere.
+    pub fn dropped_batches(&self) -> u64 {
+        self.ledger.dropped_batches
+    }
+
+    /// Batches acked so far.
+    pub fn acked_batches(&self) -> u64 {
+        self.ledger.acked_batches
+    }
+
     /// The newest batch frozen.
     pub fn last_id(&self) -> BatchId {
         BatchId(self.next_id.0 - 1)
@@ -248,7 +257,7 @@ impl Outbox {
             self.drop_oldest(room);
         }
         let (id, seq) = (self.next_id, self.next_seq);
-        let payload: Arc<[u8]> = payload.into();
+        let payload: Frozen = payload.into();
         self.next_id = BatchId(id.0 + 1);
         self.next_seq = seq.next();
         self.bytes += payload.len() as u64;

@@ -4,6 +4,7 @@ use crate::codec::DecodeError;
 use crate::ids::{Pid, RouteVersion, Seq};
 use crate::wire::batch::LedgerDelta;
 use alloc::string::String;
+#[cfg(feature = "std")]
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use thiserror::Error;
@@ -12,6 +13,14 @@ use thiserror::Error;
 /// the order of freezing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub u64);
+
+/// The bytes of a batch: an outbox and its spool share them.
+#[cfg(feature = "std")]
+pub type Frozen = Arc<[u8]>;
+
+/// The bytes of a batch.
+#[cfg(not(feature = "std"))]
+pub type Frozen = Vec<u8>;
 
 /// One change to the stored outbox. The changes of one [`Spool::commit`] happen together or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +37,7 @@ pub enum SpoolOp {
         /// What it reports besides them, to be reported by another batch should this one be dropped.
         report: LedgerDelta,
         /// Its frozen bytes.
-        payload: Arc<[u8]>,
+        payload: Frozen,
     },
     /// The batch's first byte may leave from now on (C2).
     Transmit {
@@ -147,11 +156,11 @@ pub trait Spool {
 #[derive(Clone, Debug, Default)]
 pub struct MemorySpool {
     pid: Option<Pid>,
-    batches: Vec<(SavedBatch, Arc<[u8]>)>,
+    batches: Vec<(SavedBatch, Frozen)>,
 }
 
 impl MemorySpool {
-    fn find(&mut self, id: BatchId) -> Result<&mut (SavedBatch, Arc<[u8]>), SpoolError> {
+    fn find(&mut self, id: BatchId) -> Result<&mut (SavedBatch, Frozen), SpoolError> {
         self.batches.iter_mut().find(|(batch, _)| batch.id == id).ok_or(SpoolError::Missing)
     }
 

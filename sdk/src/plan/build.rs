@@ -133,12 +133,13 @@ fn same(a: &Node, b: &Node) -> bool {
 impl Plan {
     /// What rows, keys and states need directly.
     pub fn roots(&self) -> Vec<ExprId> {
-        let mut roots: Vec<ExprId> = Vec::new();
-        roots.extend(self.filter);
-        roots.extend_from_slice(&self.keys);
+        let mut roots = Vec::new();
+        let mut add = |ids: &[ExprId]| roots.extend_from_slice(ids);
+        add(self.filter.as_slice());
+        add(&self.keys);
         for state in &self.states {
-            roots.extend_from_slice(&state.args);
-            roots.extend(state.filter);
+            add(&state.args);
+            add(state.filter.as_slice());
         }
         roots
     }

@@ -21,14 +21,15 @@ impl Plan {
         for at in 0..self.nodes.len() {
             self.check_node(at as u16, schema)?;
         }
-        let past = |id: &ExprId| usize::from(id.0) >= self.nodes.len();
-        if let Some(id) = self.roots().into_iter().find(past) {
-            return Err(PlanError::Order(id.0));
-        }
-        // To a small build the width of a `time_bucket` is no value of its own.
-        let is_width = |id: &ExprId| !FUNCTIONS && self.node(*id).data_type == DataType::Interval;
-        if let Some(id) = self.roots().into_iter().find(is_width) {
-            return Err(PlanError::Unsupported(id.0));
+        for ExprId(at) in self.roots() {
+            match self.nodes.get(usize::from(at)) {
+                None => return Err(PlanError::Order(at)),
+                // To a small build the width of a `time_bucket` is no value of its own.
+                Some(node) if !FUNCTIONS && node.data_type == DataType::Interval => {
+                    return Err(PlanError::Unsupported(at));
+                }
+                Some(_) => {}
+            }
         }
         self.check_roots()?;
         self.states.iter().enumerate().try_for_each(|(at, state)| self.check_state(at as u16, state))

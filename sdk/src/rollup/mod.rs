@@ -142,7 +142,7 @@ impl Rollup {
 
     /// Counts events that a view of this stream loses here for a reason that is not the rollup's: its plan cannot run.
     pub fn reject(&mut self, view: ViewId, version: PlanVersion, reason: DropReason, events: u64) {
-        let Some(mut partials) = view::empty(view, version, &[]) else { return };
+        let Some(mut partials) = view::empty(view, version, Vec::new()) else { return };
         partials.rejected.add(reason, events);
         self.retire(partials);
     }

@@ -117,7 +117,11 @@ impl View {
         let Some(filter) = self.plan().filter else { return rows.extend(all) };
         let column = self.program.column(batch, filter);
         let rejected = &mut self.now.rejected;
-        rows.extend(all.filter(|row| is_true(column, *row, |slot| reject(rejected, slot))));
+        for row in all {
+            if is_true(column, row, |slot| reject(rejected, slot)) {
+                rows.push(row);
+            }
+        }
     }
 
     /// Leaves out rows that need an error slot as a key, a state's filter or its argument, and those with a value
@@ -174,7 +178,8 @@ impl View {
         let Self { program, now, .. } = self;
         let plan = program.plan();
         let column = |id: &ExprId| (program.column(batch, *id), &plan.nodes[usize::from(id.0)].data_type);
-        let columns: Vec<(&Column, &DataType)> = plan.keys.iter().map(column).collect();
+        let mut columns: Vec<(&Column, &DataType)> = Vec::with_capacity(plan.keys.len());
+        plan.keys.iter().for_each(|key| columns.push(column(key)));
         encode_keys(&columns, rows, keys);
         if keys.longest() > key_bytes_max {
             let before = rows.len();
@@ -235,10 +240,12 @@ impl View {
         let Self { program, now, .. } = self;
         let plan = program.plan();
         let Scratch { rows, groups, some_rows, some_groups, .. } = scratch;
+        let mut columns: Vec<&Column> = Vec::new();
         for (StatePlan { args, filter, .. }, states) in plan.states.iter().zip(now.table.states_mut()) {
-            let args: Vec<&Column> = args.iter().map(|id| program.column(batch, *id)).collect();
+            columns.clear();
+            args.iter().for_each(|id| columns.push(program.column(batch, *id)));
             let Some(filter) = filter.map(|id| program.column(batch, id)) else {
-                states.update(rows, groups, &args);
+                states.update(rows, groups, &columns);
                 continue;
             };
             some_rows.clear();
@@ -249,7 +256,7 @@ impl View {
                     some_groups.push(*group);
                 }
             }
-            states.update(some_rows, some_groups, &args);
+            states.update(some_rows, some_groups, &columns);
         }
     }
 
@@ -269,18 +276,19 @@ impl View {
 }
 
 fn empty_for(plan: &Plan) -> Option<ViewPartials> {
-    let specs: Vec<_> = plan.states.iter().map(|s| s.spec.clone()).collect();
-    empty(plan.view, plan.version, &specs)
+    let mut specs = Vec::with_capacity(plan.states.len());
+    plan.states.iter().for_each(|state| specs.push(state.spec.clone()));
+    empty(plan.view, plan.version, specs)
 }
 
 /// No groups yet of a view with these states; `None` when this build does not have one of them.
-pub(super) fn empty(view: ViewId, version: PlanVersion, specs: &[AggregateSpec]) -> Option<ViewPartials> {
+pub(super) fn empty(view: ViewId, version: PlanVersion, specs: Vec<AggregateSpec>) -> Option<ViewPartials> {
     Some(ViewPartials {
         view,
         version,
         events: 0,
         rejected: DropCounts::default(),
-        table: GroupTable::try_new(specs)?,
+        table: GroupTable::of(specs)?,
         weights: Vec::new(),
     })
 }

@@ -27,6 +27,7 @@ pub use event::{Channel, Event, SessionError, SpoolRequest, Transmit};
 
 use crate::clock::HubClock;
 use crate::codec::DecodeError;
+use crate::flavor::SMALL;
 use crate::ids::{CatalogVersion, Micros, Pid, RouteVersion};
 use crate::limits::{BatchLimits, OutboxLimits, TimeLimits};
 use crate::outbox::{BatchId, Outbox, OutboxLedger, OutboxOptions, RefusedOutcome, Saved};
@@ -72,7 +73,7 @@ pub struct SessionOptions {
     pub backoff: Backoff,
     /// How long an answer may take before a batch is sent again. Default 30 s.
     pub patience: Duration,
-    /// Time between clock requests. Default 60 s; zero asks never (over HTTP every Welcome is a sample).
+    /// Time between clock requests. Default 60 s; zero asks never.
     pub clock_interval: Duration,
 }
 
@@ -117,7 +118,11 @@ pub struct ClientSession {
     state: State,
     /// To connect, or to have an identity that the hub takes.
     attempts: u32,
-    streams: Vec<String>,
+    /// When the session was opened.
+    opened: Micros,
+    /// A hub that could not say what it holds named this time for the next attempt.
+    not_before: Micros,
+    hello: Hello,
     hub: Option<HubView>,
     blocked_until: Micros,
     next_clock: Option<Micros>,
@@ -139,7 +144,7 @@ impl ClientSession {
     /// A session that wants to connect at once. `now` is monotonic, `wall` the local wall clock at `now`;
     /// `saved` is the outbox of a process before.
     pub fn new(
-        options: SessionOptions,
+        mut options: SessionOptions,
         mut random: Random,
         now: Micros,
         wall: Micros,
@@ -153,6 +158,13 @@ impl ClientSession {
             Some(saved) => Outbox::restore(outbox_options, saved, pid),
             None => Outbox::new(outbox_options, pid),
         };
+        let hello = Hello {
+            versions: alloc::vec![PROTOCOL_VERSION],
+            token: options.token.take(),
+            streams: Vec::new(),
+            sdk: core::mem::take(&mut options.sdk),
+            capabilities: options.capabilities,
+        };
         Self {
             options,
             random,
@@ -160,7 +172,9 @@ impl ClientSession {
             clock,
             state: State::Offline { retry_at: now },
             attempts: 0,
-            streams: Vec::new(),
+            opened: now,
+            not_before: now,
+            hello,
             hub: None,
             blocked_until: Micros(i64::MIN),
             next_clock: None,
@@ -173,8 +187,8 @@ impl ClientSession {
     /// Adds a stream to those whose plans are wanted; an open session says Hello again. For a stream that was
     /// added before, this asks whether the hub has it by now.
     pub fn add_stream(&mut self, now: Micros, name: &str) {
-        if !self.streams.iter().any(|known| known == name) {
-            self.streams.push(String::from(name));
+        if !self.hello.streams.iter().any(|known| known == name) {
+            self.hello.streams.push(String::from(name));
         }
         if matches!(self.state, State::Opening { .. } | State::Resuming { .. } | State::Open) {
             self.send_hello(now);
@@ -182,14 +196,8 @@ impl ClientSession {
     }
 
     /// The Hello of this session, as long-polling faces send it.
-    pub fn hello(&self) -> Hello {
-        Hello {
-            versions: alloc::vec![PROTOCOL_VERSION],
-            token: self.options.token.clone(),
-            streams: self.streams.clone(),
-            sdk: self.options.sdk.clone(),
-            capabilities: self.options.capabilities,
-        }
+    pub fn hello(&self) -> &Hello {
+        &self.hello
     }
 
     /// The hub's time; never goes back.
@@ -269,9 +277,9 @@ impl ClientSession {
     }
 
     fn freeze_by(&mut self, now: Micros, freeze: impl FnOnce(&mut Outbox) -> BatchId) -> BatchId {
-        let dropped = self.outbox.ledger().dropped_batches;
+        let dropped = self.outbox.dropped_batches();
         let id = freeze(&mut self.outbox);
-        self.tell_dropped(self.outbox.ledger().dropped_batches - dropped);
+        self.tell_dropped(self.outbox.dropped_batches() - dropped);
         self.pump(now);
         id
     }
@@ -303,13 +311,17 @@ impl ClientSession {
     pub fn handle_disconnected(&mut self, now: Micros) {
         if self.is_open() {
             self.events.push(Event::Disconnected);
+            // One that broke at once is no success: whoever answers Hello and nothing else must not be asked in a loop.
+            if after(self.opened, HELD) <= now {
+                self.attempts = 0;
+            }
         }
         self.control.clear();
         self.outbox.handle_disconnected();
         let wait = self.backoff(self.attempts);
         self.attempts = self.attempts.saturating_add(1);
         self.next_clock = None;
-        self.state = State::Offline { retry_at: after(now, wait) };
+        self.state = State::Offline { retry_at: after(now, wait).max(self.not_before) };
     }
 
     /// A frame arrived, on any channel. An error means that the peer broke the protocol: end the connection.
@@ -323,7 +335,7 @@ impl ClientSession {
             FrameKind::ClockReply => self.handle_clock(now, &decode(frame)?),
             FrameKind::Goodbye => {
                 let Goodbye { reason } = decode(frame)?;
-                self.events.push(Event::Goodbye { reason });
+                self.note(Event::Goodbye { reason });
             }
             FrameKind::Failure => {
                 let Failure { code, message, .. } = decode(frame)?;
@@ -459,13 +471,20 @@ impl ClientSession {
         pop_front(&mut self.events)
     }
 
+    /// Tells what pages do not hear of.
+    fn note(&mut self, event: Event) {
+        if !SMALL {
+            self.events.push(event);
+        }
+    }
+
     fn send<T: Body>(&mut self, body: &T) {
         self.control.push((T::KIND, encode_frame(body)));
     }
 
     fn send_hello(&mut self, now: Micros) {
         self.hellos.push(now);
-        self.send(&self.hello());
+        self.control.push((FrameKind::Hello, encode_frame(&self.hello)));
     }
 
     fn handle_welcome(&mut self, now: Micros, welcome: Welcome) -> Result<(), SessionError> {
@@ -499,7 +518,7 @@ impl ClientSession {
 
     /// The session is open: first ask what the hub holds of what was transmitted before (C5).
     fn start(&mut self, now: Micros) {
-        self.attempts = 0;
+        self.opened = now;
         self.blocked_until = Micros(i64::MIN);
         self.next_clock =
             (!self.options.clock_interval.is_zero()).then(|| after(now, Duration::from_secs(1)));
@@ -521,11 +540,12 @@ impl ClientSession {
         if !matches!(self.state, State::Resuming { .. }) || resumed.pid != self.outbox.pid() {
             return;
         }
-        let acked = self.outbox.ledger().acked_batches;
+        let acked = self.outbox.acked_batches();
         let (events, expired) = self.outbox.handle_resumed(resumed);
-        let batches = self.outbox.ledger().acked_batches - acked;
+        let batches = self.outbox.acked_batches() - acked;
         if batches > 0 {
-            self.events.push(Event::Acked { batches, events });
+            self.attempts = 0;
+            self.note(Event::Acked { batches, events });
         }
         if expired {
             self.expire(now);
@@ -536,7 +556,7 @@ impl ClientSession {
     fn handle_ack(&mut self, ack: &Ack) {
         if let Some(events) = self.outbox.handle_ack(ack.pid, ack.seq, ack.level) {
             self.attempts = 0;
-            self.events.push(Event::Acked { batches: 1, events });
+            self.note(Event::Acked { batches: 1, events });
         }
     }
 
@@ -544,18 +564,15 @@ impl ClientSession {
         if matches!(self.state, State::Resuming { .. }) && refused.pid == self.outbox.pid() {
             return self.handle_resume_refused(now, refused);
         }
-        let wait = match refused.retry_after_ms {
-            0 => self.backoff(1),
-            ms => Duration::from_millis(u64::from(ms)).min(self.options.backoff.max),
-        };
-        let retry_at = after(now, wait);
+        // However soon the hub says, not in a loop.
+        let retry_at = after(now, self.backoff(1)).max(self.named_time(now, refused));
         match self.outbox.handle_refused(refused.pid, refused.seq, refused.code, retry_at) {
             RefusedOutcome::Unknown => {}
             RefusedOutcome::Retry => {
                 if refused.code == RefusedCode::Throttled {
                     self.blocked_until = retry_at;
                 }
-                self.events.push(Event::Retrying { code: refused.code, until: retry_at });
+                self.note(Event::Retrying { code: refused.code, until: retry_at });
             }
             RefusedOutcome::Skipped { events } => {
                 let message = refused.message.clone();
@@ -570,11 +587,17 @@ impl ClientSession {
         Ok(())
     }
 
+    /// When the hub asks to be tried again, within the longest wait of this side.
+    fn named_time(&self, now: Micros, refused: &Refused) -> Micros {
+        after(now, Duration::from_millis(u64::from(refused.retry_after_ms)).min(self.options.backoff.max))
+    }
+
     /// The hub cannot say what it holds: either it has forgotten this identity, or another attempt, perhaps at
     /// another hub, must find out. Nothing transmitted is sent before.
     fn handle_resume_refused(&mut self, now: Micros, refused: &Refused) -> Result<(), SessionError> {
         if !matches!(refused.code, RefusedCode::Expired | RefusedCode::BornInFuture) {
             let (code, message) = (refused.code.code().into(), refused.message.clone());
+            self.not_before = self.named_time(now, refused);
             return Err(SessionError::Rejected { code, message });
         }
         self.expire(now);
@@ -662,6 +685,9 @@ impl ClientSession {
         self.options.backoff.wait(attempt, u16::from_le_bytes(bytes))
     }
 }
+
+/// How long a session has to last for the next one to be tried without the waits of those before it.
+const HELD: Duration = Duration::from_secs(5);
 
 /// However short a hub says identities live, they are used for half of this.
 const LIFETIME_MS_MIN: u64 = 2_000;

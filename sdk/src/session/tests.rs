@@ -315,3 +315,50 @@ fn a_refused_resume_ends_the_session_or_the_identity() {
         assert_eq!((session.ledger().in_doubt_batches, session.pid() == pid), (u64::from(!ends), ends));
     }
 }
+
+/// A hub that answers Hello and then breaks was dialed twenty times a second.
+#[test]
+fn sessions_that_break_at_once_are_opened_ever_more_rarely() {
+    let mut session = opened(SessionOptions::default());
+    let mut now = 100;
+    let mut wait = |session: &mut ClientSession, held: i64| {
+        session.handle_disconnected(Micros(now + held));
+        let due = session.poll_timeout().expect("tries again").0;
+        let waited = due - now - held;
+        now = due;
+        session.handle_timeout(Micros(now));
+        session.handle_connected(Micros(now));
+        deliver(session, now, &welcome(1_700_000_000_000_000 + now)).expect("welcome");
+        waited
+    };
+    let waits: Vec<i64> = (0..9).map(|_| wait(&mut session, 1_000)).collect();
+    assert!(waits[0] <= 100_000 && waits[8] >= 5_000_000, "{waits:?}");
+    assert!(wait(&mut session, 6_000_000) <= 100_000, "one that lasted is a success");
+}
+
+/// A millisecond was believed: nine hundred copies of one batch in ten seconds.
+#[test]
+fn a_hub_that_asks_for_haste_is_not_flooded() {
+    let mut session = opened(SessionOptions { clock_interval: Duration::ZERO, ..SessionOptions::default() });
+    session.freeze(Micros(10), vec![1, 1, 0, 0, 0], 1);
+    session.poll_transmit(Micros(10)).expect("batch");
+    let (pid, seq, code) = (session.pid(), crate::ids::Seq(1), RefusedCode::Unavailable);
+    let refused = Refused { pid, seq, code, message: String::new(), retry_after_ms: 1 };
+    deliver(&mut session, 20, &refused).expect("refused");
+    assert!(session.poll_timeout().expect("again").0 >= 100_000);
+}
+
+#[test]
+fn a_hub_that_cannot_say_what_it_holds_is_asked_when_it_says() {
+    let mut session = opened(SessionOptions::default());
+    session.freeze(Micros(10), vec![1, 1, 0, 0, 0], 1);
+    session.poll_transmit(Micros(10)).expect("batch");
+    session.handle_disconnected(Micros(20));
+    session.handle_connected(Micros(30));
+    deliver(&mut session, 40, &welcome(1_700_000_000_000_035)).expect("welcome");
+    let (pid, seq, code) = (session.pid(), crate::ids::Seq(1), RefusedCode::Unavailable);
+    let refused = Refused { pid, seq, code, message: String::new(), retry_after_ms: 3_000 };
+    deliver(&mut session, 50, &refused).expect_err("ends");
+    session.handle_disconnected(Micros(60));
+    assert!(session.poll_timeout().expect("again").0 >= 3_000_050);
+}

@@ -11,7 +11,6 @@
 //! and large superaccumulators" (arXiv:1505.05571).
 
 use crate::codec::{DecodeError, Reader, Writer};
-use crate::flavor::SMALL;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -39,6 +38,16 @@ pub(crate) mod special {
     pub const POSITIVE_INFINITY: u8 = 1;
     pub const NEGATIVE_INFINITY: u8 = 2;
     pub const NAN: u8 = 4;
+
+    /// The flag of a double; 0 for a finite one.
+    pub fn of(x: f64) -> u8 {
+        match x {
+            f64::INFINITY => POSITIVE_INFINITY,
+            f64::NEG_INFINITY => NEGATIVE_INFINITY,
+            x if x.is_nan() => NAN,
+            _ => 0,
+        }
+    }
 }
 
 /// An exact sum.
@@ -79,9 +88,6 @@ impl ExactSum {
     /// Adds a double.
     #[inline]
     pub fn add(&mut self, x: f64) {
-        if SMALL {
-            return self.add_outside(x);
-        }
         let (mantissa, exponent) = split(x);
         let shift = exponent.wrapping_sub(self.base) as u32;
         // 54 signed bits shifted by less than 64 fit an i128; the sum may still leave it.
@@ -98,13 +104,11 @@ impl ExactSum {
     #[cold]
     #[inline(never)]
     fn add_outside(&mut self, x: f64) {
-        if x.is_finite() {
+        let flag = special::of(x);
+        self.special |= flag;
+        if flag == 0 {
             let (mantissa, exponent) = split(x);
             self.add_scaled(i128::from(mantissa), exponent);
-        } else if x.is_nan() {
-            self.special |= special::NAN;
-        } else {
-            self.special |= if x > 0.0 { special::POSITIVE_INFINITY } else { special::NEGATIVE_INFINITY };
         }
     }
 
@@ -121,10 +125,6 @@ impl ExactSum {
     pub fn add_scaled(&mut self, mantissa: i128, exponent: i32) {
         if mantissa == 0 {
             return;
-        }
-        if SMALL {
-            // All in the big number, none in the window.
-            return self.big.get_or_insert_default().add(mantissa, exponent);
         }
         let zeros = mantissa.trailing_zeros() as i32;
         let (mantissa, exponent) = (mantissa >> zeros, exponent + zeros);
@@ -180,9 +180,7 @@ impl ExactSum {
     /// Adds another sum.
     pub fn merge(&mut self, other: &Self) {
         self.special |= other.special;
-        if !SMALL {
-            self.add_scaled(other.window, other.base);
-        }
+        self.add_scaled(other.window, other.base);
         if let Some(big) = &other.big {
             self.big.get_or_insert_default().merge(big);
         }
@@ -194,6 +192,7 @@ impl ExactSum {
     }
 
     /// Non-finite terms seen, bits of [`special`].
+    #[cfg(feature = "sketches")]
     pub(crate) fn special(&self) -> u8 {
         self.special
     }
@@ -201,11 +200,10 @@ impl ExactSum {
     /// The finite part in lowest terms.
     pub fn dyadic(&self) -> Dyadic {
         match &self.big {
-            None if SMALL => Dyadic::new(false, &[], 0),
             None => Dyadic::new(self.window < 0, &split_limbs(self.window.unsigned_abs()), self.base),
             Some(big) => {
                 let mut big = (**big).clone();
-                if !SMALL && self.window != 0 {
+                if self.window != 0 {
                     big.add(self.window, self.base);
                 }
                 big.dyadic()
@@ -305,7 +303,7 @@ fn split_limbs(x: u128) -> [u64; 2] {
 
 /// `sum of limbs[i] * 2^(64 * (start + i))`, two's complement; the top limb is pure sign.
 #[derive(Clone, Debug, Default)]
-struct Big {
+pub(crate) struct Big {
     start: i32,
     limbs: Vec<u64>,
 }
@@ -320,7 +318,17 @@ impl Big {
         self.add_limbs(limb, &[low as u64, (low >> 64) as u64, high as u64]);
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Adds a finite double.
+    #[cfg(any(test, not(feature = "sketches")))]
+    pub(crate) fn add_double(&mut self, x: f64) {
+        let (mantissa, exponent) = split(x);
+        let shift = exponent.rem_euclid(64) as u32;
+        // The upper half of the mantissa, shifted by less than 64, without a number of more bits.
+        let high = mantissa >> 1 >> (63 - shift);
+        self.add_limbs(exponent.div_euclid(64), &[(mantissa << shift) as u64, high as u64]);
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
         if !other.limbs.is_empty() {
             self.add_limbs(other.start, &other.limbs);
         }
@@ -361,7 +369,7 @@ impl Big {
         }
     }
 
-    fn dyadic(mut self) -> Dyadic {
+    pub(crate) fn dyadic(mut self) -> Dyadic {
         let negative = self.limbs.last().is_some_and(|&top| sign_limb(top) != 0);
         if negative {
             let mut carry = true;
@@ -445,7 +453,7 @@ impl Dyadic {
         }
     }
 
-    fn encode(&self, special: u8, out: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, special: u8, out: &mut Vec<u8>) {
         let len = (self.bits() as u64).div_ceil(8);
         out.put_varint(len << 2 | u64::from(special != 0) << 1 | u64::from(self.negative));
         if special != 0 {

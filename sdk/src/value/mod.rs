@@ -27,16 +27,27 @@ pub type Nested<T> = Absent<T>;
 
 /// No value.
 #[cfg(not(feature = "functions"))]
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Absent<T> {
     /// Never made.
     #[serde(skip)]
     Of(core::convert::Infallible, core::marker::PhantomData<T>),
 }
 
+#[cfg(not(feature = "functions"))]
+impl<T> Clone for Absent<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+#[cfg(not(feature = "functions"))]
+impl<T> Copy for Absent<T> {}
+
 /// The type of a column or an expression. Tags are part of the plan format: append, never renumber.
 /// Deserialising refuses lists and structs nested deeper than 16.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(not(feature = "functions"), derive(Copy))]
 #[non_exhaustive]
 pub enum DataType {
     /// `boolean`

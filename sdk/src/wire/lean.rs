@@ -404,7 +404,13 @@ impl Lean for AggregateSpec {
                 confidence_ppm: Lean::read(cursor),
             },
             23 => Self::Theta { value: Lean::read(cursor), lg_k: cursor.u8() },
+            #[cfg(feature = "functions")]
             24 => Self::Histogram { bounds: Lean::read(cursor) },
+            #[cfg(not(feature = "functions"))]
+            24 => {
+                skip_spec(cursor, tag);
+                Self::Moments
+            }
             25 => Self::ExpHistogram { buckets: Lean::read(cursor) },
             26 => Self::Bucket { value: Lean::read(cursor), cap: Lean::read(cursor) },
             27 => Self::Counter,

@@ -5,6 +5,9 @@ use crate::error::SqlError;
 use crate::types::type_name;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::common::ScalarValue;
+use headwater::emit::{Cell, push_cell};
+use headwater::schema::Field;
+use headwater::value::column::Column;
 use headwater::value::{DataType, Value};
 
 /// The Arrow scalar of a value; `None` when the value is not of the type.
@@ -37,9 +40,19 @@ pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
         DataType::Uuid => uuid(trimmed).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
         DataType::Interval => text.parse().map(Value::Interval).map_err(|_| invalid("22007")),
         DataType::Bool => boolean(trimmed).map(Value::Bool).ok_or_else(|| invalid("22P02")),
-        DataType::Date | DataType::Timestamp => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22007")),
+        DataType::Date | DataType::Timestamp => {
+            time(trimmed, to).or_else(|| value_of(&trimmed.into(), to)).ok_or_else(|| invalid("22007"))
+        }
         _ => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22P02")),
     }
+}
+
+/// A date or time as events bring it: ISO 8601, seconds and offset optional. Arrow wants seconds, and cuts a seventh
+/// digit of them off.
+fn time(text: &str, to: &DataType) -> Option<Value> {
+    let (mut column, field) = (Column::new(to), Field { name: String::new(), data_type: to.clone() });
+    push_cell(&mut column, &field, Cell::Text(text)).ok()?;
+    Some(column.value(0, to))
 }
 
 /// Casts a constant. `None` when there is no such cast or the value does not fit: the caller leaves the cast

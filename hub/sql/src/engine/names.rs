@@ -67,6 +67,7 @@ fn rename_items(
 ) -> Result<Vec<Renamed>, SqlError> {
     let mut taken: Vec<String> = select.projection.iter().filter_map(written_name).collect();
     taken.extend(sorted.iter().cloned());
+    let plain: Vec<Expr> = select.projection.iter().filter_map(plain_column).cloned().collect();
     let (mut named, mut columns) = (Vec::<Renamed>::new(), Vec::<Expr>::new());
     for item in &mut select.projection {
         let (expr, mut new) = match &*item {
@@ -82,7 +83,9 @@ fn rename_items(
         let is_twice = if is_column {
             columns.iter().any(|c| is_same(c, &expr))
         } else {
+            // Or like a column that comes later.
             named.iter().any(|n| n.name == name)
+                || plain.iter().any(|column| is_column_named(column, &name) && !is_same(column, &expr))
         };
         let is_sorted = sorted.contains(&name) && !is_column && !is_column_named(&expr, &name);
         if is_twice || is_sorted {
@@ -98,6 +101,14 @@ fn rename_items(
         named.push(Renamed { name, expr, new });
     }
     Ok(named)
+}
+
+/// An item that is a column and has no other name.
+fn plain_column(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_))) => Some(expr),
+        _ => None,
+    }
 }
 
 /// True for the column of this name.

@@ -73,7 +73,7 @@ fn columns(cursor: &mut Cursor<'_>) -> Result<Vec<Field>, SqlError> {
 fn column(cursor: &mut Cursor<'_>) -> Result<Field, SqlError> {
     let at = cursor.position();
     let name = fold(&cursor.ident()?);
-    check_length(&name).map_err(|e| e.at(at))?;
+    check_name(&name).map_err(|e| e.at(at))?;
     let at = cursor.position();
     if matches!(cursor.token(), Token::Comma | Token::RParen) {
         return Err(cursor.expected("a type"));
@@ -104,15 +104,19 @@ fn check_column(field: &Field, before: &[Field]) -> Result<(), SqlError> {
 
 fn checked_name(cursor: &mut Cursor<'_>) -> Result<Name, SqlError> {
     let name = cursor.name()?;
-    check_length(&name.name).map_err(|e| e.at(name.position))?;
+    check_name(&name.name).map_err(|e| e.at(name.position))?;
     Ok(name)
 }
 
-fn check_length(name: &str) -> Result<(), SqlError> {
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) {
-        return Ok(());
+fn check_name(name: &str) -> Result<(), SqlError> {
+    if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+        return Err(SqlError::new("42622", format!("a name has 1 to {NAME_BYTES_MAX} bytes")));
     }
-    Err(SqlError::new("42622", format!("a name has 1 to {NAME_BYTES_MAX} bytes")))
+    // They would end the name, or worse, wherever it is shown.
+    if name.contains(char::is_control) {
+        return Err(SqlError::new("42602", "a name has no control characters"));
+    }
+    Ok(())
 }
 
 fn create_plain_view(cursor: &mut Cursor<'_>, position: Option<u32>) -> Result<StatementKind, SqlError> {

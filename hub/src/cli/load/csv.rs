@@ -5,10 +5,9 @@
 
 use super::block::{Block, Found};
 use super::faults::{Fault, Place};
-use super::lines::{Lines, RECORD_BYTES_MAX};
+use super::lines::{Lines, Part, RECORD_BYTES_MAX};
 use super::text;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 /// The records of a file, one at a time.
@@ -39,10 +38,10 @@ enum At {
     Quote,
 }
 
-impl Records<BufReader<File>> {
-    /// Opens a file behind its header line; gives the names in it too.
-    pub fn open(path: &Path) -> io::Result<(Self, Vec<String>)> {
-        let mut records = Self::new(Lines::open(path)?);
+impl Records<Part> {
+    /// Opens the first `bytes` of a file behind their header line; gives the names in it too.
+    pub fn open(path: &Path, bytes: u64) -> io::Result<(Self, Vec<String>)> {
+        let mut records = Self::new(Lines::open(path, bytes)?);
         if !records.next()? {
             return Err(io::Error::other("there is no header line"));
         }

@@ -44,11 +44,11 @@ impl Kind {
     }
 
     /// The file's columns, and the number of its rows where that is known.
-    pub fn columns(self, path: &Path) -> Result<(Vec<String>, Option<u64>), CliError> {
+    pub fn columns(self, path: &Path, bytes: u64) -> Result<(Vec<String>, Option<u64>), CliError> {
         let columns = match self {
             Self::Parquet => parquet::names(path),
-            Self::Csv => Csv::open(path).map(|(_, names)| (names, None)),
-            Self::NdJson => ndjson::names(path).map(|names| (names, None)),
+            Self::Csv => Csv::open(path, bytes).map(|(_, names)| (names, None)),
+            Self::NdJson => ndjson::names(path, bytes).map(|names| (names, None)),
         };
         columns.map_err(|error| CliError::file(path, error))
     }
@@ -68,14 +68,19 @@ enum Source {
 }
 
 impl Rows {
-    /// Opens `path` at its first row.
-    pub fn open(kind: Kind, path: &Path, names: &[String], targets: &[Target]) -> Result<Self, CliError> {
+    /// Opens the first `bytes` of `path` at their first row.
+    pub fn open(
+        kind: Kind,
+        (path, bytes): (&Path, u64),
+        names: &[String],
+        targets: &[Target],
+    ) -> Result<Self, CliError> {
         let source = match kind {
             Kind::Parquet => {
                 parquet::Reader::open(path, targets, ROWS).map(|reader| Source::Parquet(Box::new(reader)))
             }
-            Kind::Csv => Csv::open(path).map(|(records, _)| Source::Text(Box::new(records))),
-            Kind::NdJson => Objects::open(path, names).map(|objects| Source::Text(Box::new(objects))),
+            Kind::Csv => Csv::open(path, bytes).map(|(records, _)| Source::Text(Box::new(records))),
+            Kind::NdJson => Objects::open(path, bytes, names).map(|objects| Source::Text(Box::new(objects))),
         };
         let source = source.map_err(|error| CliError::file(path, error))?;
         Ok(Self { path: path.into(), source, position: 0 })
@@ -141,14 +146,14 @@ mod tests {
         let path = dir.path().join(name);
         std::fs::write(&path, text).expect("write");
         let kind = Kind::of(&path).expect("kind");
-        let (names, _) = kind.columns(&path).expect("columns");
+        let (names, _) = kind.columns(&path, u64::MAX).expect("columns");
         let targets = resolve(&schema(), &names, &[]).expect("mapping");
-        let mut rows = Rows::open(kind, &path, &names, &targets).expect("rows");
+        let mut rows = Rows::open(kind, (&path, u64::MAX), &names, &targets).expect("rows");
         let (mut sizes, mut faults) = (Vec::new(), Faults::default());
         while let Some(block) = rows.next(2, &targets, &mut faults).expect("block") {
             sizes.push(block.finish(0).0.rows());
         }
-        (sizes, faults, Rows::open(kind, &path, &names, &targets).expect("again"))
+        (sizes, faults, Rows::open(kind, (&path, u64::MAX), &names, &targets).expect("again"))
     }
 
     #[test]

@@ -165,7 +165,8 @@ impl Journal {
     }
 
     fn fits(&self, range: Range) -> bool {
-        range.rows > 0 && (range.seq, range.first) == (self.next_seq(), self.next_row())
+        let is_next = (range.seq, range.first) == (self.next_seq(), self.next_row());
+        range.rows > 0 && is_next && range.first.checked_add(range.rows).is_some()
     }
 
     /// The sequence number of the next batch.
@@ -275,7 +276,12 @@ impl Range {
 
 /// Reads all of a file once.
 pub(super) fn contents(path: &Path) -> Result<Contents, CliError> {
-    let mut file = File::open(path).map_err(|e| CliError::file(path, e))?;
+    contents_within(path, u64::MAX)
+}
+
+/// Reads the first `bytes_max` bytes of a file once.
+pub(super) fn contents_within(path: &Path, bytes_max: u64) -> Result<Contents, CliError> {
+    let mut file = File::open(path).map_err(|e| CliError::file(path, e))?.take(bytes_max);
     let (mut hash, mut bytes, mut buffer) = (Xxh3::new(), 0, vec![0; 1 << 20]);
     loop {
         let read = file.read(&mut buffer).map_err(|e| CliError::file(path, e))?;

@@ -1,7 +1,7 @@
 //! Lines of a file, counted and bounded.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Take};
 use std::path::Path;
 
 /// Bytes of one record: a quote that is never closed must not read the whole file into memory.
@@ -14,10 +14,13 @@ pub(super) struct Lines<R> {
     raw: Vec<u8>,
 }
 
-impl Lines<BufReader<File>> {
-    /// Opens a file; a byte order mark is skipped.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let mut source = BufReader::new(File::open(path)?);
+/// A file up to the length that it had when the load began: what is appended meanwhile is another load's.
+pub(super) type Part = BufReader<Take<File>>;
+
+impl Lines<Part> {
+    /// Opens the first `bytes` of a file; a byte order mark is skipped.
+    pub fn open(path: &Path, bytes: u64) -> io::Result<Self> {
+        let mut source = BufReader::new(File::open(path)?.take(bytes));
         if source.fill_buf()?.starts_with(&[0xef, 0xbb, 0xbf]) {
             source.consume(3);
         }

@@ -33,8 +33,10 @@ pub(super) struct Link {
     connection: Connection,
     control: SendStream,
     answers: mpsc::Receiver<Result<Resumed, CliError>>,
-    /// The newest plans of the stream.
-    pub plans: watch::Receiver<StreamPlans>,
+    /// The newest plans of the stream; `None` once it was dropped.
+    pub plans: watch::Receiver<Option<StreamPlans>>,
+    /// Its plans at the start.
+    pub first: StreamPlans,
     /// What the hub said at the start.
     pub welcome: Arc<Welcome>,
 }
@@ -54,15 +56,15 @@ impl Link {
         control.write_all(&encode_frame(&hello)).await.map_err(|e| broken(&connection, &e))?;
         let mut reader = Reader::new(&connection, recv, options.frame.body_bytes_max);
         let welcome: Welcome = reader.expect().await?;
-        let Some(plans) = welcome.streams.first().cloned() else {
+        let Some(first) = welcome.streams.first().cloned() else {
             connection.close(0u32.into(), b"no such stream");
             return Err(no_stream(options, stream).await);
         };
-        let (plans_in, plans) = watch::channel(plans);
+        let (plans_in, plans) = watch::channel(Some(first.clone()));
         let (answers_in, answers) = mpsc::channel(1);
         // Ends with the connection; it owns nothing else.
         tokio::spawn(listen(reader, plans_in, answers_in));
-        Ok(Self { connection, control, answers, plans, welcome: Arc::new(welcome) })
+        Ok(Self { connection, control, answers, plans, first, welcome: Arc::new(welcome) })
     }
 
     /// Asks what the hub holds of a producer.
@@ -155,15 +157,15 @@ async fn exchange(connection: &Connection, bytes: &[u8]) -> Result<Fate, CliErro
 /// Plans and answers from the control stream, until it ends.
 async fn listen(
     mut reader: Reader,
-    plans: watch::Sender<StreamPlans>,
+    plans: watch::Sender<Option<StreamPlans>>,
     answers: mpsc::Sender<Result<Resumed, CliError>>,
 ) {
     while let Ok(Some((kind, body))) = reader.next().await {
         let frame = Frame { kind, body: &body };
         match kind {
             FrameKind::Plans => {
-                if let Ok(Some(newest)) = frame.decode::<Plans>().map(|all| all.streams.into_iter().next()) {
-                    plans.send_replace(newest);
+                if let Ok(newest) = frame.decode::<Plans>() {
+                    plans.send_replace(newest.streams.into_iter().next());
                 }
             }
             FrameKind::Resumed => {

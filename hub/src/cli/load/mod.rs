@@ -85,7 +85,8 @@ pub(super) struct LoadArgs {
 pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
     let kind = Kind::of(&args.file)?;
     let contents = journal::contents(&args.file)?;
-    let (names, total) = kind.columns(&args.file)?;
+    let bytes = contents.bytes;
+    let (names, total) = kind.columns(&args.file, bytes)?;
     let mut options = args.connect.options()?;
     options.transport.idle_timeout = SILENCE_MAX.min(Duration::from_secs(args.patience.max(1)));
     options.transport.keep_alive = options.transport.idle_timeout / 3;
@@ -94,7 +95,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
         let mut interrupt = JoinSet::new();
         interrupt.spawn(end_on_interrupt(bar.clone()));
         let mut link = args.connect.unless_refused(Link::open(&options, &args.stream)).await?;
-        let plans = link.plans.borrow().clone();
+        let plans = link.first.clone();
         let targets = mapping::resolve(&plans.schema, &names, &args.maps)?;
         let unused = mapping::unused(&targets, &names);
         if !unused.is_empty() {
@@ -118,14 +119,15 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             && is_held(&mut link, &mut journal).await?
         {
             return out::print(&format!(
-                "{} is in stream {} already ({rows} rows); load it once more with --again\n",
+                "{} is in stream {} already ({rows} rows; views that were made since then do not have them); load it \
+                 once more with --again\n",
                 args.file.display(),
                 args.stream
             ));
         }
         let started = journal.head.started;
         let builder = |targets: Vec<Target>| {
-            let rows = Rows::open(kind, &args.file, &names, &targets)?;
+            let rows = Rows::open(kind, (&args.file, bytes), &names, &targets)?;
             Ok::<_, CliError>(Builder::new(rows, targets, started, &plans, &link.welcome.limits))
         };
         if journal.next_row() == 0
@@ -136,6 +138,17 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             drop(journal);
             let _ = std::fs::remove_file(&path);
             return Err(nothing_sent(error));
+        }
+        if plans.plans.is_empty() {
+            if journal.next_row() == 0 {
+                drop(journal);
+                let _ = std::fs::remove_file(&path);
+            }
+            let message = "no view reads stream";
+            return Err(CliError::Usage(format!(
+                "{message} {}: nothing of the rows would be kept; CREATE CONTINUOUS VIEW first",
+                args.stream
+            )));
         }
         let builder = builder(targets)?;
         load(args, options, link, journal, builder, bar).await
@@ -188,15 +201,35 @@ async fn load(
     let begun = Instant::now();
     let (was, patience) = (journal.next_row(), Duration::from_secs(args.patience));
     let before = left_out(&options).await;
+    let contents = journal.head.file.clone();
     let (stream, started, asked) = (args.stream.clone(), journal.head.started, options.clone());
     let pump = Pump::new(options, stream, link, journal, builder, bar.clone(), patience)?;
     let pump = if args.live { pump.live() } else { pump };
     let result = pump.run(args.batch_rows).await;
     bar.finish_and_clear();
     let report = result?;
+    still_the_same(&args.file, &contents)?;
     tell(args, &report, was, begun.elapsed());
     odd(&report, started);
     late(&before, &left_out(&asked).await);
+    Ok(())
+}
+
+/// What was sent is what the file was when the load began. Where it is not that any more, rows of both may have been
+/// sent.
+fn still_the_same(path: &std::path::Path, begun: &journal::Contents) -> Result<(), CliError> {
+    if journal::contents_within(path, begun.bytes)? != *begun {
+        let message = "the file changed while it was loaded: rows of before and after may have been counted";
+        return Err(CliError::file(path, message));
+    }
+    let bytes = std::fs::metadata(path).map_err(|e| CliError::file(path, e))?.len();
+    if bytes > begun.bytes {
+        out::note(&format!(
+            "warning: {} bytes were appended to the file while it was loaded; they were left out, and a load of the file \
+             as it is now counts the rest anew",
+            bytes - begun.bytes
+        ));
+    }
     Ok(())
 }
 

@@ -2,15 +2,14 @@
 
 use super::block::{Block, Found};
 use super::faults::{Fault, Place};
-use super::lines::Lines;
+use super::lines::{Lines, Part};
 use super::text::Records;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::Path;
 
 /// Most columns of a file. Keys that are data would otherwise all be kept.
@@ -18,17 +17,17 @@ const COLUMNS_MAX: usize = 65_536;
 
 /// The records of a file, one at a time.
 pub(super) struct Objects {
-    lines: Lines<BufReader<File>>,
+    lines: Lines<Part>,
     /// Positions of the columns that are wanted.
     wanted: HashMap<String, usize>,
     columns: usize,
 }
 
 impl Objects {
-    /// Opens a file. `names`: its columns by position.
-    pub fn open(path: &Path, names: &[String]) -> io::Result<Self> {
+    /// Opens the first `bytes` of a file. `names`: its columns by position.
+    pub fn open(path: &Path, bytes: u64, names: &[String]) -> io::Result<Self> {
         let wanted = names.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect();
-        Ok(Self { lines: Lines::open(path)?, wanted, columns: names.len() })
+        Ok(Self { lines: Lines::open(path, bytes)?, wanted, columns: names.len() })
     }
 }
 
@@ -60,8 +59,8 @@ impl Records for Objects {
 }
 
 /// The columns of all records, in the order in which they come up: one may be missing for long.
-pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
-    let mut objects = Objects::open(path, &[])?;
+pub(super) fn names(path: &Path, bytes: u64) -> io::Result<Vec<String>> {
+    let mut objects = Objects::open(path, bytes, &[])?;
     let mut names = Names::default();
     while objects.advance()? {
         let mut reader = serde_json::Deserializer::from_slice(objects.lines.text());
@@ -209,10 +208,10 @@ mod tests {
         let mut text = "{\"a\":1,\"b\":[{\"c\":2}]}\n".repeat(3_000);
         text.push_str("no object\n{\"a\":1,\"sp\\u00e4t\":2,\"broken\n[\"x\"]\n{\"last\":null}\n");
         std::fs::write(&path, text).expect("write");
-        assert_eq!(names(&path).expect("names"), ["a", "b", "sp\u{e4}t", "last"]);
+        assert_eq!(names(&path, u64::MAX).expect("names"), ["a", "b", "sp\u{e4}t", "last"]);
         let wide: String = (0..=COLUMNS_MAX).map(|n| format!("{{\"{n}\":0}}\n")).collect();
         std::fs::write(&path, wide).expect("write");
-        let error = names(&path).expect_err("too many").to_string();
+        let error = names(&path, u64::MAX).expect_err("too many").to_string();
         assert!(error.contains("line 65537: more than 65536"), "{error}");
     }
 }

@@ -133,6 +133,7 @@ impl Pump {
                 Err(_) => self.ask_in_silence().await?,
             }
         }
+        self.adopt_plans()?;
         self.journal.finish()?;
         self.link.close().await;
         self.report.rows = self.journal.next_row();
@@ -179,10 +180,7 @@ impl Pump {
 
     /// The next batch: first those of earlier runs, then new rows.
     fn next(&mut self, batch_rows: u64) -> Result<Option<Sent>, CliError> {
-        if self.link.plans.has_changed().unwrap_or(false) {
-            let plans = self.link.plans.borrow_and_update().clone();
-            self.builder.set_plans(&plans);
-        }
+        self.adopt_plans()?;
         if let Some(range) = self.todo.pop_front() {
             self.builder.skip_to(range.first)?;
             let built = self.builder.build_exactly(range.rows)?;
@@ -192,6 +190,15 @@ impl Pump {
         let Some(built) = self.builder.build(batch_rows)? else { return Ok(None) };
         let range = self.journal.assign(built.rows)?;
         Ok(Some(self.sent(range, built)))
+    }
+
+    /// Goes over to plans that came meanwhile.
+    fn adopt_plans(&mut self) -> Result<(), CliError> {
+        if self.link.plans.has_changed().unwrap_or(false) {
+            let plans = self.link.plans.borrow_and_update().clone();
+            self.builder.set_plans(plans.as_ref())?;
+        }
+        Ok(())
     }
 
     fn sent(&mut self, range: Range, built: Built) -> Sent {
@@ -272,6 +279,9 @@ impl Pump {
             let left = || patience.saturating_sub(stalled.elapsed());
             tokio::time::sleep(PAUSE.min(left())).await;
             let tried = tokio::time::timeout(left().max(PAUSE), self.reconnect()).await;
+            if let Ok(Err(error @ (CliError::StreamGone { .. } | CliError::Usage(_)))) = tried {
+                return Err(error);
+            }
             if left().is_zero() {
                 return Err(tried.ok().and_then(Result::err).unwrap_or(why).while_loading());
             }
@@ -296,7 +306,8 @@ impl Pump {
         let open = Link::open(&self.options, &self.stream);
         self.link = unless_refused(&self.options.addresses[0], open).await?;
         // A new session's plans are news even if nothing changed.
-        self.builder.set_plans(&self.link.plans.borrow_and_update().clone());
+        let plans = self.link.plans.borrow_and_update().clone();
+        self.builder.set_plans(plans.as_ref())?;
         self.link.resume(self.pid, self.low_water()).await
     }
 }

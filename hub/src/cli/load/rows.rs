@@ -66,7 +66,7 @@ impl Builder {
             position: 0,
             odd: Odd::default(),
         };
-        builder.set_plans(plans);
+        builder.use_plans(plans);
         builder
     }
 
@@ -83,8 +83,18 @@ impl Builder {
         self.targets.last().is_some_and(|arrival| arrival.source.is_some())
     }
 
-    /// Evaluates other plans from the next batch on.
-    pub fn set_plans(&mut self, plans: &StreamPlans) {
+    /// Evaluates other plans from the next batch on. `None`: the stream was dropped.
+    ///
+    /// # Errors
+    /// [`CliError::StreamGone`], also when another stream has its name by now: the rows were read for the columns of
+    /// the first one, and its views are not those that have the rows so far.
+    pub fn set_plans(&mut self, plans: Option<&StreamPlans>) -> Result<(), CliError> {
+        let same = plans.filter(|plans| plans.schema == *self.rollup.schema());
+        self.use_plans(same.ok_or(CliError::StreamGone { sent: self.position })?);
+        Ok(())
+    }
+
+    fn use_plans(&mut self, plans: &StreamPlans) {
         for (view, error) in self.rollup.set_plans(plans.schema.clone(), plans.plans.clone()) {
             tracing::warn!(%view, %error, "a view cannot be fed by this program");
         }

@@ -9,14 +9,14 @@ mod split;
 use super::connect::ConnectArgs;
 use super::table::{Format, render};
 use super::{CliError, out, runtime};
-use headwater::client::{Client, QueryError};
+use headwater::client::{Client, QueryError, Rows};
 use meta::{Meta, parse};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use split::{is_blank, is_open, split};
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 /// How hubs refuse a name: there is nothing of this name, no such schema, or it is no name.
@@ -36,12 +36,23 @@ pub(super) struct SqlArgs {
     /// How to print answers
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    /// Seconds to wait for an answer (at most a day). The hub ends a statement after its own sql_timeout_ms (5 s)
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
 }
 
 pub(super) fn run(args: &SqlArgs) -> Result<(), CliError> {
     let runtime = runtime()?;
-    let client = runtime.block_on(args.connect.connect())?;
-    let mut shell = Shell { runtime, client, format: args.format, is_expanded: false, is_timed: false };
+    let timeout = Duration::from_secs(args.timeout);
+    let client = runtime.block_on(args.connect.connect_with(|options| options.query_timeout = timeout))?;
+    let mut shell = Shell {
+        runtime,
+        client,
+        format: args.format,
+        is_expanded: false,
+        is_timed: false,
+        is_interactive: false,
+    };
     let result = shell.start(args);
     shell.runtime.block_on(shell.client.close());
     result
@@ -53,6 +64,8 @@ struct Shell {
     format: Format,
     is_expanded: bool,
     is_timed: bool,
+    /// A person can give a statement up and go on.
+    is_interactive: bool,
 }
 
 impl Shell {
@@ -96,7 +109,7 @@ impl Shell {
 
     fn statement(&self, sql: &str) -> Result<(), CliError> {
         let begun = Instant::now();
-        let rows = match self.runtime.block_on(self.client.query(sql)) {
+        let rows = match self.answer(sql)? {
             Ok(rows) => rows,
             Err(error) => {
                 point_at(sql, &error);
@@ -108,6 +121,20 @@ impl Shell {
             out::print(&format!("Time: {:.3} ms\n", begun.elapsed().as_secs_f64() * 1000.0))?;
         }
         Ok(())
+    }
+
+    /// Ctrl-C gives the statement up: the hub ends one whose reader is gone.
+    fn answer(&self, sql: &str) -> Result<Result<Rows, QueryError>, CliError> {
+        let query = self.client.query(sql);
+        if !self.is_interactive {
+            return Ok(self.runtime.block_on(query));
+        }
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = query => Ok(answer),
+                _ = tokio::signal::ctrl_c() => Err(CliError::Other("the statement was given up".into())),
+            }
+        })
     }
 
     fn meta(&mut self, meta: &Meta) -> Result<(), CliError> {
@@ -148,6 +175,7 @@ impl Shell {
     }
 
     fn interactive(&mut self) -> Result<(), CliError> {
+        self.is_interactive = true;
         let mut editor = DefaultEditor::new().map_err(|e| CliError::Other(e.to_string()))?;
         let history = history_file();
         if let Some(path) = &history {
@@ -161,6 +189,10 @@ impl Shell {
                 Ok(line) => {
                     if !line.trim().is_empty() {
                         let _ = editor.add_history_entry(&line);
+                        // At once: ctrl-C during a statement ends the program.
+                        if let Some(path) = &history {
+                            let _ = editor.save_history(path);
+                        }
                     }
                     if self.line(&mut typed, &line) {
                         break;
@@ -172,9 +204,6 @@ impl Shell {
                 Err(ReadlineError::Io(error)) => return Err(out::failed(&error)),
                 Err(error) => return Err(CliError::Other(error.to_string())),
             }
-        }
-        if let Some(path) = &history {
-            let _ = editor.save_history(path);
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ async fn batch(State(door): State<Arc<Door>>, request: Request) -> Result<Respon
     }
     door.metrics.batches.inc();
     door.metrics.batch_bytes.inc_by(bytes.len() as u64);
-    let mut outcomes = door.backend.submit(frame).await;
+    let mut outcomes = door.backend.submit(frame, &door.policy.limits).await;
     let mut last = None;
     while let Some(outcome) = outcomes.next().await {
         last = Some(outcome);

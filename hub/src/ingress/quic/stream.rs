@@ -70,7 +70,7 @@ async fn batch(send: &mut SendStream, peer: &Peer, frame: BatchFrame, held: Rece
     let metrics = &peer.shared.metrics;
     metrics.batches.inc();
     metrics.batch_bytes.inc_by(held.len() as u64);
-    let mut outcomes = peer.shared.backend.submit(frame).await;
+    let mut outcomes = peer.shared.backend.submit(frame, &peer.shared.policy.limits).await;
     while let Some(outcome) = outcomes.next().await {
         match outcome {
             Outcome::Ack(ack) => write(send, &ack).await?,

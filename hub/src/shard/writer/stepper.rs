@@ -38,7 +38,11 @@ impl Stepper {
         frame: BatchFrame,
     ) -> Result<UnboundedReceiver<Outcome>, Refused> {
         use futures::FutureExt;
-        let submitted = self.shared.submit(frame).now_or_never().expect("there is room in the inbox");
+        let submitted = self
+            .shared
+            .submit(frame, self.shared.options.limits)
+            .now_or_never()
+            .expect("there is room in the inbox");
         while let Ok(message) = self.inbox.try_recv() {
             if let Message::Batch(batch) = message {
                 self.writer.handle_batch(&self.shared, batch);
