@@ -217,11 +217,18 @@ impl ExactSum {
     }
 
     /// Reads canonical bytes of a sum of doubles, of their squares or of products of two.
+    ///
+    /// # Errors
+    /// As [`ExactSum::decode_powers`].
     pub fn decode(bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Self::decode_powers(bytes, 2)
     }
 
     /// Reads canonical bytes of a sum of powers of doubles.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or
+    /// [`DecodeError::Invalid`] when they are not those of a sum.
     pub fn decode_powers(bytes: &mut Reader<'_>, power: i32) -> Result<Self, DecodeError> {
         let head = bytes.varint()?;
         let special = if head & 2 == 0 { 0 } else { bytes.u8()? };
