@@ -221,6 +221,10 @@ impl Bloom {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or [`DecodeError::Invalid`] where
+    /// the bytes are no state of this shape.
     pub fn decode(shape: &Shape, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = usize::try_from(bytes.varint()?).map_err(|_| DecodeError::TooLarge("hashes"))?;
         if count <= shape.hashes_max() {

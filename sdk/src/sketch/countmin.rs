@@ -195,6 +195,10 @@ impl CountMin {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or [`DecodeError::Invalid`] where
+    /// the bytes are no state of this shape.
     pub fn decode(shape: &Shape, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let head = bytes.varint()?;
         let most = shape.hashes_max() as u64;

@@ -168,6 +168,10 @@ impl ExpHistogram {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or [`DecodeError::Invalid`] where
+    /// the bytes are no state of this shape.
     pub fn decode(max: u16, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         const WRONG: DecodeError = DecodeError::Invalid("scale");
         let head = bytes.varint()?;

@@ -84,6 +84,10 @@ impl Histogram {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or [`DecodeError::Invalid`] where
+    /// the bytes are no state of this shape.
     pub fn decode(bounds: usize, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut ahead = bytes.clone();
         if ahead.varint()? == bounds as u64 + 2 {

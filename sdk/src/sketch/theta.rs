@@ -150,6 +150,10 @@ impl Theta {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or [`DecodeError::Invalid`] where
+    /// the bytes are no state of this shape.
     pub fn decode(k: usize, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let head = bytes.varint()?;
         if head >> 1 > k as u64 {

@@ -38,6 +38,10 @@ pub trait Span: Clone + Sized {
     /// Appends the canonical bytes.
     fn encode(&self, out: &mut Vec<u8>);
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or [`DecodeError::Invalid`] where
+    /// the bytes are no state of this shape.
     fn decode(bytes: &mut Reader<'_>) -> Result<Self, DecodeError>;
 }
 
@@ -114,6 +118,10 @@ impl<S: Span> Timeline<S> {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or [`DecodeError::Invalid`] where
+    /// the bytes are no state of this shape.
     pub fn decode(bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let Some(len) = bytes.varint()?.checked_sub(1) else { return Ok(Self(None)) };
         if len > SPANS_MAX as u64 {
