@@ -27,7 +27,7 @@ use headwater::codec::Writer;
 use headwater::ids::Micros;
 use headwater::limits::{BatchLimits, FrameLimits, OutboxLimits, TimeLimits};
 use headwater::outbox::BatchId;
-use headwater::session::{Backoff, ClientSession, PATIENCE, SessionOptions};
+use headwater::session::{Backoff, ClientSession, Event, PATIENCE, SessionOptions};
 use headwater::wire::batch::DropReason;
 use headwater::wire::{AckLevel, Frame, Plans, encode_frame};
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -45,7 +45,11 @@ pub struct Engine {
     texts: Dictionary,
     /// Announced by the event `plans`, in force after [`Engine::apply_plans`].
     next_plans: Option<Plans>,
+    /// True until JavaScript has heard of `next_plans`: plans that come faster replace each other.
+    is_plans_new: bool,
     events: Vec<Vec<u8>>,
+    /// How many of `events` JavaScript has heard of.
+    heard: usize,
     traffic: events::Traffic,
     answer: Answer,
 }
@@ -73,7 +77,9 @@ impl Engine {
             feed: Feed::default(),
             texts: Dictionary::default(),
             next_plans: None,
+            is_plans_new: false,
             events: Vec::new(),
+            heard: 0,
             traffic: events::Traffic::default(),
             answer: Answer::default(),
         }
@@ -180,6 +186,8 @@ impl Engine {
             if let Err(error) = self.session.handle_frame(micros(now), frame) {
                 return events::session_error(&error);
             }
+            // After each: an answer of very many frames must not grow queues that are long to shift.
+            self.take_events();
             bytes = &bytes[length..];
         }
         Vec::new()
@@ -200,15 +208,15 @@ impl Engine {
     /// that the hub does not have, `plans` after all of those, `needs_full`, or `error` with a code and perhaps a message.
     /// Empty when nothing did.
     pub fn poll_event(&mut self) -> Vec<u8> {
-        while let Some(event) = self.session.poll_event() {
-            let text = events::text(&event);
-            if let headwater::session::Event::Plans(plans) = event {
-                self.announce(plans);
-            } else if let Some(text) = text {
-                self.events.push(text);
-            }
+        self.take_events();
+        if self.heard == self.events.len() {
+            self.events.clear();
+            self.heard = 0;
+            self.announce();
         }
-        if self.events.is_empty() { Vec::new() } else { self.events.remove(0) }
+        let Some(event) = self.events.get_mut(self.heard) else { return Vec::new() };
+        self.heard += 1;
+        core::mem::take(event)
     }
 
     /// Puts announced plans into force. Rows written before must have been pushed. Gives how many of their events
@@ -246,17 +254,33 @@ impl Engine {
 }
 
 impl Engine {
-    /// Plans that this build cannot evaluate are left to the larger module; until then the old ones stay.
-    fn announce(&mut self, plans: Plans) {
-        if feed::needs_full(&plans) && cfg!(not(feature = "full")) {
-            self.events.push(b"needs_full".to_vec());
-            return;
+    /// Moves what the session says to what JavaScript hears. Plans that this build cannot evaluate are left to the larger
+    /// module; until then the old ones stay.
+    fn take_events(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            let text = events::text(&event);
+            match event {
+                Event::Plans(plans) if cfg!(feature = "full") || !feed::needs_full(&plans) => {
+                    self.next_plans = Some(plans);
+                    self.is_plans_new = true;
+                }
+                Event::Plans(_) => self.events.push(b"needs_full".to_vec()),
+                _ => self.events.extend(text),
+            }
         }
-        for name in &plans.unknown_streams {
-            self.events.push(events::fields(&["unknown", name]));
+    }
+
+    /// Tells of the newest plans, if it did not. What the hub does not have is named only where it was asked for: the
+    /// hub may name anything, and as much as fits a frame.
+    fn announce(&mut self) {
+        let is_new = core::mem::take(&mut self.is_plans_new);
+        let Some(plans) = self.next_plans.as_ref().filter(|_| is_new) else { return };
+        for name in &self.session.hello().streams {
+            if plans.unknown_streams.contains(name) {
+                self.events.push(events::fields(&["unknown", name]));
+            }
         }
         self.events.push(b"plans".to_vec());
-        self.next_plans = Some(plans);
     }
 }
 
