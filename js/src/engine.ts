@@ -62,6 +62,8 @@ export class Engine implements TableMemory {
       return result;
     } catch (cause) {
       instance.trapped = this.#isFreed = true;
+      // Who is about to write a row more may: it is counted with what the module held.
+      this.#renew();
       this.#drop();
       this.#onTrap(cause);
       return undefined;

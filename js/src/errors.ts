@@ -37,7 +37,10 @@ export type ErrorCode =
   | 'closed'
   /** The WASM module could not be loaded. */
   | 'wasm_unavailable'
-  /** The WASM module trapped. What it held is counted as dropped; later events are, too. */
+  /**
+   * The WASM module trapped. What it held is counted as dropped, or in doubt where it may have left; a new one takes later
+   * events, unless that happens for a fourth time within ten minutes.
+   */
   | 'wasm_trapped'
   /** The hub was not reached, or answered with something else than Headwater. Events are sent again, queries are not. */
   | 'unreachable'
@@ -72,14 +75,9 @@ export class HeadwaterError extends Error {
     message: string,
     more?: Partial<Pick<HeadwaterError, 'stream' | 'column' | 'position' | 'hint' | 'dropped' | 'inDoubt' | 'cause'>>,
   ) {
-    super(`${code}: ${message}`, more && 'cause' in more ? { cause: more.cause } : undefined);
+    super(`${code}: ${message}`, more);
     this.name = 'HeadwaterError';
     this.code = code;
-    this.stream = more?.stream;
-    this.column = more?.column;
-    this.position = more?.position;
-    this.hint = more?.hint;
-    this.dropped = more?.dropped;
-    this.inDoubt = more?.inDoubt;
+    Object.assign(this, more);
   }
 }

@@ -17,13 +17,16 @@ import type { Producer } from './producer.ts';
 import { type QueryOptions, query } from './query.ts';
 import { Stream } from './stream.ts';
 import type { Fault, Table } from './table.ts';
-import { FetchTransport, type Transport } from './transport.ts';
+import { Http, type Transport } from './transport.ts';
 import type { AckLevel, EventOf, EventValues, Rows, Stats } from './types.ts';
 
 /** Ack levels by the number that frames use. */
 const LEVELS: AckLevel[] = ['received', 'durable', 'replicated'];
 /** First and longest wait before the module is fetched again, milliseconds. */
 const RELOAD_MS = [1_000, 60_000];
+/** A module that trapped is replaced so often in so many milliseconds; who traps more often will go on to. */
+const TRAPS_MAX = 3;
+const TRAPS_MS = 600_000;
 /** The longest that a timer can wait, milliseconds; a longer one would end at once. */
 const TIMER_MAX = 2 ** 31 - 1;
 
@@ -62,8 +65,9 @@ type Flavor = 'core' | 'full';
 /** A connection to a hub. Made by `connect` of the class `Headwater`, which each entry point exports. */
 export class Client {
   readonly #options: ConnectOptions;
+  /** Where modules are, and once compiled the modules themselves. */
   readonly #sources: Sources;
-  readonly #http: FetchTransport;
+  readonly #http: Http;
   readonly #names: Set<string>;
   readonly #pinned = new Pinned();
   readonly #pending: Pending;
@@ -84,6 +88,9 @@ export class Client {
   #module: Stats['module'] = 'none';
   #state: 'idle' | 'started' | 'closed' = 'idle';
   #refusing: ErrorCode | undefined;
+  #isOpening = false;
+  /** When modules trapped. */
+  #traps: number[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Streams to ask for at the end of this turn. */
   #wanted: string[] = [];
@@ -100,11 +107,13 @@ export class Client {
   /** @internal */
   constructor(options: ConnectOptions, sources: Sources) {
     this.#options = options;
-    this.#sources = sources;
-    this.#flavor = (options.wasm?.core ?? sources.core) || !(options.wasm?.full ?? sources.full) ? 'core' : 'full';
+    const core = options.wasm?.core ?? sources.core;
+    const full = options.wasm?.full ?? sources.full;
+    this.#sources = { core, full };
+    this.#flavor = core || !full ? 'core' : 'full';
     this.#names = new Set(options.streams);
     this.#pending = new Pending(options.pendingMax ?? 10_000);
-    this.#http = new FetchTransport(options.url, options.token, options.fetch ?? ((...args) => globalThis.fetch(...args)));
+    this.#http = new Http(options.url, options.token, options.fetch ?? ((...args) => globalThis.fetch(...args)));
   }
 
   /**
@@ -113,6 +122,7 @@ export class Client {
    * @returns undefined when the event was taken, else why it was refused: `not_a_row`, `unknown_column`,
    * `wrong_type`, `nan`, `out_of_range`, `too_long`, `waiting_full`, `stream_gone`, `closed`, `wasm_unavailable`,
    * `wasm_trapped`.
+   * The last two only when no module can be had or each new one traps, too.
    * Refused events are counted in {@link stats} and at the hub, and `onError` hears of them. Before the plans of its
    * stream are here an event is only buffered: what is wrong with it then, `onError`, the counters and {@link flush}
    * (as `lost`) say later.
@@ -234,12 +244,9 @@ export class Client {
   async close(options: { timeoutMs?: number } = {}): Promise<Stats> {
     const unknown = this.#state === 'started' ? await this.#finish(options.timeoutMs ?? 5_000) : undefined;
     clearTimeout(this.#timer);
-    this.#refusing ??= 'closed';
     this.#state = 'closed';
     this.#end.abort();
-    for (const producer of [...this.#draining, this.#producer]) if (producer) this.#retire(producer);
-    this.#producer = undefined;
-    this.#forfeit('closed');
+    this.#giveUp(new HeadwaterError('closed', 'the client was closed'));
     if (unknown) throw unknown;
     return this.stats();
   }
@@ -282,14 +289,19 @@ export class Client {
 
   /** Loads the module until it is there; only what cannot change ends the attempts. */
   async #open(): Promise<void> {
+    if (this.#isOpening) return;
+    this.#isOpening = true;
     const flavor = this.#flavor;
     for (let wait = RELOAD_MS[0]; this.#state === 'started'; wait = Math.min(wait * 2, RELOAD_MS[1])) {
       try {
-        const source = this.#options.wasm?.[flavor] ?? this.#sources[flavor];
+        const source = this.#sources[flavor];
         if (!source) throw new WebAssembly.LinkError(`no source for the ${flavor} module; see ConnectOptions.wasm`);
         const room = await import('./room.ts');
-        const instance = { exports: await room.load(source), trapped: false };
+        const module = await room.compile(source);
+        const instance = { exports: await room.load(module), trapped: false };
+        this.#sources[flavor] = module;
         if (this.#state === 'started') this.#run(room, instance, flavor);
+        this.#isOpening = false;
         return;
       } catch (cause) {
         const { CompileError, LinkError } = WebAssembly;
@@ -309,7 +321,7 @@ export class Client {
     const onTrap = (cause: unknown) => this.#trapped(made, cause);
     const engine = new room.Engine(instance, this.#pinned, token, level, localMicros(), onTrap);
     if (instance.trapped) return;
-    const producer = new room.Producer(engine, this.#options.transport ?? this.#http, {
+    const producer = new room.Producer(engine, this.#options.transport ?? new room.HttpFrames(this.#http), {
       onPlans: (unknown) => this.#planned(producer, unknown),
       onClock: (offset) => (this.#offset = offset),
       onNeedsFull: () => this.#upgrade(producer),
@@ -342,9 +354,13 @@ export class Client {
       const table = this.table(stream);
       if (!table) continue;
       for (const waiting of this.#pending.take(stream)) {
-        this.#lost += waiting.rows + this.#taken;
-        this.#fill(stream, table, { ...waiting, happenedAt: waiting.happenedAt + this.#offset });
-        this.#lost -= this.#taken;
+        // One before it may have trapped: the next module gets the others.
+        if (!table.live) this.#pending.add(stream, waiting);
+        else {
+          this.#lost += waiting.rows + this.#taken;
+          this.#fill(stream, table, { ...waiting, happenedAt: waiting.happenedAt + this.#offset });
+          this.#lost -= this.#taken;
+        }
       }
     }
     this.#miss(engine, unknown);
@@ -395,41 +411,56 @@ export class Client {
   }
 
   /** Ends a producer; its counters stay. */
-  #retire(producer: Producer): void {
+  #retire(producer: Producer, error?: HeadwaterError): Float64Array {
     this.#draining.delete(producer);
-    producer.counters().forEach((count, i) => (this.#past[i] += count));
-    producer.close();
+    if (producer === this.#producer) this.#producer = undefined;
+    const counts = producer.counters();
+    counts.forEach((count, i) => (this.#past[i] += count));
+    producer.close(error);
+    return counts;
   }
 
   /** The module of a producer (of one that was never finished, if it is undefined) trapped. */
   #trapped(producer: Producer | undefined, cause: unknown): void {
+    const isCurrent = producer === this.#producer;
+    // One that had ended has nothing to lose.
+    if (producer && !isCurrent && !this.#draining.has(producer)) return;
     const error = new HeadwaterError('wasm_trapped', String(cause), { cause });
+    const counts = producer && this.#retire(producer, error);
+    if (!this.#producer) this.#module = 'trapped';
     this.#report(error);
-    producer?.fail(error);
-    if (producer && producer !== this.#producer) return;
-    this.#module = 'trapped';
-    this.#giveUp(error);
+    // Later: the caller is about to book an event that went with the module.
+    queueMicrotask(() => {
+      if (this.#state !== 'started') return;
+      if (counts) this.#forfeit(error.code, counts);
+      if (producer && !isCurrent) return;
+      const now = performance.now();
+      this.#traps = this.#traps.filter((at) => now - at < TRAPS_MS);
+      if (this.#traps.push(now) > TRAPS_MAX) this.#giveUp(error);
+      else void this.#open();
+    });
   }
 
-  /** From now on events are refused. */
+  /** From now on events are refused, and whatever is not delivered is given up. */
   #giveUp(error: HeadwaterError): void {
-    this.#refusing = error.code;
-    this.#forfeit(error.code);
+    this.#refusing ??= error.code;
+    for (const producer of [...this.#draining, this.#producer]) if (producer) this.#retire(producer, error);
+    this.#count(error.code, this.#pending.clear());
+    this.#forfeit(error.code, this.#past);
+    for (const resolve of this.#drained.splice(0)) resolve();
   }
 
-  /** Counts everything that is not delivered, in doubt or dropped already: as in doubt what may have left, else as dropped. */
-  #forfeit(code: ErrorCode): void {
-    this.#count(code, this.#pending.clear());
-    const counts = this.#counts();
-    // Undelivered batches and partials: gone with the module.
+  /** Counts what producers that ended held: as in doubt what may have left, else as dropped. */
+  #forfeit(code: ErrorCode, counts: Float64Array): void {
     const doubtful = counts[TRANSMITTED];
-    const lost = this.#taken - frozen(counts) + counts[1] - doubtful;
+    // Partials are with the newest module, since it has tables; the one before froze its own.
+    const held = this.#producer?.engine.tables.size ? 0 : this.#taken - frozen(this.#counts());
+    const lost = held + counts[1] - doubtful;
     this.#count(code, lost);
     this.#past[1] -= counts[1];
     this.#past[2] += doubtful;
     this.#past[TRANSMITTED] -= doubtful;
     this.#past[COUNTERS - 1] += lost;
-    for (const resolve of this.#drained.splice(0)) resolve();
   }
 
   /** Counters of all producers, ended ones included. */
@@ -444,7 +475,7 @@ export class Client {
     const told = this.#told;
     this.#doubt();
     if (!this.#isAnswered || !this.#producer) await new Promise<void>((resolve) => this.#drained.push(resolve));
-    if (this.#refusing || !this.#producer) throw new HeadwaterError(this.#refusing ?? 'closed', 'nothing can be sent');
+    if (this.#refusing || !this.#producer) throw new HeadwaterError(this.#refusing ?? 'wasm_trapped', 'nothing can be sent');
     const unknown = this.#pending.streams();
     this.#tell();
     const old = [...this.#draining].map((producer) => producer.barrier(level));

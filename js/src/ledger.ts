@@ -23,14 +23,12 @@ export const REASONS: Record<string, number> = { invalid: 1, waiting_full: 2, cl
 /** Where events are that may have left; dropped ones follow. */
 export const TRANSMITTED = 8;
 
-/** Events that were taken and then dropped, but for those that a module took with it. */
+/** Events that were taken and then dropped. */
 export function droppedEvents(counts: Float64Array): number {
-  return counts.slice(TRANSMITTED + 1, -1).reduce((sum, count) => sum + count, 0);
+  return counts.slice(TRANSMITTED + 1).reduce((sum, count) => sum + count, 0);
 }
 
 /** Events that left the rollup, wherever they are now. */
 export function frozen(counts: Float64Array): number {
-  let sum = counts[0] + counts[1] + counts[2];
-  for (let i = TRANSMITTED + 1; i < counts.length; i++) sum += counts[i];
-  return sum;
+  return counts[0] + counts[1] + counts[2] + droppedEvents(counts);
 }

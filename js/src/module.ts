@@ -16,9 +16,8 @@ export type WasmInput = string | URL | Request | Response | BufferSource | WebAs
 /** A URL, a `Response`, bytes or a compiled module; a promise of one; or a function that gives either. */
 export type WasmSource = WasmInput | Promise<WasmInput> | (() => WasmInput | Promise<WasmInput>);
 
-/** Compiles and instantiates. */
-export async function load(source: WasmSource): Promise<Exports> {
-  const module = await compile(await (typeof source === 'function' ? source() : source));
+/** Instantiates what {@link compile} gives. */
+export async function load(module: WebAssembly.Module): Promise<Exports> {
   const random = (at: number, length: number) => {
     crypto.getRandomValues(new Uint8Array(exports.memory.buffer, at >>> 0, length));
   };
@@ -26,7 +25,9 @@ export async function load(source: WasmSource): Promise<Exports> {
   return exports;
 }
 
-async function compile(input: WasmInput): Promise<WebAssembly.Module> {
+/** Compiles what a source gives. */
+export async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+  let input = await (typeof source === 'function' ? source() : source);
   if (input instanceof WebAssembly.Module) return input;
   if (typeof input === 'string' || input instanceof URL || input instanceof Request) input = await fetch(input);
   if (!(input instanceof Response)) return WebAssembly.compile(input as BufferSource);

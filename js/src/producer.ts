@@ -3,8 +3,9 @@
  *
  * Owns: timers, requests in flight, the watch for new plans, flush barriers. Must not know: events, columns.
  * The machine decides everything about the protocol (`sdk/src/session`): what to send, when to send it again,
- * how long to wait. An HTTP "connection" is a signal: any failed request aborts it and what else was asked on it, but for
- * batches, and the machine starts the next one when its back-off has passed. Each open one has a watch of its own.
+ * how long to wait. An HTTP "connection" is a signal: any failed request but a watch aborts it and what else was asked on
+ * it, but for batches, and the machine starts the next one when its back-off has passed. Each open one has a watch of its
+ * own, which only waits longer when it fails: proxies that know no long polls must not stop batches.
  */
 import { localMicros } from './clock.ts';
 import type { Engine } from './engine.ts';
@@ -28,6 +29,19 @@ export interface ProducerHooks {
 const BATCH = 6;
 /** The longest wait for an answer, milliseconds: a hub without news ends a watch after 25 s. Half lost is lost. */
 const ANSWER_MS = 60_000;
+/**
+ * The longest that a hub, or what stands before it, may ask for silence: one bad header must not end sending. No timer waits
+ * longer, so none ends at once.
+ */
+const PAUSE_MS_MAX = 60_000;
+/** A connection that held for so long ended an outage; one that fails before is part of it. */
+const OUTAGE_MS = 10_000;
+/** A watch that ends before and brought no plans is no long poll, whatever it said: the next ones wait longer and longer. */
+const WATCH_MS_MIN = 10_000;
+/** The wait between two watches; plans that come faster are taken together. */
+const WATCH_PAUSE_MS = 100;
+/** The longest: that late a page may hear of plans behind something that answers no long polls. */
+const WATCH_PAUSE_MS_MAX = 30_000;
 
 /** What the module leaves to JavaScript to say. */
 const MESSAGES: Record<string, string> = {
@@ -40,7 +54,7 @@ interface Waiter {
   batch: number;
   level: number;
   resolve: () => void;
-  reject: (error: HeadwaterError) => void;
+  reject: (error?: HeadwaterError) => void;
 }
 
 /** One engine with its connection. */
@@ -57,10 +71,15 @@ export class Producer {
   #known: Float64Array = new Float64Array(COUNTERS);
   #waiters: Waiter[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #watching: ReturnType<typeof setTimeout> | undefined;
   #failed: HeadwaterError | undefined;
-  /** The hub asked for no attempt before, by this machine's clock. */
+  /** The hub asked for no attempt before, by `performance.now`. */
   #pausedUntil = 0;
+  /** When the connection opened, by `performance.now`. */
+  #openedAt = 0;
   #reported = false;
+  /** How often plans came. */
+  #news = 0;
 
   constructor(engine: Engine, transport: Transport, hooks: ProducerHooks) {
     this.engine = engine;
@@ -102,15 +121,18 @@ export class Producer {
   pump(): void {
     if (this.#abort.signal.aborted) return;
     for (let event; (event = this.engine.takeText((x, at) => x.engine_poll_event(at))); ) this.#hear(event.split('\0'));
-    for (let frame; (frame = this.engine.takeBytes((x, at) => x.engine_poll_transmit(at, localMicros()))); ) void this.#send(frame);
-    // At once: should the module trap next, the books must know what has left.
+    for (let frame; (frame = this.engine.takeBytes((x, at) => x.engine_poll_transmit(at, localMicros()))); ) {
+      // Before it leaves: should the module trap next, the books must know.
+      this.counters();
+      void this.#send(frame);
+    }
     this.counters();
     this.#settle();
     clearTimeout(this.#timer);
     const due = this.engine.invoke((x, at) => x.engine_poll_timeout(at)) ?? Infinity;
     if (due === Infinity) return;
-    const delay = (Math.max(due, this.#pausedUntil) - localMicros()) / 1000;
-    this.#timer = setTimeout(() => this.start(), Math.min(Math.ceil(delay), 2 ** 31 - 1));
+    const delay = Math.max((due - localMicros()) / 1000, this.#pausedUntil - performance.now());
+    this.#timer = setTimeout(() => this.start(), Math.min(Math.ceil(delay), PAUSE_MS_MAX));
   }
 
   /** The module's counters; the last known ones after a trap. */
@@ -118,19 +140,22 @@ export class Producer {
     return (this.#known = this.engine.takeNumbers((x, at) => x.engine_counters(at)) ?? this.#known);
   }
 
-  /** Stops everything; what is unsent stays unsent. */
-  close(): void {
+  /** Stops everything; what is unsent stays unsent, and barriers that wait are told why. */
+  close(error?: HeadwaterError): void {
     this.#abort.abort();
-    this.#connection.abort();
+    this.#hangUp();
     clearTimeout(this.#timer);
-    this.fail(new HeadwaterError('closed', 'the client was closed'));
+    this.#failed = error;
+    for (const { reject } of this.#waiters.splice(0)) reject(error);
     this.engine.free();
   }
 
-  /** Ends waiting barriers, after a trap or on close. */
-  fail(error: HeadwaterError): void {
-    this.#failed = error;
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+  /** Ends the connection. */
+  #hangUp(): void {
+    this.#connection.abort();
+    clearTimeout(this.#watching);
+    if (this.state === 'open' && performance.now() - this.#openedAt > OUTAGE_MS) this.#reported = false;
+    this.state = 'waiting';
   }
 
   /** The machine wants a connection: over HTTP that is a new signal. */
@@ -140,11 +165,9 @@ export class Producer {
     this.engine.invoke((x, at) => x.engine_handle_connected(at, localMicros()));
   }
 
-  /**
-   * Sends a frame, takes its answer; gives how often in a row that has failed. The third time ends the connection, and
-   * so does any failure of what is not asked again and again.
-   */
-  async #send(frame: Uint8Array, path?: string, failures = 2): Promise<number> {
+  /** Sends a frame, takes its answer; a failure ends the connection unless it was a watch's. */
+  async #send(frame: Uint8Array, path?: string): Promise<void> {
+    if (this.#abort.signal.aborted) return;
     const connection = this.#connection.signal;
     // A late answer to a batch is still true; any other belongs to a conversation that has ended.
     const isBatch = frame[1] === BATCH;
@@ -155,14 +178,12 @@ export class Producer {
     try {
       const answer = await this.#transport.send(frame, { path, signal: (isBatch ? this.#abort : limit).signal });
       if (isBatch || !connection.aborted) this.#take(answer);
-      failures = 0;
     } catch (error) {
-      if (++failures > 2 && !connection.aborted) this.#disconnected(error as TransportError);
+      if (!path && !connection.aborted) this.#disconnected(error as TransportError);
     }
     clearTimeout(timer);
     end();
     this.pump();
-    return failures;
   }
 
   #take(bytes: Uint8Array | null): void {
@@ -177,9 +198,8 @@ export class Producer {
   }
 
   #disconnected(error: TransportError): void {
-    this.#connection.abort();
-    this.state = 'waiting';
-    this.#pausedUntil = localMicros() + (error.retryAfterMs ?? 0) * 1000;
+    this.#hangUp();
+    this.#pausedUntil = performance.now() + Math.min(error.retryAfterMs || 0, PAUSE_MS_MAX);
     this.engine.invoke((x, at) => x.engine_handle_disconnected(at, localMicros()));
     // Once per outage: retrying is this client's business, knowing is the user's.
     if (!this.#reported) this.#hooks.onError(error);
@@ -191,14 +211,14 @@ export class Producer {
     if (name === 'connect') this.#connect();
     else if (name === 'open') {
       this.state = 'open';
-      this.#reported = false;
-      void this.#watch();
-    } else if (name === 'offline') {
-      this.#connection.abort();
-      this.state = 'waiting';
-    } else if (name === 'unknown') this.#unknown.push(text);
-    else if (name === 'plans') this.#hooks.onPlans(this.#unknown.splice(0));
-    else if (name === 'needs_full') this.#hooks.onNeedsFull();
+      this.#openedAt = performance.now();
+      void this.#watch(0);
+    } else if (name === 'offline') this.#hangUp();
+    else if (name === 'unknown') this.#unknown.push(text);
+    else if (name === 'plans') {
+      this.#news++;
+      this.#hooks.onPlans(this.#unknown.splice(0));
+    } else if (name === 'needs_full') this.#hooks.onNeedsFull();
     else this.#hooks.onError(new HeadwaterError(text, message));
   }
 
@@ -210,13 +230,17 @@ export class Producer {
     });
   }
 
-  /** Long-polls for plans while this connection is open. A hub that goes away fails some polls at once. */
-  async #watch(): Promise<void> {
+  /** Long-polls for plans while this connection is open; `idle` polls in a row ended early and without any. */
+  async #watch(idle: number): Promise<void> {
     const { signal } = this.#connection;
-    for (let failures = 0; !signal.aborted; ) {
-      const frame = this.engine.takeBytes((x, at) => x.engine_watch_body(at));
-      if (!frame) return;
-      failures = await this.#send(frame, '/v1/watch', failures);
-    }
+    const frame = this.engine.takeBytes((x, at) => x.engine_watch_body(at));
+    if (!frame) return;
+    const news = this.#news;
+    const start = performance.now();
+    await this.#send(frame, '/v1/watch');
+    if (signal.aborted) return;
+    idle = news === this.#news && performance.now() - start < WATCH_MS_MIN ? idle + 1 : 0;
+    const pause = Math.min(WATCH_PAUSE_MS * 2 ** idle, WATCH_PAUSE_MS_MAX) * (0.5 + Math.random() / 2);
+    this.#watching = setTimeout(() => void this.#watch(idle), pause);
   }
 }

@@ -4,7 +4,7 @@
  * Owns: the JSON form of answers and what each SQL type becomes in JavaScript. Must not know: views.
  */
 import { HeadwaterError } from './errors.ts';
-import { type FetchTransport, notAHub, unreachable } from './transport.ts';
+import { type Http, notAHub, unreachable } from './transport.ts';
 import type { ColumnInfo, Rows } from './types.ts';
 
 interface Answer {
@@ -21,7 +21,7 @@ export interface QueryOptions {
 }
 
 /** Sends `sql`; rejects with the hub's {@link HeadwaterError}, which has `position` and `hint` where known. */
-export async function query<T>(transport: FetchTransport, sql: string, options: QueryOptions): Promise<Rows<T>> {
+export async function query<T>(transport: Http, sql: string, options: QueryOptions): Promise<Rows<T>> {
   const { signal, timeoutMs = 30_000 } = options;
   const abort = new AbortController();
   const cancel = () => abort.abort(new HeadwaterError('aborted', 'the query was given up', { cause: signal!.reason }));
@@ -39,7 +39,7 @@ export async function query<T>(transport: FetchTransport, sql: string, options: 
   }
 }
 
-async function answer<T>(transport: FetchTransport, sql: string, signal: AbortSignal): Promise<Rows<T>> {
+async function answer<T>(transport: Http, sql: string, signal: AbortSignal): Promise<Rows<T>> {
   signal.throwIfAborted();
   const response = await transport.post(
     '/v1/sql', JSON.stringify({ sql }), 'application/json', 'application/json', signal,

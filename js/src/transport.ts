@@ -1,7 +1,7 @@
 /**
- * One request, one answer, over `fetch`.
+ * Requests over `fetch`.
  *
- * Owns: URLs, headers, keepalive, time limits. Must not know: what frames mean beyond their kind, retries.
+ * Owns: URLs, headers, keepalive. Must not know: frames (`frames.ts`), SQL, retries.
  */
 import { HeadwaterError } from './errors.ts';
 
@@ -10,15 +10,13 @@ const KEEPALIVE_BYTES_MAX = 60 * 1024;
 /** Bytes of them now. */
 let keptAlive = 0;
 
-/** Where a frame of each kind is posted; the kind is a frame's second byte (`sdk/src/wire`). */
-const ROUTES: Record<number, string> = { 1: 'session', 4: 'resume', 6: 'batch', 9: 'clock' };
-
 /** Carries frames. Replaceable by `connect({ transport })`. */
 export interface Transport {
   /**
    * Posts one frame; gives the frames of the answer, back to back, or `null` when there is nothing new, which a watch
    * (`path` is `/v1/watch`) may take 25 s to say.
-   * Rejects with a {@link HeadwaterError} of code `unreachable`; `retryAfterMs` may be set on it.
+   * Rejects with a {@link HeadwaterError} of code `unreachable`; `retryAfterMs` may be set on it, and is obeyed up to
+   * a minute.
    */
   send(frame: Uint8Array, options?: SendOptions): Promise<Uint8Array | null>;
 }
@@ -34,30 +32,17 @@ export interface SendOptions {
 /** A failed request; `retryAfterMs` when the hub said when to come back. */
 export type TransportError = HeadwaterError & { retryAfterMs?: number };
 
-/** The default {@link Transport}. */
-export class FetchTransport implements Transport {
-  readonly #base: string;
+/** What queries and frames go through. */
+export class Http {
+  /** The hub, without a slash at the end. */
+  readonly base: string;
   readonly #headers: Record<string, string>;
   readonly #fetch: typeof globalThis.fetch;
 
   constructor(url: string, token: string | undefined, fetch: typeof globalThis.fetch) {
-    this.#base = url.replace(/\/+$/, '');
+    this.base = url.replace(/\/+$/, '');
     this.#headers = token ? { authorization: `Bearer ${token}` } : {};
     this.#fetch = fetch;
-  }
-
-  /** See {@link Transport.send}. */
-  async send(frame: Uint8Array, options: SendOptions = {}): Promise<Uint8Array | null> {
-    const path = options.path ?? `/v1/${ROUTES[frame[1]]}`;
-    const url = this.#base + path;
-    const response = await this.post(path, frame as BodyInit, 'application/octet-stream', '*/*', options.signal);
-    if (response.status === 204) return null;
-    const body = await response.arrayBuffer().then((b) => new Uint8Array(b), unreachable(url));
-    if (body[0] === 0x48) return body;
-    const error: TransportError = notAHub(url, response.status);
-    const after = Number(response.headers.get('retry-after'));
-    if (after > 0) error.retryAfterMs = after * 1000;
-    throw error;
   }
 
   /** Any POST to the hub. */
@@ -67,7 +52,7 @@ export class FetchTransport implements Transport {
     const keepalive = keptAlive + size < KEEPALIVE_BYTES_MAX && !path.startsWith('/v1/watch');
     if (keepalive) keptAlive += size;
     return this.#fetch
-      .call(globalThis, this.#base + path, {
+      .call(globalThis, this.base + path, {
         method: 'POST',
         body,
         signal,
@@ -75,7 +60,7 @@ export class FetchTransport implements Transport {
         credentials: 'omit',
         headers: { ...this.#headers, 'content-type': type, accept },
       })
-      .catch(unreachable(this.#base + path))
+      .catch(unreachable(this.base + path))
       .finally(() => {
         if (keepalive) keptAlive -= size;
       });

@@ -94,6 +94,6 @@ export interface Stats {
   clockOffsetMs: number;
   /** `idle` before the first event, then `connecting`, `open` while the hub answers, `waiting` between attempts, `closed`. */
   state: 'idle' | 'connecting' | 'open' | 'waiting' | 'closed';
-  /** Which module evaluates: none yet, the small one, the one with every aggregate, or one that trapped. */
+  /** Which module evaluates: none yet, the small one, the one with every aggregate, or, until there is another, one that trapped. */
   module: 'none' | 'core' | 'full' | 'trapped';
 }
