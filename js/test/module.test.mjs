@@ -8,7 +8,7 @@ import { KIND, vectors } from './wire.mjs';
 const frames = vectors(await readFile(new URL('../../tests/vectors/frames.txt', import.meta.url), 'utf8'));
 for (const flavor of ['core', 'full']) {
   test(`${flavor}: the golden Welcome opens a session`, async () => {
-    const e = await engine(flavor);
+    const e = await engine(flavor, ['clicks']);
     assert.equal(e.event(), 'connect');
     assert.equal(e.frames(frames.get('welcome')), '');
     const events = [e.event(), e.event(), e.event()].filter(Boolean);
