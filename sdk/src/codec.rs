@@ -78,11 +78,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Refuses bytes after the last value.
+    ///
+    /// # Errors
+    /// [`DecodeError::Trailing`] when there are any.
     pub fn finish(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
 
     /// The next `len` bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when less is left.
     #[inline]
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (head, tail) = self.rest.split_at_checked(len).ok_or(DecodeError::Truncated)?;
@@ -91,6 +97,9 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `N` bytes as an array.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when less is left.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (head, tail) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
@@ -99,6 +108,9 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when less is left.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         let (&byte, tail) = self.rest.split_first().ok_or(DecodeError::Truncated)?;
@@ -107,21 +119,33 @@ impl<'a> Reader<'a> {
     }
 
     /// A fixed little-endian `u32`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when less is left.
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// A fixed little-endian `u64`.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when less is left.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// A fixed little-endian double.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when less is left.
     pub fn f64(&mut self) -> Result<f64, DecodeError> {
         self.array().map(f64::from_le_bytes)
     }
 
     /// A canonical LEB128 varint.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]; [`DecodeError::Overlong`] for more bytes than it needs or more than 64 bits.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
         let first = self.u8()?;
@@ -135,6 +159,9 @@ impl<'a> Reader<'a> {
     }
 
     /// A canonical LEB128 varint of up to 128 bits.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]; [`DecodeError::Overlong`] for more bytes than it needs or more than 128 bits.
     pub fn varint128(&mut self) -> Result<u128, DecodeError> {
         let first = self.u8()?;
         if first < 0x80 { Ok(u128::from(first)) } else { self.varint128_rest(first) }
@@ -175,17 +202,27 @@ impl<'a> Reader<'a> {
     }
 
     /// A zigzag varint.
+    ///
+    /// # Errors
+    /// Those of [`Reader::varint`].
     pub fn zigzag(&mut self) -> Result<i64, DecodeError> {
         self.varint().map(|v| (v >> 1) as i64 ^ -((v & 1) as i64))
     }
 
     /// A zigzag varint of up to 128 bits.
+    ///
+    /// # Errors
+    /// Those of [`Reader::varint128`].
     pub fn zigzag128(&mut self) -> Result<i128, DecodeError> {
         self.varint128().map(|v| (v >> 1) as i128 ^ -((v & 1) as i128))
     }
 
     /// A count of things that each take at least `unit_bytes` of what is left, and at most `max`:
     /// a lying count is refused before anything is allocated for it.
+    ///
+    /// # Errors
+    /// Those of [`Reader::varint`]; [`DecodeError::TooLarge`] above `max`; [`DecodeError::Truncated`] when what is left
+    /// cannot hold as many.
     pub fn count(&mut self, unit_bytes: usize, max: usize) -> Result<usize, DecodeError> {
         let n = usize::try_from(self.varint()?).map_err(|_| DecodeError::TooLarge("count"))?;
         if n > max {
@@ -198,6 +235,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Length-prefixed bytes of at most `max`.
+    ///
+    /// # Errors
+    /// Those of [`Reader::count`].
     #[inline]
     pub fn blob(&mut self, max: usize) -> Result<&'a [u8], DecodeError> {
         let len = self.count(1, max)?;
@@ -205,6 +245,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Length-prefixed UTF-8 of at most `max` bytes.
+    ///
+    /// # Errors
+    /// Those of [`Reader::blob`]; [`DecodeError::Invalid`] when it is not UTF-8.
     pub fn text(&mut self, max: usize) -> Result<&'a str, DecodeError> {
         core::str::from_utf8(self.blob(max)?).map_err(|_| DecodeError::Invalid("utf-8"))
     }

@@ -177,6 +177,9 @@ impl GroupTable {
 
     /// Reads one stored partial's states at `bytes` and merges them into the group of `key`. On error the
     /// table may hold some of them.
+    ///
+    /// # Errors
+    /// Those of [`States::merge`](crate::aggregate::States::merge).
     pub fn merge_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
         let group = self.group(key);
         self.states.iter_mut().try_for_each(|s| s.merge(group, bytes))?;
@@ -187,6 +190,10 @@ impl GroupTable {
     /// that this table admits since it was made or cleared counts against
     /// [`BATCH_EVENTS_MAX`]. On error the table may hold some of the states:
     /// admit a batch into a table of its own.
+    ///
+    /// # Errors
+    /// Those of [`States::admit`](crate::aggregate::States::admit); [`DecodeError::TooLarge`] above
+    /// [`BATCH_EVENTS_MAX`].
     pub fn admit_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
         let group = self.group(key);
         self.admitted.resize(self.specs.len(), 0);

@@ -146,11 +146,19 @@ pub trait States: Send + Sync {
 
     /// Reads one state at `bytes` and merges it into `group`: any that merges of admitted states can give. On
     /// error nothing has changed.
+    ///
+    /// # Errors
+    /// The bytes are no state of this spec: [`DecodeError::Truncated`], [`DecodeError::Overlong`],
+    /// [`DecodeError::TooLarge`], [`DecodeError::Invalid`]. Always `Invalid` in a build that only writes states.
     fn merge(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<(), DecodeError>;
 
     /// As [`States::merge`], for a state that a producer claims to have made: stricter, so that a forged one
     /// cannot do more than events could. Gives how many events it claims to stand for, or 0 if it does not
     /// tell; the caller bounds their sum ([`crate::limits::BATCH_EVENTS_MAX`]).
+    ///
+    /// # Errors
+    /// Those of [`States::merge`]; [`DecodeError::TooLarge`] also for too long a value, and
+    /// [`DecodeError::Invalid`] for moments that no values have.
     fn admit(&mut self, group: u32, bytes: &mut Reader<'_>) -> Result<u64, DecodeError>;
 
     /// Merges group `from` of `other`, which has the same spec, into `into`.
@@ -172,6 +180,11 @@ pub trait States: Send + Sync {
     fn as_any(&self) -> &dyn core::any::Any;
 
     /// Turns `group`'s state into a value of [`AggregateSpec::finish_type`].
+    ///
+    /// # Errors
+    /// [`FinishError::Mismatch`] when `finisher` does not belong to this state; [`FinishError::OutOfRange`] when the
+    /// answer does not fit its type or the state counted too much to tell; [`FinishError::SetFull`] for a set above
+    /// its cap.
     #[cfg(feature = "finish")]
     fn finish(&self, group: u32, finisher: &Finisher) -> Result<Value, FinishError>;
 }

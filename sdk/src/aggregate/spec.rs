@@ -121,6 +121,10 @@ impl AggregateSpec {
     }
 
     /// Checks types and parameters, wherever the spec came from.
+    ///
+    /// # Errors
+    /// [`SpecError::Type`] when the aggregate does not take a type, [`SpecError::Parameter`] when a parameter is out of
+    /// its range.
     pub fn validate(&self) -> Result<(), SpecError> {
         let name = self.name();
         let check = |ok: bool| {
@@ -175,6 +179,10 @@ impl AggregateSpec {
     }
 
     /// The type of what `finisher` makes of this state.
+    ///
+    /// # Errors
+    /// [`FinishError::Mismatch`] when `finisher` does not belong to this state, or asks for a quantile outside of
+    /// 0..=1.
     #[cfg(feature = "functions")]
     pub fn finish_type(&self, finisher: &Finisher) -> Result<DataType, FinishError> {
         if *finisher == Finisher::Bytes {

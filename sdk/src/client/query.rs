@@ -40,6 +40,9 @@ impl Rows {
     /// Reads every row as `T`: a struct by column names, a tuple by position, or, of one column, its value.
     /// `numeric` reads as a float, an integer (without fraction) or text; `timestamptz` as microseconds and
     /// `date` as days since 1970, or either as text; NULL as `Option`.
+    ///
+    /// # Errors
+    /// [`QueryError::Row`] names the first row that does not fit `T`, and why.
     pub fn into_typed<T: DeserializeOwned>(self) -> Result<Vec<T>, QueryError> {
         let columns = self.columns;
         let rows = self.rows.into_iter().enumerate();

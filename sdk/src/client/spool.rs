@@ -46,6 +46,10 @@ pub struct DiskSpool {
 
 impl DiskSpool {
     /// Opens or makes the file at `path`.
+    ///
+    /// # Errors
+    /// [`SpoolError::InUse`], [`SpoolError::Io`] when the file cannot be opened, [`SpoolError::Corrupted`] when it
+    /// makes no sense, [`SpoolError::TooOld`] or [`SpoolError::TooNew`] when another version wrote it.
     pub fn open(path: &Path) -> Result<Self, SpoolError> {
         let mut spool = Self { path: path.to_owned(), database: None, failed: true };
         spool.reopen()?;

@@ -68,6 +68,9 @@ pub struct Program {
 
 impl Program {
     /// Validates a plan against its stream and prepares it; constant expressions are evaluated here.
+    ///
+    /// # Errors
+    /// Those of [`Plan::validate`].
     pub fn compile(plan: &Plan, schema: &StreamSchema) -> Result<Self, PlanError> {
         Self::of(plan.clone(), schema).map_err(|(_, error)| error)
     }

@@ -138,15 +138,29 @@ impl From<DecodeError> for SpoolError {
 /// Storage behind an outbox. Synchronous; whoever drives an outbox may answer its requests asynchronously instead.
 pub trait Spool {
     /// What was stored.
+    ///
+    /// # Errors
+    /// [`SpoolError::Corrupted`] when it makes no sense, [`SpoolError::Io`] when it cannot be read.
     fn load(&mut self) -> Result<Saved, SpoolError>;
 
     /// Makes changes durable, all or none.
+    ///
+    /// # Errors
+    /// [`SpoolError::Missing`] when a change needs a batch that is not there; [`SpoolError::Corrupted`] or
+    /// [`SpoolError::Io`] when the storage fails.
     fn commit(&mut self, ops: &[SpoolOp]) -> Result<(), SpoolError>;
 
     /// The bytes of one batch.
+    ///
+    /// # Errors
+    /// [`SpoolError::Missing`] when it is not there; [`SpoolError::Corrupted`] or [`SpoolError::Io`] when it cannot be
+    /// read.
     fn payload(&mut self, id: BatchId) -> Result<Vec<u8>, SpoolError>;
 
     /// Starts anew after a failure, and tells what was stored.
+    ///
+    /// # Errors
+    /// Those of [`Spool::load`], and of opening: [`SpoolError::InUse`], [`SpoolError::TooOld`], [`SpoolError::TooNew`].
     fn reopen(&mut self) -> Result<Saved, SpoolError> {
         self.load()
     }

@@ -41,6 +41,9 @@ impl PlanBuilder {
     }
 
     /// Adds an expression, or finds an equal one. Its operands must have been added before.
+    ///
+    /// # Errors
+    /// [`PlanError::TooLarge`] above [`NODES_MAX`] expressions.
     pub fn node(&mut self, op: Op, data_type: DataType) -> Result<ExprId, PlanError> {
         let node = Node { op, data_type };
         if let Some(at) = self.nodes.iter().position(|n| same(n, &node)) {
@@ -54,11 +57,17 @@ impl PlanBuilder {
     }
 
     /// A stream column; the schema's length is `arrival_timestamp`.
+    ///
+    /// # Errors
+    /// Those of [`PlanBuilder::node`].
     pub fn column(&mut self, column: u16, data_type: DataType) -> Result<ExprId, PlanError> {
         self.node(Op::Column(column), data_type)
     }
 
     /// A constant.
+    ///
+    /// # Errors
+    /// Those of [`PlanBuilder::node`].
     pub fn literal(&mut self, value: Value, data_type: DataType) -> Result<ExprId, PlanError> {
         self.node(Op::Literal(value), data_type)
     }
@@ -85,6 +94,9 @@ impl PlanBuilder {
     }
 
     /// Appends a group expression; its position in the key.
+    ///
+    /// # Errors
+    /// [`PlanError::TooLarge`] above [`KEYS_MAX`] group expressions.
     pub fn key(&mut self, id: ExprId) -> Result<u16, PlanError> {
         if self.keys.len() == KEYS_MAX {
             return Err(PlanError::TooLarge);
@@ -94,6 +106,9 @@ impl PlanBuilder {
     }
 
     /// Adds a state, or finds an equal one; its index in the plan.
+    ///
+    /// # Errors
+    /// [`PlanError::TooLarge`] above [`STATES_MAX`] states.
     pub fn state(
         &mut self,
         spec: AggregateSpec,

@@ -13,6 +13,10 @@ impl Plan {
 
     /// Reads a plan; bytes that [`Plan::to_bytes`] would not write are refused. The plan still has to be
     /// validated against its stream ([`Plan::validate`]).
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Trailing`]; [`DecodeError::Invalid`] when it is no plan, and
+    /// [`DecodeError::Overlong`] when it is one that would be written in another way.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let (plan, rest) = postcard::take_from_bytes::<Self>(bytes).map_err(|error| match error {
             postcard::Error::DeserializeUnexpectedEnd => DecodeError::Truncated,

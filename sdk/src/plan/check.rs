@@ -11,6 +11,9 @@ use alloc::vec::Vec;
 
 impl Plan {
     /// Checks sizes, order, types, columns and states against the stream's schema.
+    ///
+    /// # Errors
+    /// Anything that [`PlanError`] names: the first rule that the plan breaks.
     pub fn validate(&self, schema: &StreamSchema) -> Result<(), PlanError> {
         if self.nodes.len() > NODES_MAX || self.keys.len() > KEYS_MAX || self.states.len() > STATES_MAX {
             return Err(PlanError::TooLarge);

@@ -325,6 +325,11 @@ impl ClientSession {
     }
 
     /// A frame arrived, on any channel. An error means that the peer broke the protocol: end the connection.
+    ///
+    /// # Errors
+    /// [`SessionError::Malformed`] when the body does not read; [`SessionError::Unexpected`] for a frame that is not
+    /// legal here; [`SessionError::Version`] when the hub chose a version that was not offered;
+    /// [`SessionError::Rejected`] when it refused the session or does not say what it holds.
     pub fn handle_frame(&mut self, now: Micros, frame: Frame<'_>) -> Result<(), SessionError> {
         match frame.kind {
             FrameKind::Welcome => self.handle_welcome(now, decode(frame)?)?,

@@ -233,6 +233,10 @@ impl DdSketch {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or
+    /// [`DecodeError::Invalid`] when they are not those of a sketch.
     pub fn decode(mapping: &Mapping, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = bytes.varint()?;
         if count <= RAW_MAX as u64 {

@@ -215,6 +215,10 @@ impl ExactSum {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], or
+    /// [`DecodeError::Invalid`] when they are not those of a sum.
     pub fn decode(bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let head = bytes.varint()?;
         let special = if head & 2 == 0 { 0 } else { bytes.u8()? };

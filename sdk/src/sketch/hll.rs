@@ -191,6 +191,10 @@ impl Hll {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`]; [`DecodeError::TooLarge`] for more hashes than the
+    /// precision has room for; [`DecodeError::Invalid`] for hashes out of order or impossible registers.
     pub fn decode(precision: u8, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = bytes.varint()?;
         let max = hashes_max(precision);

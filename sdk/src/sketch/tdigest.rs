@@ -141,6 +141,10 @@ impl TDigest {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`]; [`DecodeError::TooLarge`] for more centroids than the
+    /// compression has room for; [`DecodeError::Invalid`] for impossible ones.
     pub fn decode(compression: u16, bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         const WRONG: DecodeError = DecodeError::Invalid("centroid");
         let max = centroids_max(compression);

@@ -71,6 +71,9 @@ impl Wide {
     }
 
     /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`]; [`DecodeError::Overlong`] for more bytes than it needs or more than 256 bits.
     pub fn decode(bytes: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (mut low, mut high, mut shift) = (0u128, 0u128, 0u32);
         loop {

@@ -331,6 +331,9 @@ impl Column {
     /// Why `data_type` cannot read this column, if it cannot: another layout, parts of different lengths,
     /// offsets that do not rise to the end of the data, text that is not UTF-8, values out of their
     /// type's range, NaN. Columns from outside are checked once, so that kernels need not check again.
+    ///
+    /// # Errors
+    /// What is wrong, in a few words.
     pub fn check(&self, data_type: &DataType) -> Result<(), &'static str> {
         let rows = self.len();
         if self.slots.as_ref().is_some_and(|s| s.len() != rows || s.iter().any(|slot| slot.is_error())) {

@@ -239,6 +239,10 @@ impl LedgerDelta {
     }
 
     /// Reads only the report at the start of a payload.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Overlong`], [`DecodeError::TooLarge`], [`DecodeError::Invalid`],
+    /// or [`DecodeError::TooNew`] for a later version of the payload.
     pub fn peek(payload: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(payload);
         version(&mut reader)?;
@@ -290,6 +294,9 @@ pub struct Section<'a> {
 impl<'a> Payload<'a> {
     /// Checks `bytes` against the format and the limits. States are only cut out: their own decoders
     /// check them ([`Section::merge_into`]).
+    ///
+    /// # Errors
+    /// Any [`DecodeError`] but [`DecodeError::Checksum`].
     pub fn parse(bytes: &'a [u8], limits: &BatchLimits) -> Result<Self, DecodeError> {
         if bytes.len() > limits.payload_bytes_max {
             return Err(DecodeError::TooLarge("payload"));
@@ -368,6 +375,9 @@ impl<'a> Section<'a> {
 
     /// Validates every state and merges all groups. On error `table` holds some of them: give it a table of
     /// its own.
+    ///
+    /// # Errors
+    /// Those of [`GroupTable::admit_encoded`] and of [`Groups::finish`].
     pub fn merge_into(&self, table: &mut GroupTable) -> Result<(), DecodeError> {
         let mut groups = self.groups();
         while let Some((key, states)) = groups.next_group()? {
@@ -390,11 +400,17 @@ pub struct Groups<'a> {
 
 impl<'a> Groups<'a> {
     /// The next group's key, and a reader that stands at its states: read exactly those before going on.
+    ///
+    /// # Errors
+    /// Never: [`Payload::parse`] has read the same keys before.
     pub fn next_group(&mut self) -> Result<Option<(&[u8], &mut Reader<'a>)>, DecodeError> {
         Ok(self.keys.next_key(usize::MAX)?.map(|key| (key, &mut self.states)))
     }
 
     /// Refuses bytes after the last group's states.
+    ///
+    /// # Errors
+    /// [`DecodeError::Trailing`] when there are any.
     pub fn finish(self) -> Result<(), DecodeError> {
         self.states.finish()
     }

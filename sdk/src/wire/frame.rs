@@ -72,6 +72,10 @@ pub trait Body: Sized {
     fn encode_body(&self, out: &mut Vec<u8>);
 
     /// Reads all of `body`; bytes that [`Body::encode_body`] would not write are refused.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Trailing`], [`DecodeError::Overlong`],
+    /// [`DecodeError::TooLarge`], [`DecodeError::Invalid`].
     fn decode_body(body: &[u8]) -> Result<Self, DecodeError>;
 }
 
@@ -125,6 +129,10 @@ pub fn encode_control<T: Serialize>(value: &T, out: &mut Vec<u8>) {
 ///
 /// Memory: at most what the body's own length justifies. Nesting follows the types, so bodies that hold
 /// nested types or values (plans, rows) are only ever read from an authenticated hub.
+///
+/// # Errors
+/// [`DecodeError::Truncated`], [`DecodeError::Trailing`]; [`DecodeError::Overlong`] for another encoding of a value;
+/// [`DecodeError::Invalid`] for anything else that is no `T`.
 pub fn decode_control<T: Serialize + DeserializeOwned>(body: &[u8]) -> Result<T, DecodeError> {
     let (value, rest) = postcard::take_from_bytes::<T>(body).map_err(|error| match error {
         postcard::Error::DeserializeUnexpectedEnd => DecodeError::Truncated,
@@ -233,6 +241,10 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// Reads one frame at the start of `bytes`; `None` when more bytes are needed. Returns the frame and
     /// the bytes it takes. `body_bytes_max` is checked as soon as the length is known.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] when it is no frame; [`DecodeError::TooNew`] for a later version of frames;
+    /// [`DecodeError::TooLarge`] above `body_bytes_max`; [`DecodeError::Overlong`] for the length.
     pub fn read(bytes: &'a [u8], body_bytes_max: usize) -> Result<Option<(Self, usize)>, DecodeError> {
         let mut reader = Reader::new(bytes);
         match Self::header(&mut reader, body_bytes_max) {
@@ -246,12 +258,18 @@ impl<'a> Frame<'a> {
     }
 
     /// Reads `bytes` as exactly one frame: an HTTP body, a datagram.
+    ///
+    /// # Errors
+    /// Those of [`Frame::read`]; [`DecodeError::Truncated`] or [`DecodeError::Trailing`] when it is less or more than one.
     pub fn read_only(bytes: &'a [u8], body_bytes_max: usize) -> Result<Self, DecodeError> {
         let (frame, length) = Self::read(bytes, body_bytes_max)?.ok_or(DecodeError::Truncated)?;
         if length == bytes.len() { Ok(frame) } else { Err(DecodeError::Trailing) }
     }
 
     /// Reads the body as `T`; another kind is refused.
+    ///
+    /// # Errors
+    /// [`DecodeError::Invalid`] for another kind; those of [`Body::decode_body`].
     pub fn decode<T: Body>(&self) -> Result<T, DecodeError> {
         if self.kind == T::KIND { T::decode_body(self.body) } else { Err(DecodeError::Invalid("frame kind")) }
     }
@@ -341,6 +359,9 @@ impl FrameDecoder {
     }
 
     /// The next complete frame.
+    ///
+    /// # Errors
+    /// Those of [`Frame::read`].
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, DecodeError> {
         let Some((frame, length)) = Frame::read(&self.buffer[self.taken..], self.body_bytes_max)? else {
             return Ok(None);
@@ -355,6 +376,9 @@ impl FrameDecoder {
     }
 
     /// Refuses a stream that ended inside a frame.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`] when it did.
     pub fn finish(&self) -> Result<(), DecodeError> {
         if self.is_partial() { Err(DecodeError::Truncated) } else { Ok(()) }
     }

@@ -10,6 +10,9 @@ use alloc::vec::Vec;
 const BAD_KEY: DecodeError = DecodeError::Invalid("key");
 
 /// Decodes a whole key of these types; bytes that [`super::encode_key`] would not write are refused.
+///
+/// # Errors
+/// Those of [`decode_value`]; [`DecodeError::Trailing`] after the last value.
 pub fn decode_key(key: &[u8], types: &[DataType]) -> Result<Vec<Value>, DecodeError> {
     let mut reader = Reader::new(key);
     let values = types.iter().map(|t| decode_value(&mut reader, t)).collect::<Result<Vec<_>, _>>()?;
@@ -18,6 +21,10 @@ pub fn decode_key(key: &[u8], types: &[DataType]) -> Result<Vec<Value>, DecodeEr
 }
 
 /// Decodes one value of `data_type`.
+///
+/// # Errors
+/// [`DecodeError::Truncated`]; [`DecodeError::Invalid`] for bytes that are no value of the type as keys hold it, and
+/// for types that no key has.
 pub fn decode_value(reader: &mut Reader<'_>, data_type: &DataType) -> Result<Value, DecodeError> {
     use DataType as T;
     if reader.peek_rest().first() == Some(&NULL_BYTE) {
@@ -56,6 +63,9 @@ pub fn decode_value(reader: &mut Reader<'_>, data_type: &DataType) -> Result<Val
 
 /// Decodes one value of `data_type` onto the end of a column of that type. Text and bytea without
 /// escapes are copied once, straight from the key. On error the column is unchanged.
+///
+/// # Errors
+/// Those of [`decode_value`]; [`DecodeError::Invalid`] also when the column has another layout.
 pub fn decode_append(
     reader: &mut Reader<'_>,
     data_type: &DataType,
