@@ -391,6 +391,10 @@ fn default_of<T: FromStr>(text: &str) -> T {
 
 impl Options {
     /// Resolves flags and environment (`layer`), the file and the defaults.
+    ///
+    /// # Errors
+    /// [`OptionsError::Unreadable`] or [`OptionsError::Invalid`] for the file, [`OptionsError::EmptyToken`], and those
+    /// of [`Options::check`].
     pub fn resolve(layer: Layer, file: Option<&Path>) -> Result<Self, OptionsError> {
         let mut options = Self::default();
         if let Some(path) = file {
@@ -412,6 +416,9 @@ impl Options {
     }
 
     /// Refuses options that do not fit each other.
+    ///
+    /// # Errors
+    /// [`OptionsError::Range`], [`OptionsError::LogLevel`] or [`OptionsError::Conflict`]: the first that is found.
     pub fn check(&self) -> Result<(), OptionsError> {
         for (flag, value) in self.numbers() {
             if let Some((option, (least, most))) = ranged(flag)
@@ -475,6 +482,9 @@ fn is_log_level(text: &str) -> bool {
 
 /// Looks for misspelt variables among `names`: one that is almost an option is refused; other HEADWATER_* names,
 /// which may be somebody else's, are given back.
+///
+/// # Errors
+/// [`OptionsError::Variable`] names the first that is misspelt.
 pub fn check_variables(names: impl Iterator<Item = String>) -> Result<Vec<String>, OptionsError> {
     const OTHERS: [&str; 5] =
         ["HEADWATER_CONFIG", "HEADWATER_HUB", "HEADWATER_FINGERPRINT", "HEADWATER_CA", "HEADWATER_TOKEN"];

@@ -76,6 +76,10 @@ pub struct Doors {
 
 impl Doors {
     /// Binds the sockets and starts to serve. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`DoorError::Listen`] when an address cannot be listened on, [`DoorError::Certificate`] or [`DoorError::Quic`]
+    /// when the certificate, the reset key or the QUIC endpoint cannot be had.
     pub fn open(
         options: &Options,
         backend: Arc<dyn Backend>,

@@ -150,6 +150,9 @@ impl Metrics {
     }
 
     /// The exposition: OpenMetrics text, version 1.0.0.
+    ///
+    /// # Errors
+    /// A metric refuses to be encoded; writing to a string does not fail.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let used = self.ingress.get().map_or(0, Budget::used);
         self.ingress_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));

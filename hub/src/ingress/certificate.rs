@@ -67,6 +67,10 @@ pub struct Identity {
 
 impl Identity {
     /// From the files of the options, or the development certificate of `data_dir`, made when missing.
+    ///
+    /// # Errors
+    /// [`CertificateError::File`] when a file cannot be read, written or used; [`CertificateError::Generate`] when a
+    /// development certificate cannot be made.
     pub fn load(listen: &ListenOptions, data_dir: &Path) -> Result<Self, CertificateError> {
         if let (Some(cert), Some(key)) = (&listen.tls_cert.0, &listen.tls_key.0) {
             return Self::read(cert, key, false);
@@ -97,6 +101,9 @@ impl Identity {
     }
 
     /// TLS settings offering these protocols (ALPN). TLS 1.3 without early data where QUIC asks for it.
+    ///
+    /// # Errors
+    /// [`CertificateError::Unusable`] when TLS cannot use the certificate or its key.
     pub fn tls(&self, protocols: &[&[u8]]) -> Result<rustls::ServerConfig, CertificateError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -117,6 +124,9 @@ fn unusable(path: &Path, error: &dyn fmt::Display) -> CertificateError {
 /// next process answers packets of the old connections with resets their clients believe, and they connect
 /// anew at once instead of waiting out their idle timeout. One per directory: hubs that share a certificate
 /// must not be able to reset each other's connections (RFC 9000, 21.11).
+///
+/// # Errors
+/// [`CertificateError::File`] when a new one cannot be drawn or written.
 pub fn reset_key(data_dir: &Path) -> Result<[u8; 32], CertificateError> {
     let path = data_dir.join(RESET_KEY_FILE);
     if let Ok(found) = std::fs::read(&path)

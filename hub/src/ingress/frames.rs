@@ -37,6 +37,9 @@ pub struct Received {
 
 impl Received {
     /// The frame.
+    ///
+    /// # Errors
+    /// Never: [`read_frame`] has checked the header and read the whole body.
     pub fn frame(&self) -> Result<Frame<'_>, Close> {
         Ok(Frame::read_only(&self.bytes, self.body_bytes_max)?)
     }
@@ -53,6 +56,11 @@ impl Received {
 }
 
 /// The next frame; `None` when the stream ended before one began.
+///
+/// # Errors
+/// [`CloseCode::Malformed`], [`CloseCode::Version`] or [`CloseCode::TooLarge`] for what is no frame within the limits,
+/// [`CloseCode::Slow`] for one that takes too long, [`CloseCode::Busy`] when the hub has no room for it in time,
+/// [`CloseCode::Done`] when the stream breaks or the hub is going away.
 pub async fn read_frame<R>(source: &mut R, limits: &FrameLimits) -> Result<Option<Received>, Close>
 where
     R: AsyncRead + Unpin,

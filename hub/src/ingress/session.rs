@@ -106,6 +106,9 @@ impl Policy {
     }
 
     /// Refuses a token that the hub does not accept.
+    ///
+    /// # Errors
+    /// [`CloseCode::Unauthorized`].
     pub fn check(&self, token: Option<&str>) -> Result<(), Close> {
         if self.admits(token) {
             return Ok(());
@@ -116,6 +119,10 @@ impl Policy {
 
     /// The one frame of a stream that is not the control stream. `welcomed`: the connection's session is
     /// open. Queries carry their own token and need no session.
+    ///
+    /// # Errors
+    /// [`CloseCode::Protocol`] for another kind of frame, or a batch before the welcome; [`CloseCode::Malformed`] or
+    /// [`CloseCode::TooLarge`] when the body does not read; [`CloseCode::Unauthorized`] for the token of a query.
     pub fn handle_request(&self, frame: &Frame<'_>, welcomed: bool) -> Result<Request, Close> {
         match frame.kind {
             FrameKind::Batch if welcomed => Ok(Request::Batch(frame.decode()?)),
@@ -164,6 +171,10 @@ impl Session {
     }
 
     /// A frame of the control stream.
+    ///
+    /// # Errors
+    /// [`CloseCode::Protocol`] for a frame that is not legal here or comes before a Hello; [`CloseCode::Malformed`]
+    /// when the body does not read; those of [`Session::handle_hello`].
     pub fn handle_control(
         &mut self,
         frame: &Frame<'_>,
@@ -185,6 +196,10 @@ impl Session {
     }
 
     /// Opens the session, or replaces its list of streams.
+    ///
+    /// # Errors
+    /// [`CloseCode::Version`] without a common one; [`CloseCode::Unauthorized`]; [`CloseCode::TooLarge`] for too many
+    /// streams, too long names, or plans that do not fit a frame.
     pub fn handle_hello(
         &mut self,
         hello: Hello,
@@ -228,6 +243,9 @@ impl Session {
     }
 
     /// The catalog changed: the plans to push, when those of this session did.
+    ///
+    /// # Errors
+    /// [`CloseCode::TooLarge`] when they do not fit a frame.
     pub fn handle_catalog(&mut self, catalog: &CatalogSnapshot) -> Result<Option<Plans>, Close> {
         let Some(known) = self.known else { return Ok(None) };
         let (plans, now) = self.plans_that_fit(catalog)?;

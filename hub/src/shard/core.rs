@@ -62,6 +62,10 @@ impl Image {
     }
 
     /// Reads an image's bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError::Truncated`], [`DecodeError::Trailing`], [`DecodeError::Overlong`];
+    /// [`DecodeError::Invalid`] or [`DecodeError::TooNew`] for the version.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         match reader.u8()? {

@@ -167,6 +167,9 @@ impl Ledger {
     }
 
     /// Reads a ledger's bytes.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`] but [`DecodeError::Checksum`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         match reader.u8()? {

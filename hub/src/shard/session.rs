@@ -128,6 +128,9 @@ impl Session {
     }
 
     /// Reads a session's bytes.
+    ///
+    /// # Errors
+    /// Any [`DecodeError`] but [`DecodeError::Checksum`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         match reader.u8()? {

@@ -48,6 +48,9 @@ impl Marker {
     }
 
     /// Reads a marker. The version is checked before the checksum, so that a newer layout is named as such.
+    ///
+    /// # Errors
+    /// [`StoreError::FormatTooNew`], or [`StoreError::Corrupted`] when the bytes are no whole marker.
     pub fn parse(bytes: &[u8]) -> Result<Self, StoreError> {
         let corrupted = |what: &str| StoreError::Corrupted(format!("marker file {MARKER_NAME}: {what}"));
         if bytes.get(..8) != Some(MAGIC.as_slice()) {
@@ -137,12 +140,18 @@ fn write_new(dir: &Path, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 }
 
 /// Makes new names in `dir` durable.
+///
+/// # Errors
+/// What [`StoreError::at`] makes of the system's refusal to open or to sync it.
 #[cfg(unix)]
 pub fn sync_directory(dir: &Path) -> Result<(), StoreError> {
     fs::File::open(dir).and_then(|d| d.sync_all()).map_err(|e| StoreError::at(dir, &e))
 }
 
 /// Makes new names in `dir` durable; this system does so by itself.
+///
+/// # Errors
+/// Never.
 #[cfg(not(unix))]
 pub fn sync_directory(_dir: &Path) -> Result<(), StoreError> {
     Ok(())

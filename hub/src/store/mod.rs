@@ -36,13 +36,23 @@ pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 pub trait Store: Send + Sync + 'static {
     /// The newest durable state. Callers keep it for at most [`SNAPSHOT_AGE_MAX`]: an old snapshot pins
     /// pages, and the file grows for good.
+    ///
+    /// # Errors
+    /// Storage cannot be read: [`StoreError::Corrupted`], [`StoreError::Io`], ...
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>, StoreError>;
 
     /// Runs `body` in a transaction and makes its changes durable. When `body` fails nothing changes; when
     /// the commit fails its changes are applied fully or not at all, and writes are refused from then on.
+    ///
+    /// # Errors
+    /// Those of `body`; [`StoreError::PreviousIo`] after a failed write, until [`Store::reopen`];
+    /// [`StoreError::NoSpace`], [`StoreError::Corrupted`], [`StoreError::Io`], ... when storage fails.
     fn write(&self, body: WriteBody<'_>) -> Result<(), StoreError>;
 
     /// Makes writes possible again after a failure, when the device allows.
+    ///
+    /// # Errors
+    /// Those of [`Store::snapshot`]: the device still fails, and writes stay refused.
     fn reopen(&self) -> Result<(), StoreError>;
 
     /// Bytes on disk (or held in memory, by the twin).
@@ -58,26 +68,47 @@ pub const SNAPSHOT_AGE_MAX: std::time::Duration = std::time::Duration::from_secs
 /// An immutable view of all tables.
 pub trait Snapshot: Send + Sync {
     /// The value of `key`.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupted`], also when the store was opened without `table`; [`StoreError::Io`], ...
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Visits `from <= key < to` (`None` = to the end) in key order until `visit` breaks.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupted`], also when the store was opened without `table`; [`StoreError::Io`], ...
     fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError>;
 }
 
 /// Changes in progress: sees its own.
 pub trait Transaction {
     /// Calls `read` with the value of `key`; `false` when there is none.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::get`].
     fn get(&self, table: Table, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError>;
 
     /// Visits `from <= key < to` (`None` = to the end) in key order until `visit` breaks.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::get`].
     fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError>;
 
     /// Sets a value.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::get`]; [`StoreError::NoSpace`].
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
     /// Removes a value, if there is one.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::get`]; [`StoreError::NoSpace`].
     fn remove(&mut self, table: Table, key: &[u8]) -> Result<(), StoreError>;
 
     /// Removes at most `max` of `from <= key < to`, lowest first; returns how many.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::get`]; [`StoreError::NoSpace`].
     fn remove_range(&mut self, table: Table, from: &[u8], to: &[u8], max: u64) -> Result<u64, StoreError>;
 }
