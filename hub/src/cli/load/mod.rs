@@ -32,7 +32,7 @@ use mapping::Target;
 use pump::{Pump, Report};
 use rows::Builder;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
@@ -110,12 +110,8 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             new_pid(link.welcome.time)?,
         );
         let path = args.journal.clone().unwrap_or_else(|| head.default_path());
-        let mut journal = Journal::open(&path, &head)?;
-        if journal.done.is_some() && args.again {
-            drop(journal);
-            std::fs::remove_file(&path).map_err(|e| CliError::file(&path, e))?;
-            journal = Journal::open(&path, &head)?;
-        } else if let Some(rows) = journal.done
+        let mut journal = open_journal(&path, &head, args.again)?;
+        if let Some(rows) = journal.done
             && is_held(&mut link, &mut journal).await?
         {
             return out::print(&format!(
@@ -134,25 +130,41 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             && !args.unchecked
             && let Err(error) = builder(targets.clone()).and_then(Builder::check)
         {
-            // It knows of nothing sent: in the way of the mended file.
-            drop(journal);
-            let _ = std::fs::remove_file(&path);
+            forget_empty(journal, &path);
             return Err(nothing_sent(error));
         }
         if plans.plans.is_empty() {
-            if journal.next_row() == 0 {
-                drop(journal);
-                let _ = std::fs::remove_file(&path);
-            }
-            let message = "no view reads stream";
-            return Err(CliError::Usage(format!(
-                "{message} {}: nothing of the rows would be kept; CREATE CONTINUOUS VIEW first",
-                args.stream
-            )));
+            forget_empty(journal, &path);
+            return Err(no_view(&args.stream));
         }
         let builder = builder(targets)?;
         load(args, options, link, journal, builder, bar).await
     })
+}
+
+/// The journal of a load; a new one where a file that was loaded is to be loaded `again`.
+fn open_journal(path: &Path, head: &Head, again: bool) -> Result<Journal, CliError> {
+    let journal = Journal::open(path, head)?;
+    if journal.done.is_none() || !again {
+        return Ok(journal);
+    }
+    drop(journal);
+    std::fs::remove_file(path).map_err(|e| CliError::file(path, e))?;
+    Journal::open(path, head)
+}
+
+/// A journal that knows of nothing sent would be in the way of the mended file.
+fn forget_empty(journal: Journal, path: &Path) {
+    if journal.next_row() == 0 {
+        drop(journal);
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn no_view(stream: &str) -> CliError {
+    CliError::Usage(format!(
+        "no view reads stream {stream}: nothing of the rows would be kept; CREATE CONTINUOUS VIEW first"
+    ))
 }
 
 /// Ctrl-C ends the process, as it may at any moment, but not without a word.
@@ -217,7 +229,7 @@ async fn load(
 
 /// What was sent is what the file was when the load began. Where it is not that any more, rows of both may have been
 /// sent.
-fn still_the_same(path: &std::path::Path, begun: &journal::Contents) -> Result<(), CliError> {
+fn still_the_same(path: &Path, begun: &journal::Contents) -> Result<(), CliError> {
     if journal::contents_within(path, begun.bytes)? != *begun {
         let message = "the file changed while it was loaded: rows of before and after may have been counted";
         return Err(CliError::file(path, message));
