@@ -272,11 +272,7 @@ impl AggregateSpec {
                 within("k", (4..=16).contains(lg_k))
             }
             #[cfg(feature = "functions")]
-            Self::Histogram { bounds } => {
-                within("number of bounds", (1..=1_000).contains(&bounds.len()))?;
-                let ascending = bounds.is_sorted_by(|a, b| a < b) && bounds.iter().all(|x| x.is_finite());
-                within("order of bounds", ascending)
-            }
+            Self::Histogram { bounds } => check_bounds(bounds),
             #[cfg(not(feature = "functions"))]
             Self::Histogram { .. } => check(false),
             Self::ExpHistogram { buckets } => within("number of buckets", (4..=1_024).contains(buckets)),
@@ -440,6 +436,15 @@ fn is_regression(finisher: &Finisher) -> bool {
             | F::RegrIntercept
             | F::RegrR2
     )
+}
+
+#[cfg(feature = "functions")]
+fn check_bounds(bounds: &[f64]) -> Result<(), SpecError> {
+    if !(1..=1_000).contains(&bounds.len()) {
+        return Err(SpecError::Parameter("number of bounds"));
+    }
+    let ascending = bounds.is_sorted_by(|a, b| a < b) && bounds.iter().all(|x| x.is_finite());
+    if ascending { Ok(()) } else { Err(SpecError::Parameter("order of bounds")) }
 }
 
 /// True for the types that a state can hold a value of.

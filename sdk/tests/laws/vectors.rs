@@ -133,10 +133,14 @@ fn rows() -> Vec<Vector> {
     let pair = |n: i64, s: &str| vec![Value::Int(n), text(s)];
     vec![
         ("rows_first", of(Keep::First, 2, std::slice::from_ref(&up)), ints([300, -5, 7, -5])),
-        ("rows_last", of(Keep::Last, 2, &[up.clone()]), [ints([1, 2, 3]), vec![vec![Value::Null]]].concat()),
+        (
+            "rows_last",
+            of(Keep::Last, 2, std::slice::from_ref(&up)),
+            [ints([1, 2, 3]), vec![vec![Value::Null]]].concat(),
+        ),
         (
             "rows_text_descending",
-            of(Keep::First, 3, &[down.clone()]),
+            of(Keep::First, 3, std::slice::from_ref(&down)),
             [texts(&["a", "ab", "b"]), vec![vec![Value::Null]]].concat(),
         ),
         (
