@@ -21,6 +21,51 @@ pub(crate) const ARROW: &[&str] = &[
     "with_metadata",
 ];
 
+/// Functions and aggregates over states, of queries only. `SQL.md` lists them.
+pub(crate) const OWN: &[&str] = &[
+    "combine",
+    "dist_quantile",
+    "dist_count",
+    "dist_cdf",
+    "dist_add",
+    "ddsketch_quantile",
+    "ddsketch_count",
+    "hll_cardinality",
+    "hll_union_agg",
+    "topk",
+    "topk_values",
+    "topk_freqs",
+    "topk_merge_agg",
+    "set_cardinality",
+    "bloom_contains",
+    "bloom_cardinality",
+    "bloom_union",
+    "bloom_intersection",
+    "bloom_union_agg",
+    "bloom_intersection_agg",
+    "freq",
+    "freq_norm",
+    "freq_total",
+    "freq_merge_agg",
+    "theta_cardinality",
+    "theta_union",
+    "theta_intersection",
+    "theta_difference",
+    "theta_jaccard",
+    "theta_union_agg",
+    "exp_histogram_count",
+    "exp_histogram_buckets",
+    "exp_histogram_quantile",
+    "exp_histogram_scale",
+    "bucket_cardinality",
+    "bucket_cardinalities",
+    "bucket_ids",
+    "delta",
+    "rate",
+    "num_resets",
+    "error_bound",
+];
+
 static SCALARS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     let functions = SessionStateDefaults::default_scalar_functions();
     let names = functions
@@ -42,10 +87,8 @@ pub(crate) fn did_you_mean(name: &str) -> Option<String> {
     if ARROW.contains(&name) {
         return Some("x::type casts, and pg_typeof(x) names a type".to_owned());
     }
-    let own =
-        ["combine", "dist_quantile", "dist_count", "ddsketch_quantile", "ddsketch_count", "hll_cardinality"];
     let all = AGGREGATES.iter().chain(SCALARS.iter()).map(String::as_str);
-    let mut all: Vec<&str> = own.into_iter().chain(all).collect();
+    let mut all: Vec<&str> = OWN.iter().copied().chain(all).collect();
     all.sort_unstable();
     crate::suggest::did_you_mean(name, all)
 }

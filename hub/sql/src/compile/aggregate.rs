@@ -14,6 +14,13 @@
 //! | `ddsketch_agg(x[, error])`, `dist_agg(x[, compression])` | DdSketch, TDigest | bytea: a sketch to read with `ddsketch_quantile`, `dist_quantile` |
 //! | `topk_agg(x, k[, weight])` | TopK | list of (value, count) |
 //! | `exact_count_distinct(x[, cap])`, `set_agg(x[, cap])` | Set | bigint; list |
+//! | `bloom_agg(x[, p, n])`, `freq_agg(x[, eps, p])`, `theta_agg(x[, k])` | Bloom, Freq, Theta | bytea |
+//! | `histogram(x, bounds)`, `exp_histogram(x[, buckets])` | Histogram, ExpHistogram | bigint[]; bytea |
+//! | `bucket_agg(x, bucket[, ts])` | Bucket | bytea |
+//! | `counter_agg(ts, x)`, `time_weight(ts, x[, method])`, `state_agg(ts, state)` | Counter, TimeWeight, StateAgg | bytea; double; list of (state, duration) |
+
+mod sketched;
+mod timed;
 
 use super::coerce::{Typed, What};
 use super::expr::Exprs;
@@ -68,6 +75,15 @@ pub(super) const NAMES: &[&str] = &[
     "topk_agg",
     "exact_count_distinct",
     "set_agg",
+    "bloom_agg",
+    "freq_agg",
+    "theta_agg",
+    "histogram",
+    "exp_histogram",
+    "bucket_agg",
+    "counter_agg",
+    "time_weight",
+    "state_agg",
 ];
 
 /// Aggregates that others have: refused as such, not as unknown functions.
@@ -90,9 +106,6 @@ const REFUSED: &[&str] = &[
     "bit_xor",
     "grouping",
     "any_value",
-    "bloom_agg",
-    "freq_agg",
-    "bucket_agg",
     "first_values",
     "xor_agg",
     "approx_percentile_cont_with_weight",
@@ -209,6 +222,11 @@ fn exact(call: &mut Call<'_, '_>, name: &str) -> Option<Result<Parts, SqlError>>
         "keyed_min" | "keyed_max" => call.keyed(name == "keyed_min", true),
         "exact_count_distinct" => call.set(Finisher::Cardinality),
         "set_agg" => call.set(Finisher::Value),
+        "histogram" => call.histogram(),
+        "bucket_agg" => call.bucket(),
+        "counter_agg" => call.counter(),
+        "time_weight" => call.time_weight(),
+        "state_agg" => call.state_agg(),
         _ => return None,
     })
 }
@@ -224,6 +242,10 @@ fn estimated(call: &mut Call<'_, '_>, name: &str, defaults: Defaults) -> Option<
         "ddsketch_agg" => call.ddsketch(defaults),
         "dist_agg" => call.tdigest(),
         "topk_agg" => call.topk(),
+        "bloom_agg" => call.bloom(),
+        "freq_agg" => call.freq(),
+        "theta_agg" => call.theta(),
+        "exp_histogram" => call.exp_histogram(),
         _ => return None,
     })
 }
@@ -275,7 +297,8 @@ impl<'c, 'e> Call<'c, 'e> {
     fn new(exprs: &'c mut Exprs<'e>, f: &'c ast::Function, name: &'c str) -> Result<Self, SqlError> {
         let items = argument_exprs(&f.args, name)?;
         refuse_nested(exprs, &items)?;
-        let array = matches!(name, "percentile_cont" | "approx_percentile" | "approx_percentile_cont");
+        let array =
+            matches!(name, "histogram" | "percentile_cont" | "approx_percentile" | "approx_percentile_cont");
         let items = items.into_iter().filter(|item| !(array && matches!(item, Expr::Array(_))));
         let args = items.map(|item| exprs.expr(item)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { exprs, f, name, args })

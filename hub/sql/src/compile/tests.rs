@@ -410,7 +410,12 @@ fn the_table_of_aggregates_in_the_docs_is_true() {
             AggregateSpec::DdSketch { alpha_ppm } => {
                 format!("estimate: relative error {} %", f64::from(*alpha_ppm) / 10_000.0)
             }
-            AggregateSpec::TDigest { .. } | AggregateSpec::TopK { .. } => "estimate: ".to_owned(),
+            AggregateSpec::TDigest { .. }
+            | AggregateSpec::TopK { .. }
+            | AggregateSpec::Bloom { .. }
+            | AggregateSpec::Freq { .. }
+            | AggregateSpec::Theta { .. }
+            | AggregateSpec::ExpHistogram { .. } => "estimate: ".to_owned(),
             _ => "exact".to_owned(),
         };
         let is = (spec.name(), crate::types::type_name(&def.outputs[0].data_type));

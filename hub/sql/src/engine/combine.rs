@@ -28,18 +28,24 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What `combine` is until the pass has run.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Combine {
+    name: &'static str,
+    /// The only aggregate whose columns it takes, unless it takes all.
+    of: Option<&'static str>,
     signature: Signature,
 }
 
-impl Default for Combine {
-    fn default() -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable) }
+impl Combine {
+    /// `combine`, and PipelineDB's names for it over columns of one aggregate that do not read as states.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let names = [("combine", None), ("hll_union_agg", Some("hll")), ("topk_merge_agg", Some("topk"))];
+        let signature = || Signature::any(1, Volatility::Immutable);
+        names.into_iter().map(move |(name, of)| Self { name, of, signature: signature() })
     }
 }
 
 impl AggregateUDFImpl for Combine {
     fn name(&self) -> &str {
-        "combine"
+        self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -144,7 +150,7 @@ fn rewrite_aggregate(aggregate: Aggregate) -> Result<LogicalPlan> {
 
 /// Traces one call, adds its merges to `aggr_expr` and gives its value over them.
 fn merge_calls(input: LogicalPlan, expr: Expr, aggr_expr: &mut Vec<Expr>) -> Result<(LogicalPlan, Expr)> {
-    let AggregateFunction { params, .. } = match expr.unalias() {
+    let AggregateFunction { func, params } = match expr.unalias() {
         Expr::AggregateFunction(function) => function,
         _ => return Err(refuse("combine inside another aggregate is not supported")),
     };
@@ -153,8 +159,22 @@ fn merge_calls(input: LogicalPlan, expr: Expr, aggr_expr: &mut Vec<Expr>) -> Res
     }
     let argument = argument_column(&params)?;
     let (input, traced) = trace(input, &argument)?;
+    check_aggregate(&func, &traced)?;
     let value = merged_value(&traced, params.filter.as_deref(), aggr_expr)?;
     Ok((input, value))
+}
+
+/// `42883` for a column of another aggregate than the name says.
+fn check_aggregate(function: &AggregateUDF, traced: &Traced) -> Result<()> {
+    let of = (function.inner().as_ref() as &dyn Any).downcast_ref::<Combine>().and_then(|combine| combine.of);
+    match (of, traced.sources.iter().find(|source| of.is_some_and(|of| source.spec.name() != of))) {
+        (Some(of), Some(_)) => {
+            let message = format!("{} needs a column of {of}_agg, not \"{}\"", function.name(), traced.name);
+            let error = SqlError::new("42883", message).with_hint("combine(column) takes all of them");
+            Err(DataFusionError::External(Box::new(error)))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn argument_column(params: &AggregateFunctionParams) -> Result<Column> {

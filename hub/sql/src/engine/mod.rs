@@ -27,15 +27,18 @@ mod plans;
 mod postgres;
 mod quotient;
 mod range;
+mod records;
 mod rounding;
 mod running;
 mod scan;
 mod session;
 mod sizes;
 mod sketch;
+mod states;
 mod sums;
 mod system;
 mod tables;
+mod unions;
 mod walk;
 mod watched;
 

@@ -9,7 +9,9 @@ use super::operands::CastOperands;
 use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
-use super::{collected, combine, guard, operators, patterns, postgres, sketch, sums};
+use super::{
+    collected, combine, guard, operators, patterns, postgres, records, sketch, states, sums, unions,
+};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
 use crate::types::parse_type;
@@ -123,10 +125,18 @@ fn register(state: &mut SessionState) {
     for name in crate::functions::ARROW {
         let _ = state.deregister_udf(name);
     }
-    let aggregates = [Arc::new(AggregateUDF::from(combine::Combine::default()))];
-    for function in aggregates {
+    for function in combine::Combine::all() {
         // Registration fails only for planners that refuse it; the default one does not.
-        let _ = state.register_udaf(function);
+        let _ = state.register_udaf(Arc::new(AggregateUDF::from(function)));
+    }
+    for function in unions::aggregates() {
+        let _ = state.register_udaf(Arc::new(AggregateUDF::from(function)));
+    }
+    for function in states::functions() {
+        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
+    }
+    for function in records::functions() {
+        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
     for function in sketch::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));

@@ -39,16 +39,25 @@ pub(super) fn finish(
         let code = match error {
             FinishError::OutOfRange(_) => "22003",
             FinishError::SetFull(_) => "54000",
+            FinishError::Overlapping => "22000",
             _ => "XX000",
         };
         let told = SqlError::new(code, error.to_string());
-        if matches!(error, FinishError::SetFull(_)) { told.with_hint(WHEN_FULL) } else { told }
+        match error {
+            FinishError::SetFull(_) => told.with_hint(WHEN_FULL),
+            FinishError::Overlapping => told.with_hint(WHEN_OVERLAPPING),
+            _ => told,
+        }
     })
 }
 
 /// A view keeps its cap for life.
 const WHEN_FULL: &str = "leave the column out, or make the view again with a larger cap (the second argument), or with \
                          count(DISTINCT ...), which estimates and has no cap";
+
+/// What producers of one group send must be apart in time.
+const WHEN_OVERLAPPING: &str =
+    "group by what tells the producers apart (a host, a device), and by a time bucket";
 
 /// What a reading function does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
