@@ -159,7 +159,7 @@ mod tests {
         values.iter().for_each(|&x| sums.add(&[x]));
         let finishers =
             [Finisher::SkewnessPop, Finisher::SkewnessSamp, Finisher::KurtosisPop, Finisher::KurtosisSamp];
-        finishers.map(|finisher| sums.finish(values.len() as u64, &finisher).expect("finishes"))
+        finishers.map(|finisher| sums.finish(values.len() as u64, &finisher).expect("a finisher of its own"))
     }
 
     /// Sums of powers of values far from 0 cancel all but their last bits: exact ones do not care.

@@ -199,7 +199,7 @@ mod tests {
     fn answers(pairs: &[[f64; 2]]) -> [Option<f64>; 11] {
         let mut sums = Pairs::default();
         pairs.iter().for_each(|pair| sums.add(pair));
-        ALL.map(|finisher| match sums.finish(pairs.len() as u64, &finisher).expect("finishes") {
+        ALL.map(|finisher| match sums.finish(pairs.len() as u64, &finisher).expect("a finisher of its own") {
             Value::Float(x) => Some(x),
             _ => None,
         })

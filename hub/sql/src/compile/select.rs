@@ -13,6 +13,8 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, ObjectName, Query, Select, SetExpr, TableFactor, Value as Literal, Visit, VisitMut,
     Visitor, VisitorMut,
 };
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
 use headwater::plan::{ExprId, Function, Op, StatePlan};
 use headwater::value::DataType;
 use std::ops::ControlFlow;
@@ -155,7 +157,8 @@ pub(super) fn build(
     let mut keys = group_by(exprs, select, &items)?;
     name_keys(exprs, &mut keys, &items);
     order_keys(exprs, &mut keys, ttl_column)?;
-    let mut list = List { exprs, keys: &keys, defaults, states: Vec::new(), outputs: Vec::new() };
+    let mut list =
+        List { exprs, keys: &keys, defaults, states: Vec::new(), outputs: Vec::new(), derived: Vec::new() };
     let at = list.exprs.text.of_span(select.select_token.0.span);
     let mut select_items = Vec::new();
     for (expr, name) in &items {
@@ -358,16 +361,35 @@ struct List<'l, 'e> {
     defaults: Defaults,
     states: Vec<StatePlan>,
     outputs: Vec<Output>,
+    /// SQL over outputs that stands for a call; in an item, first, a name stands for it.
+    derived: Vec<Expr>,
 }
+
+/// What the names of [`List::derived`] begin with: no key and no output has such a name.
+const DERIVED: &str = "$$";
 
 impl List<'_, '_> {
     /// The item over keys and outputs, as SQL.
     fn item(&mut self, expr: &Expr) -> Result<String, SqlError> {
         let mut expr = expr.clone();
-        match VisitMut::visit(&mut expr, self) {
-            ControlFlow::Break(error) => Err(error),
-            ControlFlow::Continue(()) => Ok(expr.to_string()),
+        if let ControlFlow::Break(error) = VisitMut::visit(&mut expr, self) {
+            return Err(error);
         }
+        let _ = VisitMut::visit(&mut expr, &mut PutDerived(&self.derived));
+        Ok(expr.to_string())
+    }
+
+    /// A call that is no aggregate but made of some.
+    fn hypothetical(&mut self, f: &ast::Function, name: &str) -> Result<String, SqlError> {
+        let derived = aggregate::hypothetical::compile(self.exprs, f, name)?;
+        let mut sql = derived.sql.to_owned();
+        for (at, aggregate) in derived.aggregates.into_iter().enumerate() {
+            let output = self.output(aggregate)?;
+            sql = sql.replace(&format!("{{{at}}}"), &format!("\"{output}\""));
+        }
+        let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).and_then(|mut p| p.parse_expr());
+        self.derived.push(parsed.map_err(|e| SqlError::new("XX000", e.to_string()))?);
+        Ok(format!("{DERIVED}{}", self.derived.len() - 1))
     }
 
     fn output(&mut self, aggregate: Aggregate) -> Result<String, SqlError> {
@@ -401,6 +423,9 @@ impl List<'_, '_> {
             let at = self.exprs.text.of(&f.name);
             let name = function_name(f).map_err(|e| e.at(at))?;
             check_volatile(&name).map_err(|e| e.at(at))?;
+            if f.over.is_none() && aggregate::hypothetical::NAMES.contains(&name.as_str()) {
+                return self.hypothetical(f, &name).map(Some);
+            }
             if aggregate::is_aggregate(&name) {
                 let aggregate = aggregate::compile(self.exprs, f, &name, self.defaults)?;
                 return self.output(aggregate).map(Some);
@@ -435,6 +460,23 @@ impl List<'_, '_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Puts expressions over outputs where their names stand.
+struct PutDerived<'d>(&'d [Expr]);
+
+impl VisitorMut for PutDerived<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(ident) = expr
+            && let Some(derived) =
+                ident.value.strip_prefix(DERIVED).and_then(|at| self.0.get(at.parse::<usize>().ok()?))
+        {
+            *expr = derived.clone();
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -38,13 +38,14 @@ pub(super) fn finish(
     states.finish(group, finisher).map_err(|error| {
         let code = match error {
             FinishError::OutOfRange(_) => "22003",
-            FinishError::SetFull(_) => "54000",
+            FinishError::SetFull(_) | FinishError::CollectionFull(_) => "54000",
             FinishError::Overlapping => "22000",
             _ => "XX000",
         };
         let told = SqlError::new(code, error.to_string());
         match error {
             FinishError::SetFull(_) => told.with_hint(WHEN_FULL),
+            FinishError::CollectionFull(_) => told.with_hint(WHEN_COLLECTED),
             FinishError::Overlapping => told.with_hint(WHEN_OVERLAPPING),
             _ => told,
         }
@@ -54,6 +55,10 @@ pub(super) fn finish(
 /// A view keeps its cap for life.
 const WHEN_FULL: &str = "leave the column out, or make the view again with a larger cap (the second argument), or with \
                          count(DISTINCT ...), which estimates and has no cap";
+
+/// So does a collection.
+const WHEN_COLLECTED: &str = "leave the column out, or make the view again with a larger cap (the last argument) or \
+                              smaller groups";
 
 /// What producers of one group send must be apart in time.
 const WHEN_OVERLAPPING: &str =

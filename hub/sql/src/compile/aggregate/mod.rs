@@ -12,6 +12,9 @@
 //! | `count(DISTINCT x)`, `hll_agg(x[, p])`, `approx_distinct(x)` | Hll | bigint, an estimate |
 //! | `percentile_cont(q or array) WITHIN GROUP (ORDER BY x)`, `approx_percentile(x, q)`, `median(x)` | DdSketch | double, an estimate |
 //! | `ddsketch_agg(x[, error])`, `dist_agg(x[, compression])` | DdSketch, TDigest | bytea: a sketch to read with `ddsketch_quantile`, `dist_quantile` |
+//! | `skewness`, `kurtosis`, `covar_*`, `corr`, `regr_*` | Moments4, Regression ([`statistics`]) | double |
+//! | `min_n`, `first_values`, `array_agg`, `string_agg`, `json_agg`, ... | Rows ([`rows`]) | lists, text |
+//! | `rank(c) WITHIN GROUP (ORDER BY x)`, ... | counts ([`hypothetical`]) | bigint, double |
 //! | `topk_agg(x, k[, weight])` | TopK | list of (value, count) |
 //! | `exact_count_distinct(x[, cap])`, `set_agg(x[, cap])` | Set | bigint; list |
 //! | `bloom_agg(x[, p, n])`, `freq_agg(x[, eps, p])`, `theta_agg(x[, k])` | Bloom, Freq, Theta | bytea |
@@ -22,6 +25,10 @@
 mod sketched;
 mod timed;
 
+pub(super) mod hypothetical;
+mod rows;
+mod statistics;
+
 use super::coerce::{Typed, What};
 use super::expr::Exprs;
 use super::function::argument_exprs;
@@ -30,7 +37,7 @@ use datafusion::sql::sqlparser::ast::{
     self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
 };
 use headwater::aggregate::{AggregateSpec, Finisher};
-use headwater::plan::{ExprId, StatePlan};
+use headwater::plan::{BinaryOp, ExprId, Op, StatePlan};
 use headwater::schema::ARRIVAL_TIMESTAMP;
 use headwater::value::{DataType, Value};
 
@@ -53,6 +60,7 @@ pub(super) const NAMES: &[&str] = &[
     "bool_or",
     "bit_and",
     "bit_or",
+    "bit_xor",
     "first",
     "last",
     "first_value",
@@ -84,29 +92,48 @@ pub(super) const NAMES: &[&str] = &[
     "counter_agg",
     "time_weight",
     "state_agg",
+    "skewness",
+    "skewness_samp",
+    "skewness_pop",
+    "kurtosis",
+    "kurtosis_samp",
+    "kurtosis_pop",
+    "covar_pop",
+    "covar_samp",
+    "corr",
+    "regr_count",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_sxx",
+    "regr_syy",
+    "regr_sxy",
+    "regr_slope",
+    "regr_intercept",
+    "regr_r2",
+    "min_n",
+    "max_n",
+    "first_values",
+    "last_values",
+    "array_agg",
+    "string_agg",
+    "json_agg",
+    "json_object_agg",
+    "json_object_int_sum",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
 ];
 
 /// Aggregates that others have: refused as such, not as unknown functions.
 const REFUSED: &[&str] = &[
-    "array_agg",
-    "string_agg",
-    "json_agg",
     "jsonb_agg",
-    "json_object_agg",
+    "jsonb_object_agg",
     "mode",
     "percentile_disc",
-    "corr",
     "covar",
-    "covar_pop",
-    "covar_samp",
-    "regr_slope",
-    "regr_intercept",
-    "regr_r2",
-    "regr_count",
-    "bit_xor",
     "grouping",
     "any_value",
-    "first_values",
     "xor_agg",
     "approx_percentile_cont_with_weight",
     "combine",
@@ -149,15 +176,17 @@ struct Parts {
     spec: AggregateSpec,
     args: Vec<ExprId>,
     finisher: Finisher,
+    /// A condition of the aggregate's own, besides FILTER.
+    only: Option<ExprId>,
 }
 
 impl Parts {
     fn new(spec: AggregateSpec, args: Vec<ExprId>) -> Result<Self, SqlError> {
-        Ok(Self { spec, args, finisher: Finisher::Value })
+        Self::finish(spec, args, Finisher::Value)
     }
 
     fn finish(spec: AggregateSpec, args: Vec<ExprId>, finisher: Finisher) -> Result<Self, SqlError> {
-        Ok(Self { spec, args, finisher })
+        Ok(Self { spec, args, finisher, only: None })
     }
 }
 
@@ -170,10 +199,27 @@ pub(super) fn compile(
 ) -> Result<Aggregate, SqlError> {
     let at = exprs.text.of(&f.name);
     let parts = parts(exprs, f, name, defaults).map_err(|e| e.at(at))?;
+    finished(exprs, f, name, parts)
+}
+
+/// Checks a state and adds FILTER.
+fn finished(
+    exprs: &mut Exprs<'_>,
+    f: &ast::Function,
+    name: &str,
+    parts: Parts,
+) -> Result<Aggregate, SqlError> {
+    let at = exprs.text.of(&f.name);
     let wrong = |error: String| SqlError::new("42883", format!("{name}: {error}")).at(at);
     parts.spec.validate().map_err(|e| wrong(e.to_string()))?;
     let data_type = parts.spec.finish_type(&parts.finisher).map_err(|e| wrong(e.to_string()))?;
     let filter = f.filter.as_ref().map(|filter| exprs.boolean(filter, "FILTER")).transpose()?;
+    let filter = match (filter, parts.only) {
+        (Some(filter), Some(only)) => {
+            Some(exprs.nodes.push(Op::Binary(BinaryOp::And, filter, only), DataType::Bool)?)
+        }
+        (filter, only) => filter.or(only),
+    };
     let state = StatePlan { spec: parts.spec, args: parts.args, filter };
     Ok(Aggregate { state, finisher: parts.finisher, data_type })
 }
@@ -195,8 +241,21 @@ fn parts(
     if let Some(parts) = exact(&mut call, name) {
         return parts;
     }
-    estimated(&mut call, name, defaults)
-        .unwrap_or_else(|| Err(SqlError::not_in_definition(format!("aggregate {name}"))))
+    statistics::parts(&mut call, name)
+        .or_else(|| rows::parts(&mut call, name))
+        .or_else(|| estimated(&mut call, name, defaults))
+        .unwrap_or_else(|| Err(refused(name)))
+}
+
+fn refused(name: &str) -> SqlError {
+    let error = SqlError::not_in_definition(format!("aggregate {name}"));
+    match name {
+        "percentile_disc" => error.with_hint(
+            "its answer is the value of an event, which a sketch does not keep; percentile_cont estimates within 1 %",
+        ),
+        "jsonb_agg" | "jsonb_object_agg" => error.with_hint("json_agg and json_object_agg give JSON as text"),
+        _ => error,
+    }
 }
 
 /// The aggregates whose answer is exact.
@@ -217,6 +276,7 @@ fn exact(call: &mut Call<'_, '_>, name: &str) -> Option<Result<Parts, SqlError>>
         "bool_or" => call.boolean(AggregateSpec::BoolOr),
         "bit_and" => call.bits(AggregateSpec::BitAnd),
         "bit_or" => call.bits(AggregateSpec::BitOr),
+        "bit_xor" => call.bits(AggregateSpec::BitXor),
         "first" | "first_value" | "last" | "last_value" => call.by_time(name.starts_with("first")),
         "arg_min" | "arg_max" => call.keyed(name == "arg_min", false),
         "keyed_min" | "keyed_max" => call.keyed(name == "keyed_min", true),
@@ -260,12 +320,10 @@ fn check_clauses(f: &ast::Function, name: &str) -> Result<(), SqlError> {
     if f.null_treatment.is_some() {
         return refuse("IGNORE or RESPECT NULLS");
     }
-    if !f.within_group.is_empty()
-        && !matches!(name, "percentile_cont" | "approx_percentile_cont" | "percentile_disc" | "mode")
-    {
+    if !f.within_group.is_empty() && !takes_group(name) {
         return refuse("WITHIN GROUP");
     }
-    if matches!(&f.args, FunctionArguments::List(list) if !list.clauses.is_empty()) {
+    if rows::order_by(&f.args).is_none_or(|order| !order.is_empty() && !rows::takes_order(name)) {
         return refuse("ORDER BY or another clause between the parentheses");
     }
     if is_distinct(f) && name != "count" {
@@ -275,6 +333,19 @@ fn check_clauses(f: &ast::Function, name: &str) -> Result<(), SqlError> {
         );
     }
     Ok(())
+}
+
+/// True for ordered-set and hypothetical-set aggregates.
+fn takes_group(name: &str) -> bool {
+    let sets = [
+        "percentile_cont",
+        "approx_percentile_cont",
+        "percentile_disc",
+        "mode",
+        "first_values",
+        "last_values",
+    ];
+    sets.contains(&name) || hypothetical::NAMES.contains(&name)
 }
 
 fn is_distinct(f: &ast::Function) -> bool {
