@@ -311,10 +311,10 @@ impl ClientSession {
     pub fn handle_disconnected(&mut self, now: Micros) {
         if self.is_open() {
             self.events.push(Event::Disconnected);
-            // One that broke at once is no success: whoever answers Hello and nothing else must not be asked in a loop.
-            if after(self.opened, HELD) <= now {
-                self.attempts = 0;
-            }
+            // One that broke at once is no success: whoever answers Hello and nothing else must not be asked in a loop. Nor
+            // is it a hub that is away: on a network that loses much, sessions are short and batches get through.
+            let most = if after(self.opened, HELD) <= now { 0 } else { SHORT_ATTEMPTS_MAX };
+            self.attempts = self.attempts.min(most);
         }
         self.control.clear();
         self.outbox.handle_disconnected();
@@ -693,6 +693,9 @@ impl ClientSession {
 
 /// How long a session has to last for the next one to be tried without the waits of those before it.
 const HELD: Duration = Duration::from_secs(5);
+
+/// What sessions that did not last count for, as attempts of the back-off: by default waits of 0.4 to 0.8 s.
+const SHORT_ATTEMPTS_MAX: u32 = 3;
 
 /// However short a hub says identities live, they are used for half of this.
 const LIFETIME_MS_MIN: u64 = 2_000;

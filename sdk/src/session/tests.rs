@@ -318,7 +318,7 @@ fn a_refused_resume_ends_the_session_or_the_identity() {
 
 /// A hub that answers Hello and then breaks was dialed twenty times a second.
 #[test]
-fn sessions_that_break_at_once_are_opened_ever_more_rarely() {
+fn sessions_that_break_at_once_are_opened_more_rarely() {
     let mut session = opened(SessionOptions::default());
     let mut now = 100;
     let mut wait = |session: &mut ClientSession, held: i64| {
@@ -332,7 +332,7 @@ fn sessions_that_break_at_once_are_opened_ever_more_rarely() {
         waited
     };
     let waits: Vec<i64> = (0..9).map(|_| wait(&mut session, 1_000)).collect();
-    assert!(waits[0] <= 100_000 && waits[8] >= 5_000_000, "{waits:?}");
+    assert!(waits[0] <= 100_000 && (400_000..=800_000).contains(&waits[8]), "{waits:?}");
     assert!(wait(&mut session, 6_000_000) <= 100_000, "one that lasted is a success");
 }
 

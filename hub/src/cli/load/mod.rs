@@ -237,8 +237,8 @@ fn still_the_same(path: &Path, begun: &journal::Contents) -> Result<(), CliError
     let bytes = std::fs::metadata(path).map_err(|e| CliError::file(path, e))?.len();
     if bytes > begun.bytes {
         out::note(&format!(
-            "warning: {} bytes were appended to the file while it was loaded; they were left out, and a load of the file \
-             as it is now counts the rest anew",
+            "warning: {} bytes were appended to the file while it was loaded; they were left out, and the file as it is now is \
+             another one: a load of it would count all its rows, those of this load again",
             bytes - begun.bytes
         ));
     }
