@@ -42,8 +42,22 @@ pub(crate) fn did_you_mean(name: &str) -> Option<String> {
     if ARROW.contains(&name) {
         return Some("x::type casts, and pg_typeof(x) names a type".to_owned());
     }
-    let own =
-        ["combine", "dist_quantile", "dist_count", "ddsketch_quantile", "ddsketch_count", "hll_cardinality"];
+    let own = [
+        "combine",
+        "dist_quantile",
+        "dist_count",
+        "ddsketch_quantile",
+        "ddsketch_count",
+        "hll_cardinality",
+        "time_bucket",
+        "date_round",
+        "year",
+        "month",
+        "day",
+        "hour",
+        "minute",
+        "second",
+    ];
     let all = AGGREGATES.iter().chain(SCALARS.iter()).map(String::as_str);
     let mut all: Vec<&str> = own.into_iter().chain(all).collect();
     all.sort_unstable();

@@ -7,7 +7,7 @@ use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::codec::{DecodeError, Reader};
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{CatalogVersion, Micros, PlanVersion, ViewId};
-use headwater::plan::{Function, Node, Op, Plan, StatePlan};
+use headwater::plan::{BinaryOp, ExprId, Function, Node, Op, Plan, StatePlan};
 use headwater::value::column::{Column, ColumnData};
 use headwater::value::key::decode_append;
 use headwater::value::{DataType, Interval, Value};
@@ -91,6 +91,12 @@ impl ViewShape {
         })
     }
 
+    /// True when this is still the shape of the view: ALTER changes how long its rows live, and how many they are.
+    fn is_of(&self, def: &ViewDef) -> bool {
+        let groups_max = def.typed_options().group_cap.map(u64::from);
+        (self.version, self.ttl, self.groups_max) == (def.plan.version, find_ttl(def), groups_max)
+    }
+
     /// The events a group stands for, as the state says that counts most of them; `None` when no state counts.
     pub fn events(&self, table: &GroupTable, group: u32) -> Option<u64> {
         let count = |at: &usize| match table.states().get(*at)?.finish(group, &Finisher::Count) {
@@ -161,7 +167,7 @@ impl Views {
     /// The views of a catalog. Shapes of views that `previous` knows are shared.
     pub fn new(catalog: &CatalogSnapshot, previous: &Views) -> Self {
         let shape = |def: &Arc<ViewDef>| {
-            let known = previous.by_id.get(&def.id).filter(|s| s.version == def.plan.version);
+            let known = previous.by_id.get(&def.id).filter(|s| s.is_of(def));
             let arrival = || {
                 let stream = catalog.streams.iter().find(|s| s.schema.id == def.plan.stream)?;
                 u16::try_from(stream.schema.fields.len()).ok()
@@ -194,23 +200,31 @@ impl Views {
 
 /// The first key that is a time bucket of `arrival_timestamp`, or that timestamp itself.
 fn find_bucket(plan: &Plan, arrival: u16) -> Option<Bucket> {
-    let node = |id: &headwater::plan::ExprId| plan.nodes.get(usize::from(id.0));
-    let is_arrival = |n: &Node| n.op == Op::Column(arrival);
-    plan.keys.iter().enumerate().find_map(|(column, key)| {
-        let key = node(key)?;
-        let width = match &key.op {
-            Op::Column(_) if is_arrival(key) => 0,
-            Op::Call(Function::DateTrunc | Function::TimeBucket, args) => {
-                let [unit, time] = args.as_slice() else { return None };
-                if !is_arrival(node(time)?) {
-                    return None;
-                }
-                literal_width(node(unit)?)?
-            }
-            _ => return None,
-        };
-        Some(Bucket { column, width })
-    })
+    let width_of = |(column, key)| Some(Bucket { column, width: bucket_width(plan, key, arrival)? });
+    plan.keys.iter().enumerate().find_map(width_of)
+}
+
+/// The widest that a bucket of the arrival time can be. Buckets with an origin or a time zone are shifted there and
+/// back again.
+fn bucket_width(plan: &Plan, key: &ExprId, arrival: u16) -> Option<i64> {
+    let node = |id: &ExprId| plan.nodes.get(usize::from(id.0));
+    let is_arrival = |id: &ExprId| node(id).is_some_and(|n| n.op == Op::Column(arrival));
+    let shifted = |id: &ExprId| match node(id).map(|n| &n.op) {
+        Some(Op::Binary(BinaryOp::Add | BinaryOp::Subtract, time, by)) => {
+            matches!(node(by)?.op, Op::Literal(Value::Interval(_))).then_some(*time)
+        }
+        _ => None,
+    };
+    let inner = shifted(key).unwrap_or(*key);
+    match &node(&inner)?.op {
+        Op::Column(_) if is_arrival(key) => Some(0),
+        Op::Call(Function::DateTrunc | Function::TimeBucket, args) => {
+            let [unit, time] = args.as_slice() else { return None };
+            let time = shifted(time).unwrap_or(*time);
+            is_arrival(&time).then(|| literal_width(node(unit)?)).flatten()
+        }
+        _ => None,
+    }
 }
 
 /// The states whose key is the arrival timestamp itself. Keys that users made are theirs to bound.
@@ -259,8 +273,12 @@ fn interval_max(interval: Interval) -> i64 {
 }
 
 /// The options `ttl` and `ttl_column`; without the latter the first time column of the key. Views whose
-/// options make no sense were refused by SQL; here they just never expire.
+/// options make no sense were refused by SQL; here they just never expire. A sliding window's panes lead the key, and
+/// are kept for one pane longer than anybody reads them.
 fn find_ttl(def: &ViewDef) -> Option<Ttl> {
+    if let Some(window) = def.window() {
+        return Some(Ttl { column: 0, age: window.span_us.saturating_add(window.pane_us) });
+    }
     let options = def.typed_options();
     let age = interval_age(options.ttl?);
     let is_time = |t: &DataType| matches!(t, DataType::Timestamp | DataType::Date);
@@ -281,7 +299,7 @@ fn interval_age(interval: Interval) -> i64 {
 mod tests {
     use super::*;
     use crate::catalog::testing::view_def;
-    use headwater::plan::ExprId;
+    use headwater_sql::definition::{Attribute, SlidingWindow};
 
     fn bucketed() -> ViewDef {
         let mut def = view_def("v", 1);
@@ -304,6 +322,42 @@ mod tests {
         let def = bucketed();
         assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 1, width: 60_000_000 }));
         assert_eq!(find_bucket(&def.plan, 3), None, "another column is the user's own time");
+    }
+
+    #[test]
+    fn buckets_with_an_origin_are_found_too() {
+        let mut def = bucketed();
+        let interval = |micros| Node {
+            op: Op::Literal(Value::Interval(Interval { months: 0, days: 0, micros })),
+            data_type: DataType::Interval,
+        };
+        let time = |op| Node { op, data_type: DataType::Timestamp };
+        def.plan.nodes = vec![
+            interval(300_000_000),
+            interval(7_000_000),
+            time(Op::Column(2)),
+            time(Op::Binary(BinaryOp::Subtract, ExprId(2), ExprId(1))),
+            time(Op::Call(Function::TimeBucket, vec![ExprId(0), ExprId(3)])),
+            time(Op::Binary(BinaryOp::Add, ExprId(4), ExprId(1))),
+        ];
+        def.plan.keys = vec![ExprId(5)];
+        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 0, width: 300_000_000 }));
+        assert_eq!(find_bucket(&def.plan, 1), None);
+        def.plan.keys = vec![ExprId(3)];
+        assert_eq!(find_bucket(&def.plan, 2), None, "a time that is moved is no bucket");
+    }
+
+    #[test]
+    fn shapes_follow_what_alter_changes_and_windows_expire() {
+        let mut def = bucketed();
+        let shape = ViewShape::new(&def, Some(2)).expect("shape");
+        assert!(shape.is_of(&def));
+        def.options = vec![("ttl".into(), "1 day".into())];
+        assert!(!shape.is_of(&def));
+        def.options = vec![("group_cap".into(), "5".into())];
+        assert!(!shape.is_of(&def));
+        def.attributes = vec![Attribute::Window(SlidingWindow { span_us: 3_600, pane_us: 180 })];
+        assert_eq!(find_ttl(&def), Some(Ttl { column: 0, age: 3_780 }));
     }
 
     #[test]

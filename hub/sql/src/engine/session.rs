@@ -9,7 +9,7 @@ use super::operands::CastOperands;
 use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
-use super::{collected, combine, guard, operators, patterns, postgres, sketch, sums};
+use super::{collected, combine, guard, operators, patterns, postgres, sketch, sums, times};
 use crate::error::SqlError;
 use crate::text::{Text, fold};
 use crate::types::parse_type;
@@ -132,6 +132,9 @@ fn register(state: &mut SessionState) {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
     for function in postgres::functions() {
+        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
+    }
+    for function in times::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
     for name in collected::NAMES {
