@@ -3,7 +3,7 @@
 //! Owns: the serialised definitions. Must not know: how they are stored or replicated.
 
 use headwater::aggregate::{AggregateSpec, Finisher};
-use headwater::ids::ViewId;
+use headwater::ids::{PlanVersion, ViewId};
 use headwater::plan::Plan;
 use headwater::schema::StreamSchema;
 use headwater::value::DataType;
@@ -35,13 +35,125 @@ pub struct ViewDef {
     pub outputs: Vec<Output>,
     /// The select list over keys and outputs, as SQL expressions with their column names, in order.
     pub select: Vec<SelectItem>,
+    /// What else there is to know; at most one of a kind, but of [`Attribute::Grouping`].
+    pub attributes: Vec<Attribute>,
 }
+
+/// The key of a sliding window's panes: readers never see it.
+pub const PANE_KEY: &str = "$pane";
 
 impl ViewDef {
     /// The states of a partial of this view.
     pub fn specs(&self) -> Vec<AggregateSpec> {
         self.plan.states.iter().map(|s| s.spec.clone()).collect()
     }
+
+    /// The sliding window, when the view is one.
+    pub fn window(&self) -> Option<SlidingWindow> {
+        self.attributes.iter().find_map(|a| if let Attribute::Window(w) = a { Some(*w) } else { None })
+    }
+
+    /// The group key columns that readers see: all but the pane.
+    pub fn visible_keys(&self) -> &[(String, DataType)] {
+        &self.keys[usize::from(self.window().is_some()).min(self.keys.len())..]
+    }
+
+    /// The condition on groups, over keys and outputs, as SQL.
+    pub fn having(&self) -> Option<&str> {
+        self.attributes
+            .iter()
+            .find_map(|a| if let Attribute::Having(e) = a { Some(e.as_str()) } else { None })
+    }
+
+    /// The order of rows where the reader asks for none.
+    pub fn order_by(&self) -> &[SortItem] {
+        let found =
+            self.attributes.iter().find_map(|a| if let Attribute::OrderBy(o) = a { Some(o) } else { None });
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// The grouping sets, as places in [`ViewDef::keys`]; `None` for a plain GROUP BY.
+    pub fn grouping_sets(&self) -> Option<&[Vec<u16>]> {
+        self.attributes.iter().find_map(|a| match a {
+            Attribute::GroupingSets(sets) => Some(sets.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// The keys of each `grouping(...)`; the select list spells the first `$g0`.
+    pub fn groupings(&self) -> impl Iterator<Item = &[u16]> {
+        self.attributes.iter().filter_map(|a| match a {
+            Attribute::Grouping(keys) => Some(keys.as_slice()),
+            _ => None,
+        })
+    }
+
+    /// False while producers are not sent the plan.
+    pub fn is_active(&self) -> bool {
+        !self.attributes.contains(&Attribute::Inactive)
+    }
+
+    /// Sets or removes [`Attribute::Inactive`]; `false` when nothing changes.
+    pub fn set_active(&mut self, active: bool) -> bool {
+        if self.is_active() == active {
+            return false;
+        }
+        match active {
+            true => self.attributes.retain(|a| *a != Attribute::Inactive),
+            false => self.attributes.push(Attribute::Inactive),
+        }
+        true
+    }
+
+    /// True when both count and show the same: they differ in names, ids, versions and options at most.
+    pub fn is_same_view(&self, other: &Self) -> bool {
+        let plan =
+            |def: &Self| Plan { view: ViewId(0), version: PlanVersion(0), groups_max: 0, ..def.plan.clone() };
+        let lasting = |def: &Self| {
+            def.attributes.iter().filter(|a| **a != Attribute::Inactive).cloned().collect::<Vec<_>>()
+        };
+        plan(self) == plan(other)
+            && (&self.keys, &self.outputs, &self.select) == (&other.keys, &other.outputs, &other.select)
+            && lasting(self) == lasting(other)
+    }
+}
+
+/// Something that not every view has. Variants are append-only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Attribute {
+    /// Only the newest events count: the first key is the [`PANE_KEY`].
+    Window(SlidingWindow),
+    /// HAVING: an SQL expression over key names and output names.
+    Having(String),
+    /// ORDER BY, the first that counts first.
+    OrderBy(Vec<SortItem>),
+    /// GROUPING SETS, ROLLUP, CUBE: the sets, written out, as places in [`ViewDef::keys`].
+    GroupingSets(Vec<Vec<u16>>),
+    /// A `grouping(...)` of these keys.
+    Grouping(Vec<u16>),
+    /// Producers are not sent the plan; what they sent still counts.
+    Inactive,
+}
+
+/// How much of the past a sliding window shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlidingWindow {
+    /// Its length, microseconds: panes that began at least this long ago are never read.
+    pub span_us: i64,
+    /// The length of a pane, microseconds: by how much it slides.
+    pub pane_us: i64,
+}
+
+/// One expression of ORDER BY.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortItem {
+    /// An SQL expression over key names and output names.
+    pub expr: String,
+    /// DESC
+    pub descending: bool,
+    /// NULLS FIRST
+    pub nulls_first: bool,
 }
 
 /// One aggregate call of a view: which state answers it, and how.
@@ -100,6 +212,49 @@ pub enum Ddl {
         /// IF EXISTS
         if_exists: bool,
     },
+    /// ALTER, TRUNCATE, CREATE OR REPLACE of a view that exists, and the functions that do the same.
+    AlterView {
+        /// The view; `None`: there is none, and IF EXISTS was said. Refused when it was dropped or emptied meanwhile.
+        view: Option<ViewId>,
+        /// What becomes of it.
+        change: ViewChange,
+    },
+}
+
+/// What becomes of a view. Variants are append-only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ViewChange {
+    /// RENAME TO
+    Rename(String),
+    /// SET, RESET: all options from now on, and what a producer keeps between flushes.
+    Options {
+        /// As [`ViewDef::options`].
+        options: Vec<(String, String)>,
+        /// As [`Plan::groups_max`].
+        groups_max: u32,
+        /// As [`ViewDef::query`], where it was spelled anew.
+        query: Option<String>,
+    },
+    /// `activate(view)`, `deactivate(view)`
+    Active(bool),
+    /// TRUNCATE: the same view under a new id. Rows and batches in flight belong to the old one, as after DROP.
+    Truncate {
+        /// The new plan version; 0: the catalog draws one.
+        version: PlanVersion,
+    },
+    /// CREATE OR REPLACE with another definition: DROP and CREATE in one.
+    Replace(Box<ViewDef>),
+}
+
+impl ViewChange {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::Rename(_) | Self::Options { .. } | Self::Active(_) => "ALTER CONTINUOUS VIEW",
+            Self::Truncate { .. } => "TRUNCATE CONTINUOUS VIEW",
+            Self::Replace(_) => "CREATE CONTINUOUS VIEW (it starts empty)",
+        }
+    }
 }
 
 impl Ddl {
@@ -110,6 +265,7 @@ impl Ddl {
             Self::DropStream { .. } => "DROP STREAM",
             Self::CreateView { .. } => "CREATE CONTINUOUS VIEW",
             Self::DropView { .. } => "DROP CONTINUOUS VIEW",
+            Self::AlterView { change, .. } => change.tag(),
         }
     }
 }

@@ -64,6 +64,14 @@ pub(crate) const OWN: &[&str] = &[
     "rate",
     "num_resets",
     "error_bound",
+    "time_bucket",
+    "date_round",
+    "year",
+    "month",
+    "day",
+    "hour",
+    "minute",
+    "second",
 ];
 
 static SCALARS: LazyLock<HashSet<String>> = LazyLock::new(|| {

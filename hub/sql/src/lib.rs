@@ -2,6 +2,7 @@
 //!
 //! The only crate that names DataFusion. It never opens redb or a socket: the hub hands it a [`source::Source`].
 
+mod buckets;
 mod compile;
 mod convert;
 pub mod definition;

@@ -6,9 +6,10 @@ use crate::definition::{Ddl, StreamDef, ViewDef};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
-use headwater::ids::CatalogVersion;
+use headwater::ids::{CatalogVersion, Micros, ViewId};
 use headwater::wire::ReadLevel;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One version of the catalog; immutable.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,18 @@ pub trait Source: Send + Sync + 'static {
 
     /// Applies a checked change; returns the command tag's details (`true` when something changed).
     fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>>;
+
+    /// Removes the rows of a view that are past its `ttl` at once; how many those were.
+    fn expire(&self, view: ViewId) -> BoxFuture<'static, Result<u64, SqlError>> {
+        let _ = view;
+        Box::pin(async { Err(SqlError::unsupported("ttl_expire")) })
+    }
+
+    /// The time by which windows slide, microseconds since 1970.
+    fn now(&self) -> Micros {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
 
     /// Rows of a system table (`headwater.streams`, ...) this crate does not build itself; `None` = unknown.
     fn system_table(&self, name: &str) -> Option<SystemTable> {

@@ -1,15 +1,17 @@
 //! What changes a catalog, as it is logged.
 //!
-//! Bytes of a logged command and of a snapshot: format version u8 (1), then postcard. Variants and fields
-//! are append-only.
+//! Bytes of a logged command and of a snapshot: format version u8 (2), then postcard. Variants are append-only; so are
+//! the fields of what is not within anything else. [`super::first`] is format 1.
 
+use super::first::{FirstCommand, FirstState};
+use super::state::CatalogState;
 use crate::store::StoreError;
 use headwater_sql::definition::Ddl;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of the bytes written by [`encode`].
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// One entry of the catalog's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,18 +36,35 @@ pub struct Settings {
     pub routing_key: [u8; 16],
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    postcard::to_extend(value, vec![FORMAT]).map_err(|e| StoreError::Corrupted(format!("catalog entry: {e}")))
+/// What the catalog stores, in every format that it ever had.
+pub(super) trait Entry: Serialize + DeserializeOwned {
+    /// As format 1 has it.
+    type First: DeserializeOwned + Into<Self>;
 }
 
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+impl Entry for Command {
+    type First = FirstCommand;
+}
+
+impl Entry for CatalogState {
+    type First = FirstState;
+}
+
+pub(super) fn encode<T: Entry>(value: &T) -> Result<Vec<u8>, StoreError> {
+    postcard::to_extend(value, vec![FORMAT]).map_err(|e| damaged(&e))
+}
+
+pub(super) fn decode<T: Entry>(bytes: &[u8]) -> Result<T, StoreError> {
     match bytes.split_first() {
-        Some((&FORMAT, rest)) => {
-            postcard::from_bytes(rest).map_err(|e| StoreError::Corrupted(format!("catalog entry: {e}")))
-        }
+        Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(|e| damaged(&e)),
+        Some((&1, rest)) => postcard::from_bytes::<T::First>(rest).map(Into::into).map_err(|e| damaged(&e)),
         Some((&found, _)) if found > FORMAT => {
             Err(StoreError::FormatTooNew { found: found.into(), known: FORMAT.into() })
         }
         _ => Err(StoreError::Corrupted("catalog entry has no format".into())),
     }
+}
+
+fn damaged(error: &postcard::Error) -> StoreError {
+    StoreError::Corrupted(format!("catalog entry: {error}"))
 }

@@ -6,6 +6,7 @@
 //! the number of applied commands.
 
 pub mod command;
+mod first;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -16,7 +17,7 @@ use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table};
 use command::{Command, Settings};
 use headwater::ids::{CatalogVersion, PlanVersion, ViewId};
 use headwater_sql::SqlError;
-use headwater_sql::definition::{Ddl, ViewDef};
+use headwater_sql::definition::{Ddl, ViewChange, ViewDef};
 use headwater_sql::source::CatalogSnapshot;
 use state::CatalogState;
 use std::ops::ControlFlow;
@@ -178,8 +179,10 @@ impl Writer {
         if !next.apply(&command).map_err(ApplyError::Refused)? {
             return Ok(false);
         }
-        if let Command::Ddl(Ddl::CreateView { def, .. }) = &command {
-            check_plans(&next, def, self.plans_bytes_max).map_err(ApplyError::Refused)?;
+        if let Command::Ddl(ddl) = &command
+            && let Some(view) = with_more_plans(ddl, &next)
+        {
+            check_plans(&next, &view, self.plans_bytes_max).map_err(ApplyError::Refused)?;
         }
         if let Err(error) = self.log(&command, &next) {
             self.doubtful = true;
@@ -221,6 +224,18 @@ impl Writer {
             self.snapshot = version;
         }
         Ok(())
+    }
+}
+
+/// The view that makes its stream's plans larger, if this change does.
+fn with_more_plans(ddl: &Ddl, next: &CatalogState) -> Option<ViewDef> {
+    match ddl {
+        Ddl::CreateView { def, .. } => Some(ViewDef::clone(def)),
+        Ddl::AlterView { change: ViewChange::Replace(def), .. } => Some(ViewDef::clone(def)),
+        Ddl::AlterView { change: ViewChange::Active(true), view: Some(view) } => {
+            next.views.iter().find(|v| v.id == *view).cloned()
+        }
+        _ => None,
     }
 }
 
@@ -278,10 +293,14 @@ fn random<const N: usize>() -> Result<[u8; N], StoreError> {
 /// Gives a new plan a version that no other has had: views of another cluster, and those made after an older copy of
 /// this directory was restored, have the same ids. 21 bits take three bytes in a batch.
 fn name_plan(ddl: &mut Ddl) -> Result<(), StoreError> {
-    if let Ddl::CreateView { def, .. } = ddl
-        && def.plan.version == PlanVersion(0)
-    {
-        def.plan.version = PlanVersion((u32::from_le_bytes(random()?) >> 11).max(1));
+    let version = match ddl {
+        Ddl::CreateView { def, .. } => &mut def.plan.version,
+        Ddl::AlterView { change: ViewChange::Replace(def), .. } => &mut def.plan.version,
+        Ddl::AlterView { change: ViewChange::Truncate { version }, .. } => version,
+        _ => return Ok(()),
+    };
+    if *version == PlanVersion(0) {
+        *version = PlanVersion((u32::from_le_bytes(random()?) >> 11).max(1));
     }
     Ok(())
 }

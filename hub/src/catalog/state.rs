@@ -7,7 +7,7 @@ use super::command::{Command, Settings};
 use headwater::ids::{CatalogVersion, StreamId, ViewId};
 use headwater::wire::{StreamPlans, encode_control};
 use headwater_sql::SqlError;
-use headwater_sql::definition::{Ddl, StreamDef, ViewDef};
+use headwater_sql::definition::{Ddl, StreamDef, ViewChange, ViewDef};
 use headwater_sql::source::CatalogSnapshot;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -18,12 +18,12 @@ pub const RELATIONS_MAX: usize = 4_096;
 /// Streams, views and settings after some number of commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CatalogState {
-    version: CatalogVersion,
-    settings: Settings,
-    streams: Vec<StreamDef>,
-    views: Vec<ViewDef>,
-    last_stream: StreamId,
-    last_view: ViewId,
+    pub(super) version: CatalogVersion,
+    pub(super) settings: Settings,
+    pub(super) streams: Vec<StreamDef>,
+    pub(super) views: Vec<ViewDef>,
+    pub(super) last_stream: StreamId,
+    pub(super) last_view: ViewId,
 }
 
 impl CatalogState {
@@ -69,7 +69,7 @@ impl CatalogState {
     /// Bytes of a stream's schema and plans, as a session is sent them.
     pub fn plans_bytes(&self, stream: StreamId) -> usize {
         let Some(def) = self.streams.iter().find(|s| s.schema.id == stream) else { return 0 };
-        let views = self.views.iter().filter(|view| view.plan.stream == stream);
+        let views = self.views.iter().filter(|view| view.plan.stream == stream && view.is_active());
         let plans = views.map(|view| view.plan.clone()).collect();
         let mut bytes = Vec::new();
         encode_control(&StreamPlans { schema: def.schema.clone(), plans }, &mut bytes);
@@ -90,7 +90,9 @@ impl CatalogState {
             Ddl::DropStream { name, if_exists, cascade } => self.drop_stream(name, *if_exists, *cascade),
             Ddl::CreateView { def, if_not_exists } => self.create_view(def, *if_not_exists),
             Ddl::DropView { name, if_exists } => self.drop_view(name, *if_exists),
-            other => Err(SqlError::new("0A000", format!("the catalog does not know this change: {other:?}"))),
+            Ddl::AlterView { view: Some(view), change } => self.alter_view(*view, change),
+            Ddl::AlterView { view: None, .. } => Ok(false),
+            other => Err(unknown_change(other)),
         }
     }
 
@@ -112,17 +114,56 @@ impl CatalogState {
         }
         check_room("views", self.views.len())?;
         if !self.streams.iter().any(|s| s.schema.id == def.plan.stream) {
-            // Compiled against a stream that was dropped meanwhile.
-            return Err(SqlError::new(
-                "42P01",
-                format!("the stream of view \"{}\" does not exist", def.name),
-            ));
+            return Err(no_stream(def));
         }
         let mut def = def.clone();
+        self.name_view(&mut def);
+        self.views.push(def);
+        Ok(true)
+    }
+
+    /// The next id.
+    fn name_view(&mut self, def: &mut ViewDef) {
         self.last_view = self.last_view.next();
         def.id = self.last_view;
         def.plan.view = self.last_view;
-        self.views.push(def);
+    }
+
+    fn alter_view(&mut self, view: ViewId, change: &ViewChange) -> Result<bool, SqlError> {
+        let Some(at) = self.views.iter().position(|v| v.id == view) else {
+            // Compiled against a view that was dropped or emptied meanwhile.
+            let message = "the view was dropped, emptied or replaced meanwhile";
+            return Err(SqlError { hint: Some("try again".into()), ..SqlError::new("40001", message) });
+        };
+        match change {
+            ViewChange::Rename(name) => {
+                self.is_taken(name, Kind::View, false)?;
+                self.views[at].name.clone_from(name);
+            }
+            ViewChange::Options { options, groups_max, query } => {
+                let view = &mut self.views[at];
+                view.options.clone_from(options);
+                view.plan.groups_max = *groups_max;
+                view.query = query.clone().unwrap_or_else(|| view.query.clone());
+            }
+            ViewChange::Active(active) => return Ok(self.views[at].set_active(*active)),
+            ViewChange::Truncate { version } => {
+                let mut def = self.views[at].clone();
+                def.plan.version = *version;
+                self.name_view(&mut def);
+                self.views[at] = def;
+            }
+            ViewChange::Replace(def) => {
+                if !self.streams.iter().any(|s| s.schema.id == def.plan.stream) {
+                    return Err(no_stream(def));
+                }
+                let mut def = ViewDef::clone(def);
+                def.name.clone_from(&self.views[at].name);
+                self.name_view(&mut def);
+                self.views[at] = def;
+            }
+            other => return Err(unknown_change(other)),
+        }
         Ok(true)
     }
 
@@ -201,6 +242,15 @@ impl Kind {
     }
 }
 
+/// Compiled against a stream that was dropped meanwhile.
+fn no_stream(def: &ViewDef) -> SqlError {
+    SqlError::new("42P01", format!("the stream of view \"{}\" does not exist", def.name))
+}
+
+fn unknown_change(change: &impl std::fmt::Debug) -> SqlError {
+    SqlError::new("0A000", format!("the catalog does not know this change: {change:?}"))
+}
+
 fn check_room(what: &str, count: usize) -> Result<(), SqlError> {
     if count < RELATIONS_MAX {
         return Ok(());
@@ -267,6 +317,49 @@ mod tests {
             assert_eq!(state.apply(&Command::Ddl(ddl)), Ok(false));
         }
         assert_eq!(state, before);
+    }
+
+    fn alter(view: u32, change: ViewChange) -> Command {
+        Command::Ddl(Ddl::AlterView { view: Some(ViewId(view)), change })
+    }
+
+    #[test]
+    fn views_are_altered_by_their_id() {
+        let mut state = catalog(&[create_stream("s"), create_view("v", 1), create_view("w", 1)]);
+        assert_eq!(code(state.apply(&alter(1, ViewChange::Rename("w".into())))), "42P07");
+        assert_eq!(code(state.apply(&alter(9, ViewChange::Active(true)))), "40001");
+        assert_eq!(state.apply(&alter(1, ViewChange::Rename("x".into()))), Ok(true));
+        let options = vec![("ttl".to_owned(), "1 day".to_owned())];
+        let change = ViewChange::Options { options: options.clone(), groups_max: 5, query: None };
+        assert_eq!(state.apply(&alter(1, change)), Ok(true));
+        let view = state.snapshot().view("x").expect("renamed").clone();
+        assert_eq!((&view.options, view.plan.groups_max, view.plan.version), (&options, 5, PlanVersion(1)));
+        let all = state.plans_bytes(StreamId(1));
+        assert_eq!(state.apply(&alter(1, ViewChange::Active(false))), Ok(true));
+        assert_eq!(state.apply(&alter(1, ViewChange::Active(false))), Ok(false));
+        assert!(state.plans_bytes(StreamId(1)) < all, "its plan is not sent");
+        assert_eq!(state.apply(&alter(1, ViewChange::Active(true))), Ok(true));
+        assert_eq!(state.plans_bytes(StreamId(1)), all);
+        let nothing = Ddl::AlterView { view: None, change: ViewChange::Active(true) };
+        assert_eq!(state.apply(&Command::Ddl(nothing)), Ok(false));
+    }
+
+    #[test]
+    fn an_emptied_or_replaced_view_is_another_one_under_the_same_name() {
+        let mut state = catalog(&[create_stream("s"), create_view("v", 1)]);
+        let truncate = || ViewChange::Truncate { version: PlanVersion(5) };
+        assert_eq!(state.apply(&alter(1, truncate())), Ok(true));
+        assert_eq!(code(state.apply(&alter(1, truncate()))), "40001");
+        let view = state.snapshot().view("v").expect("it is there").clone();
+        assert_eq!((view.id, view.plan.view, view.plan.version), (ViewId(2), ViewId(2), PlanVersion(5)));
+        let mut def = view_def("other", 1);
+        def.query = "SELECT 1".into();
+        assert_eq!(state.apply(&alter(2, ViewChange::Replace(Box::new(def.clone())))), Ok(true));
+        let view = state.snapshot().view("v").expect("it is there").clone();
+        assert_eq!((view.id, view.query.as_str()), (ViewId(3), "SELECT 1"));
+        def.plan.stream = StreamId(9);
+        assert_eq!(code(state.apply(&alter(3, ViewChange::Replace(Box::new(def))))), "42P01");
+        assert_eq!(state.last_view(), ViewId(3));
     }
 
     #[test]

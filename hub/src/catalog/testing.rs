@@ -48,6 +48,7 @@ pub(crate) fn view_def(name: &str, stream: u32) -> ViewDef {
             output("$1", 1, DataType::Decimal { precision: 38, scale: 0 }),
         ],
         select: vec![SelectItem { name: "k".into(), expr: "k".into() }],
+        attributes: Vec::new(),
     }
 }
 

@@ -291,7 +291,8 @@ impl Session {
 }
 
 fn plans_of(catalog: &CatalogSnapshot, stream: headwater::ids::StreamId) -> Vec<headwater::plan::Plan> {
-    catalog.views.iter().filter(|view| view.plan.stream == stream).map(|view| view.plan.clone()).collect()
+    let fed = catalog.views.iter().filter(|view| view.plan.stream == stream && view.is_active());
+    fed.map(|view| view.plan.clone()).collect()
 }
 
 /// A hash, equal for equal plans, and their bytes, whatever the catalog's version: a view of another stream is no news.

@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
+use headwater::ids::ViewId;
 use headwater_sql::SqlError;
 use headwater_sql::definition::Ddl;
 use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source, SystemTable};
@@ -43,6 +44,11 @@ impl Source for HubSource {
     fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>> {
         let catalog = self.catalog.clone();
         async move { catalog.apply(ddl).await }.boxed()
+    }
+
+    fn expire(&self, view: ViewId) -> BoxFuture<'static, Result<u64, SqlError>> {
+        let shards = self.shards.clone();
+        async move { shards.expire(view).await }.boxed()
     }
 
     fn system_table(&self, name: &str) -> Option<SystemTable> {

@@ -34,6 +34,15 @@ struct Walk {
     due: Instant,
 }
 
+/// What one page of an expiry on demand has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Rows removed.
+    pub rows: u64,
+    /// False: there are more to look at.
+    pub is_done: bool,
+}
+
 impl Janitor {
     /// Does one bounded piece of work, if there is any. Rows are as old as `now` says: a time that may remove things.
     ///
@@ -55,7 +64,7 @@ impl Janitor {
                 return self.remove_dropped(shared, group, view);
             }
             if let Some(shape) = self.due(group, &views) {
-                return self.remove_expired(shared, group, shape, now);
+                return self.remove_expired(shared, group, shape, now).map(drop);
             }
         }
         Ok(())
@@ -112,14 +121,41 @@ impl Janitor {
         shapes.map(|s| &**s).find(|s| is_due(s.id))
     }
 
+    /// Does one page of a view's walk in every shard group, whether it is due or not. The rows removed, and whether
+    /// the walk goes on.
+    ///
+    /// # Errors
+    /// Storage failed.
+    pub(super) fn expire(
+        &mut self,
+        shared: &Shared,
+        groups: &mut [Group],
+        (view, begin): (ViewId, bool),
+        now: Micros,
+    ) -> Result<Expired, StoreError> {
+        let mut expired = Expired { rows: 0, is_done: true };
+        let Some(shape) = shared.views().get(view).cloned() else { return Ok(expired) };
+        for group in groups.iter_mut().filter(|group| group.stats.contains_key(&view)) {
+            let at = (group.id, view);
+            if begin {
+                self.walks.remove(&at);
+            }
+            if self.walks.get(&at).is_none_or(|walk| walk.next.is_some()) {
+                expired.rows += self.remove_expired(shared, group, &shape, now)?;
+            }
+            expired.is_done &= self.walks.get(&at).is_none_or(|walk| walk.next.is_none());
+        }
+        Ok(expired)
+    }
+
     fn remove_expired(
         &mut self,
         shared: &Shared,
         group: &mut Group,
         shape: &ViewShape,
         now: Micros,
-    ) -> Result<(), StoreError> {
-        let Some(ttl) = shape.ttl else { return Ok(()) };
+    ) -> Result<u64, StoreError> {
+        let Some(ttl) = shape.ttl else { return Ok(0) };
         let cutoff = Micros(now.0.saturating_sub(ttl.age));
         let (removed, next) = if ttl.column == 0 {
             remove_leading(shared, group.id, shape, cutoff)?
@@ -132,7 +168,7 @@ impl Janitor {
         }
         let due = if next.is_some() { Instant::now() } else { Instant::now() + TTL_INTERVAL };
         self.walks.insert((group.id, shape.id), Walk { next, due });
-        Ok(())
+        Ok(removed)
     }
 
     /// Follows the removal with the view's row count. A crash between the two leaves the count too high by at

@@ -28,6 +28,8 @@ mod views;
 mod writer;
 
 #[cfg(test)]
+mod altered;
+#[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod explosion;
@@ -54,7 +56,7 @@ use crate::store::tables::HUB_TABLES;
 use crate::store::{RedbOptions, RedbStore, Store, StoreError};
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
-use headwater::ids::{BootId, Pid, Seq};
+use headwater::ids::{BootId, Pid, Seq, ViewId};
 use headwater::limits::BatchLimits;
 use headwater::wire::{Ack, AckLevel, BatchFrame, Refused, RefusedCode, Resume, Resumed, SessionLimits};
 use headwater_sql::SqlError;
@@ -131,6 +133,27 @@ impl Shards {
         let (reply, answer) = oneshot::channel();
         self.shared.send(Message::Resume(resume, reply)).map_err(|()| unavailable())?;
         answer.await.unwrap_or_else(|_| Err(unavailable()))
+    }
+
+    /// Removes the rows of a view that are past its `ttl` now, instead of within a minute; how many those were.
+    ///
+    /// # Errors
+    /// `58030` when storage failed, `57P01` when the hub shuts down.
+    pub async fn expire(&self, view: ViewId) -> Result<u64, SqlError> {
+        let mut rows = 0;
+        for begin in std::iter::once(true).chain(std::iter::repeat(false)) {
+            let (reply, answer) = oneshot::channel();
+            let stopping = || SqlError::new("57P01", "the hub is shutting down");
+            self.shared.send(Message::Expire(view, begin, reply)).map_err(|()| stopping())?;
+            let expired = answer.await.map_err(|_| stopping())?;
+            let expired =
+                expired.map_err(|e| SqlError::new("58030", format!("storage cannot be written: {e}")))?;
+            rows += expired.rows;
+            if expired.is_done {
+                break;
+            }
+        }
+        Ok(rows)
     }
 
     /// Merged partials of a view, in chunks by ascending key range; every group is in exactly one chunk.

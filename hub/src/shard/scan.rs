@@ -33,8 +33,8 @@ pub(super) fn scan(
     request: ScanRequest,
 ) -> BoxStream<'static, Result<GroupTable, SqlError>> {
     let Some(shape) = shared.views().get(request.view.id).cloned() else {
-        let message = format!("view \"{}\" does not exist", request.view.name);
-        return stream::once(async { Err(SqlError::new("42P01", message)) }).boxed();
+        let error = gone(&shared, &request.view.name);
+        return stream::once(async { Err(error) }).boxed();
     };
     let scan = Scan { shared, shape, next: Some(request.key_min), max: request.key_max, lease: None };
     stream::unfold(Some(scan), |scan| async move {
@@ -53,6 +53,17 @@ pub(super) fn scan(
     })
     .filter(|chunk| futures::future::ready(chunk.as_ref().is_ok_and(|t| !t.is_empty()) || chunk.is_err()))
     .boxed()
+}
+
+/// The query was planned before the view was dropped, emptied or replaced.
+fn gone(shared: &Shared, name: &str) -> SqlError {
+    match shared.catalog.snapshot().view(name) {
+        Some(_) => SqlError {
+            hint: Some("try again".into()),
+            ..SqlError::new("40001", format!("view \"{name}\" was emptied or replaced meanwhile"))
+        },
+        None => SqlError::new("42P01", format!("view \"{name}\" does not exist")),
+    }
 }
 
 fn sql_error(error: &StoreError) -> SqlError {

@@ -1,6 +1,7 @@
 //! What handles, scans and the writer share: the inbox, the overlays, the newest views, published status.
 
 use super::admit::{AdmitOptions, NotAdmitted, admit};
+use super::janitor::Expired;
 use super::ledger::Ledger;
 use super::options::ShardOptions;
 use super::overlay::{Overlay, Partials};
@@ -26,6 +27,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 pub(super) enum Message {
     Batch(Box<Admitted>),
     Resume(Resume, oneshot::Sender<Result<Resumed, Refused>>),
+    /// One page of removing a view's expired rows; the first one (`true`) folds before.
+    Expire(ViewId, bool, oneshot::Sender<Result<Expired, StoreError>>),
     Shutdown(oneshot::Sender<Result<(), StoreError>>),
 }
 

@@ -93,6 +93,12 @@ impl ViewShape {
         })
     }
 
+    /// True when this is still the shape of the view: ALTER changes how long its rows live, and how many they are.
+    fn is_of(&self, def: &ViewDef) -> bool {
+        let groups_max = def.typed_options().group_cap.map(u64::from);
+        (self.version, self.ttl, self.groups_max) == (def.plan.version, find_ttl(def), groups_max)
+    }
+
     /// The events a group stands for, as the state says that counts most of them; `None` when no state counts.
     pub fn events(&self, table: &GroupTable, group: u32) -> Option<u64> {
         let count = |at: &usize| match table.states().get(*at)?.finish(group, &Finisher::Count) {
@@ -167,7 +173,7 @@ impl Views {
     /// The views of a catalog. Shapes of views that `previous` knows are shared.
     pub fn new(catalog: &CatalogSnapshot, previous: &Views) -> Self {
         let shape = |def: &Arc<ViewDef>| {
-            let known = previous.by_id.get(&def.id).filter(|s| s.version == def.plan.version);
+            let known = previous.by_id.get(&def.id).filter(|s| s.is_of(def));
             let arrival = || {
                 let stream = catalog.streams.iter().find(|s| s.schema.id == def.plan.stream)?;
                 u16::try_from(stream.schema.fields.len()).ok()
@@ -202,15 +208,27 @@ impl Views {
 fn find_bucket(plan: &Plan, arrival: u16) -> Option<Bucket> {
     let node = |id: &ExprId| plan.nodes.get(usize::from(id.0));
     plan.keys.iter().enumerate().find_map(|(column, key)| {
-        let (time, width) = match &node(key)?.op {
+        let (inner, outer) = shifted(plan, key);
+        match &node(inner)?.op {
             Op::Call(Function::DateTrunc | Function::TimeBucket, args) => {
                 let [unit, time] = args.as_slice() else { return None };
-                (time, literal_width(node(unit)?)?)
+                let shift = find_shift(plan, time, arrival)?.checked_add(outer)?;
+                Some(Bucket { column, width: literal_width(node(unit)?)?, shift })
             }
-            _ => (key, 0),
-        };
-        Some(Bucket { column, width, shift: find_shift(plan, time, arrival)? })
+            _ => Some(Bucket { column, width: 0, shift: find_shift(plan, key, arrival)? }),
+        }
     })
+}
+
+/// An expression without the constant span added to it last, and that span: buckets with an origin are shifted back.
+fn shifted<'p>(plan: &'p Plan, id: &'p ExprId) -> (&'p ExprId, i64) {
+    let span = |by: &ExprId| constant_span(plan.nodes.get(usize::from(by.0))?);
+    let found = match plan.nodes.get(usize::from(id.0)).map(|n| &n.op) {
+        Some(Op::Binary(BinaryOp::Add, time, by)) => span(by).map(|by| (time, by)),
+        Some(Op::Binary(BinaryOp::Subtract, time, by)) => span(by).map(|by| (time, -by)),
+        _ => None,
+    };
+    found.unwrap_or((id, 0))
 }
 
 /// How far from the time of arrival an expression is: 0 for `arrival_timestamp`, -5 hours for
@@ -286,8 +304,12 @@ fn interval_max(interval: Interval) -> i64 {
 }
 
 /// The options `ttl` and `ttl_column`; without the latter the first time column of the key. Views whose
-/// options make no sense were refused by SQL; here they just never expire.
+/// options make no sense were refused by SQL; here they just never expire. A sliding window's panes lead the key, and
+/// are kept for one pane longer than anybody reads them.
 fn find_ttl(def: &ViewDef) -> Option<Ttl> {
+    if let Some(window) = def.window() {
+        return Some(Ttl { column: 0, age: window.span_us.saturating_add(window.pane_us) });
+    }
     let options = def.typed_options();
     let age = interval_age(options.ttl?);
     let is_time = |t: &DataType| matches!(t, DataType::Timestamp | DataType::Date);
@@ -308,6 +330,7 @@ fn interval_age(interval: Interval) -> i64 {
 mod tests {
     use super::*;
     use crate::catalog::testing::view_def;
+    use headwater_sql::definition::{Attribute, SlidingWindow};
 
     fn bucketed() -> ViewDef {
         let mut def = view_def("v", 1);
@@ -359,6 +382,42 @@ mod tests {
         assert_eq!(time, Some(Micros(60_000_000)), "the time of arrival, not the local one");
         def.plan.nodes[4] = span(0, 0, 1);
         assert_eq!(find_bucket(&def.plan, 2), None, "months have no length");
+    }
+
+    #[test]
+    fn buckets_with_an_origin_are_found_too() {
+        let mut def = bucketed();
+        let interval = |micros| Node {
+            op: Op::Literal(Value::Interval(Interval { months: 0, days: 0, micros })),
+            data_type: DataType::Interval,
+        };
+        let time = |op| Node { op, data_type: DataType::Timestamp };
+        def.plan.nodes = vec![
+            interval(300_000_000),
+            interval(7_000_000),
+            time(Op::Column(2)),
+            time(Op::Binary(BinaryOp::Subtract, ExprId(2), ExprId(1))),
+            time(Op::Call(Function::TimeBucket, vec![ExprId(0), ExprId(3)])),
+            time(Op::Binary(BinaryOp::Add, ExprId(4), ExprId(1))),
+        ];
+        def.plan.keys = vec![ExprId(5)];
+        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 0, width: 300_000_000 }));
+        assert_eq!(find_bucket(&def.plan, 1), None);
+        def.plan.keys = vec![ExprId(3)];
+        assert_eq!(find_bucket(&def.plan, 2), None, "a time that is moved is no bucket");
+    }
+
+    #[test]
+    fn shapes_follow_what_alter_changes_and_windows_expire() {
+        let mut def = bucketed();
+        let shape = ViewShape::new(&def, Some(2)).expect("shape");
+        assert!(shape.is_of(&def));
+        def.options = vec![("ttl".into(), "1 day".into())];
+        assert!(!shape.is_of(&def));
+        def.options = vec![("group_cap".into(), "5".into())];
+        assert!(!shape.is_of(&def));
+        def.attributes = vec![Attribute::Window(SlidingWindow { span_us: 3_600, pane_us: 180 })];
+        assert_eq!(find_ttl(&def), Some(Ttl { column: 0, age: 3_780 }));
     }
 
     #[test]

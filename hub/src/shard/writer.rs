@@ -10,7 +10,7 @@ pub(super) mod stepper;
 use super::clock::{Belief, Found};
 use super::core::{Appended, CoreOptions, Fold, HubId, Incoming, Verdict};
 use super::fold::{FoldOf, above_cap, fold_layers};
-use super::janitor::Janitor;
+use super::janitor::{Expired, Janitor};
 use super::ledger::{Ledger, Total};
 use super::open::{Group, OpenOptions, has_sessions_below, load, next_boot, put_time, stored_session};
 use super::options::ShardOptions;
@@ -210,6 +210,9 @@ impl Writer {
                 Message::Resume(resume, reply) => {
                     let _ = reply.send(self.handle_resume(shared, resume));
                 }
+                Message::Expire(view, begin, reply) => {
+                    let _ = reply.send(self.handle_expire(shared, view, begin));
+                }
             }
             next = if self.is_full(&shared.options) { None } else { inbox.try_recv().ok() };
         }
@@ -277,6 +280,24 @@ impl Writer {
         answer.map_err(|error: StoreError| {
             refused(resume.pid, resume.low_water, RefusedCode::Unavailable, &error.to_string())
         })
+    }
+
+    /// Rows past their `ttl`, also those that only the log has so far.
+    fn handle_expire(&mut self, shared: &Shared, view: ViewId, begin: bool) -> Result<Expired, StoreError> {
+        self.commit(shared);
+        while begin && self.failed.is_none() && self.fold_is_left() {
+            self.fold(shared);
+        }
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let now = self.time(shared);
+        let expired = self.janitor.expire(shared, &mut self.groups, (view, begin), now);
+        match &expired {
+            Ok(_) => self.publish(shared),
+            Err(error) => self.fail(shared, error.clone()),
+        }
+        expired
     }
 
     /// Acknowledges known batches that have become safe enough.

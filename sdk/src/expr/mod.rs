@@ -25,7 +25,7 @@ mod time_text;
 #[cfg(feature = "finish")]
 pub use md5::md5;
 #[cfg(feature = "finish")]
-pub use time::truncate_years;
+pub use time::{add_interval, date_trunc, is_bucket_width, time_bucket, truncate_years};
 #[cfg(feature = "finish")]
 pub use time_text::{date_text, iso_date, iso_timestamp, timestamp_text};
 

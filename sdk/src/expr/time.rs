@@ -162,6 +162,24 @@ pub fn truncate_years(years: i64, micros: i64) -> Option<i64> {
     DateUnit::Years(years, i64::from(years != 10)).truncate(micros)
 }
 
+/// `date_trunc(unit, micros)`; `None` for what is no unit, and before the earliest timestamp.
+#[cfg(feature = "finish")]
+pub fn date_trunc(unit: &str, micros: i64) -> Option<i64> {
+    DateUnit::parse(unit)?.truncate(micros)
+}
+
+/// True for the widths that `time_bucket` takes.
+#[cfg(feature = "finish")]
+pub fn is_bucket_width(width: Interval) -> bool {
+    bucket_is_valid(width)
+}
+
+/// `time_bucket(width, micros)`; `None` for what is no width, and before the earliest timestamp.
+#[cfg(feature = "finish")]
+pub fn time_bucket(width: Interval, micros: i64) -> Option<i64> {
+    bucket_is_valid(width).then(|| bucket(width, micros)).flatten()
+}
+
 /// What `date_part` and `extract` read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -323,7 +341,7 @@ pub(super) fn bucket(width: Interval, micros: i64) -> Option<i64> {
 }
 
 /// `timestamp + interval`: months first (clamped to the month's last day), then days, then microseconds.
-pub(super) fn add_interval(micros: i64, v: Interval) -> Option<i64> {
+pub fn add_interval(micros: i64, v: Interval) -> Option<i64> {
     let mut days = micros.div_euclid(MICROS_PER_DAY);
     let time = micros.rem_euclid(MICROS_PER_DAY);
     if v.months != 0 {

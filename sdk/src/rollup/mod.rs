@@ -125,6 +125,9 @@ impl Rollup {
         for view in &mut old {
             self.retire(view.drain());
         }
+        // A plan that went and came back, or came with another cap: a flush has one section of each version.
+        let retired = core::mem::take(&mut self.retired);
+        self.merge(retired);
         refused
     }
 

@@ -227,6 +227,24 @@ proptest! {
     }
 }
 
+/// Prevents that a flush after `deactivate` and `activate`, or after another cap, has two sections of one version: no hub
+/// reads such a batch.
+#[test]
+fn a_plan_that_comes_back_goes_on_with_what_it_had() {
+    let row = |n: i64| vec![(Some(String::from("k")), Some(n), Some(1))];
+    let mut rollup = rollup(vec![plan(1, 1, 10, 1000)]);
+    rollup.push(&batch(&row(1)));
+    rollup.set_plans(schema(), vec![]);
+    rollup.push(&batch(&row(2)));
+    rollup.set_plans(schema(), vec![plan(1, 1, 10, 1000)]);
+    rollup.push(&batch(&row(3)));
+    rollup.set_plans(schema(), vec![plan(1, 1, 10, 500)]);
+    rollup.push(&batch(&row(4)));
+    let partials = rollup.drain();
+    assert_eq!(partials.len(), 1);
+    assert_eq!(totals(&partials, 1), expected(&[row(1), row(3), row(4)].concat(), 10).0);
+}
+
 #[test]
 fn the_cap_keeps_heavy_groups_and_exact_totals() {
     let mut rollup = rollup(vec![plan(1, 1, i64::MAX, 10)]);

@@ -25,8 +25,14 @@ pub(super) struct Exprs<'a> {
     pub(super) stream: &'a StreamSchema,
     /// What columns may be qualified with: the stream's alias, or its name.
     pub(super) qualifier: String,
+    /// The columns of the subselect in FROM; `None`: the stream's own.
+    pub(super) layer: Option<Layer>,
     pub(super) nodes: Nodes,
 }
+
+/// The columns of a subselect: their names, and what they are over the stream.
+#[derive(Clone, Debug)]
+pub(super) struct Layer(pub(super) Vec<(String, ExprId, DataType)>);
 
 impl Exprs<'_> {
     /// Compiles one expression.
@@ -103,16 +109,43 @@ impl Exprs<'_> {
 
     fn column(&mut self, ident: &Ident) -> Result<What, SqlError> {
         let name = fold(ident);
+        let at = self.text.of_ident(ident);
+        if let Some(Layer(columns)) = &self.layer {
+            let mut found = columns.iter().filter(|(column, ..)| *column == name);
+            match (found.next(), found.next()) {
+                (Some((_, id, data_type)), None) => return Ok(What::Node(*id, data_type.clone())),
+                (Some(_), Some(_)) => {
+                    let message = format!("column reference \"{name}\" is ambiguous");
+                    return Err(SqlError::new("42702", message).at(at));
+                }
+                // Events have it whatever a subselect chooses.
+                _ if name == ARRIVAL_TIMESTAMP => {}
+                _ => return Err(self.unknown_column(&name).at(at)),
+            }
+        }
         let index = self.stream.column(&name);
         let found = index.and_then(|i| Some((i, self.stream.data_type(i)?)));
-        let Some((index, data_type)) = found else {
-            return Err(self.unknown_column(&name).at(self.text.of_ident(ident)));
-        };
+        let Some((index, data_type)) = found else { return Err(self.unknown_column(&name).at(at)) };
         let id = self.nodes.push(Op::Column(index as u16), data_type.clone())?;
         Ok(What::Node(id, data_type))
     }
 
+    /// True for the name of a column that can be read here.
+    pub(super) fn has_column(&self, name: &str) -> bool {
+        match &self.layer {
+            Some(Layer(columns)) if name != ARRIVAL_TIMESTAMP => {
+                columns.iter().any(|(column, ..)| column == name)
+            }
+            _ => self.stream.column(name).is_some(),
+        }
+    }
+
     fn unknown_column(&self, name: &str) -> SqlError {
+        if let Some(Layer(columns)) = &self.layer {
+            let message = format!("column \"{name}\" does not exist in the subselect");
+            let hint = did_you_mean(name, columns.iter().map(|(column, ..)| column.as_str()));
+            return SqlError::new("42703", message).with_hint_opt(hint);
+        }
         let columns = self.stream.fields.iter().map(|f| f.name.as_str()).chain([ARRIVAL_TIMESTAMP]);
         let message = format!("column \"{name}\" does not exist in stream \"{}\"", self.stream.name);
         SqlError::new("42703", message).with_hint_opt(did_you_mean(name, columns))

@@ -57,6 +57,7 @@ const NAMES: &[&str] = &[
     "least",
     "date_trunc",
     "date_part",
+    "date_round",
     "time_bucket",
     "to_timestamp",
     "md5",
@@ -168,6 +169,7 @@ impl Exprs<'_> {
             "date_trunc" => self.date_trunc(call),
             "date_part" => self.date_part(call),
             "time_bucket" => self.time_bucket(call),
+            "date_round" => self.date_round(call),
             "year" | "month" | "day" | "hour" | "minute" | "second" => self.truncated_to(call),
             _ => self.of_numbers(call),
         }
@@ -349,27 +351,6 @@ impl Exprs<'_> {
         self.node(Function::DatePart, vec![field, source], DataType::Float64)
     }
 
-    fn time_bucket(&mut self, mut call: Call) -> Result<What, SqlError> {
-        call.check(2..=2)?;
-        let source = call.args.remove(1);
-        let source = self.nodes.coerce(source, &DataType::Timestamp)?;
-        let width = call.args.remove(0);
-        let at = width.at;
-        let width = self.nodes.coerce(width, &DataType::Interval)?;
-        let Some(Value::Interval(value)) = self.nodes.literal(width) else {
-            return Err(SqlError::unsupported("a time_bucket whose width is not a literal").at(at));
-        };
-        let time = i128::from(value.days) * 86_400_000_000 + i128::from(value.micros);
-        if !(value.months > 0 && time == 0 || value.months == 0 && time > 0) {
-            return Err(SqlError::new(
-                "22023",
-                "the width of time_bucket must be positive, and either months or days and time",
-            )
-            .at(at));
-        }
-        self.node(Function::TimeBucket, vec![width, source], DataType::Timestamp)
-    }
-
     /// The text of an argument that must be a literal.
     pub(super) fn text_literal(&self, arg: &Typed, what: &str) -> Result<String, SqlError> {
         match &arg.what {
@@ -417,9 +398,9 @@ impl Exprs<'_> {
     }
 }
 
-struct Call<'a> {
+pub(super) struct Call<'a> {
     name: &'a str,
-    args: Vec<Typed>,
+    pub(super) args: Vec<Typed>,
 }
 
 impl Call<'_> {
@@ -427,7 +408,7 @@ impl Call<'_> {
         self.args.get(arg).and_then(Typed::known) == Some(data_type)
     }
 
-    fn check(&self, counts: std::ops::RangeInclusive<usize>) -> Result<(), SqlError> {
+    pub(super) fn check(&self, counts: std::ops::RangeInclusive<usize>) -> Result<(), SqlError> {
         if counts.contains(&self.args.len()) { Ok(()) } else { Err(self.no_match()) }
     }
 

@@ -5,12 +5,17 @@
 //! Invariants: the catalog is only read; a plan that comes out passes `Plan::validate`.
 
 mod aggregate;
+mod alter;
+mod bucket;
 mod coerce;
 mod expr;
+mod from;
 mod function;
+mod grouping;
 mod nodes;
 mod options;
 mod select;
+mod window;
 
 pub use options::{GROUPS_MAX_DEFAULT, ViewOptions};
 pub(crate) use select::item_name;
@@ -20,9 +25,8 @@ use crate::error::SqlError;
 use crate::parse::{CreateStream, CreateView, Drop, Name, Statement, StatementKind};
 use crate::source::CatalogSnapshot;
 use crate::suggest::did_you_mean;
-use crate::text::{Text, fold};
+use crate::text::Text;
 use aggregate::Defaults;
-use expr::Exprs;
 use headwater::ids::{StreamId, ViewId};
 use headwater::schema::StreamSchema;
 use headwater::value::DataType;
@@ -42,6 +46,8 @@ fn compile_here(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Opti
         StatementKind::CreateView(create) => create_view(create, &statement.text, catalog)?,
         StatementKind::DropStream(drop) => drop_stream(drop, catalog)?,
         StatementKind::DropView(drop) => drop_view(drop, catalog)?,
+        StatementKind::AlterView(alter) => alter::view(alter, catalog)?,
+        StatementKind::Call(call) => return alter::call(call, catalog),
         _ => return Ok(None),
     }))
 }
@@ -101,9 +107,7 @@ fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
             return Err(wrong_kind(name, "stream", "DROP STREAM"));
         }
         if !drop.if_exists {
-            let message = format!("continuous view \"{}\" does not exist", name.name);
-            let hint = did_you_mean(&name.name, catalog.views.iter().map(|v| v.name.as_str()));
-            return Err(SqlError::new("42P01", message).at(name.position).with_hint_opt(hint));
+            return Err(missing_view(name, catalog));
         }
     }
     Ok(Ddl::DropView { name: name.name.clone(), if_exists: drop.if_exists })
@@ -111,6 +115,15 @@ fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
 
 fn wrong_kind(name: &Name, kind: &str, hint: &str) -> SqlError {
     SqlError::new("42809", format!("\"{}\" is a {kind}", name.name)).at(name.position).with_hint(hint)
+}
+
+pub(crate) fn missing_view(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
+    if catalog.stream(&name.name).is_some() {
+        return SqlError::new("42809", format!("\"{}\" is a stream", name.name)).at(name.position);
+    }
+    let message = format!("continuous view \"{}\" does not exist", name.name);
+    let hint = did_you_mean(&name.name, catalog.views.iter().map(|v| v.name.as_str()));
+    SqlError::new("42P01", message).at(name.position).with_hint_opt(hint)
 }
 
 fn missing_stream(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
@@ -121,24 +134,42 @@ fn missing_stream(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
 }
 
 fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
-    check_free(&create.name, create.if_not_exists, catalog, false)?;
+    let replaced = catalog.view(&create.name.name).filter(|_| create.or_replace);
+    if replaced.is_none() {
+        check_free(&create.name, create.if_not_exists, catalog, false)?;
+    }
+    let def = view_def(create, text, catalog)?;
+    match replaced {
+        Some(before) => Ok(alter::replace(before, def)),
+        None => Ok(Ddl::CreateView { def: Box::new(def), if_not_exists: create.if_not_exists }),
+    }
+}
+
+fn view_def(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Result<ViewDef, SqlError> {
     let options = options::check(&create.options)?;
-    let select = select::plain_select(text, &create.query)?;
-    let (stream, qualifier) = find_stream(text, select, catalog)?;
-    let mut exprs = Exprs { text, stream, qualifier, nodes: Default::default() };
+    let plain = from::plain_select(text, &create.query)?;
+    let mut from = from::open(text, plain.select, catalog)?;
+    let (condition, window) = match &plain.select.selection {
+        Some(condition) => window::split(text, condition)?,
+        None => (None, None),
+    };
+    if let Some(condition) = &condition {
+        from.require_where(condition)?;
+    }
     let defaults = Defaults {
         hll_precision: options.hll_precision.unwrap_or(Defaults::default().hll_precision),
         ddsketch_alpha_ppm: options.quantile_error_ppm.unwrap_or(Defaults::default().ddsketch_alpha_ppm),
     };
     let at_option =
         |name: &str| create.options.iter().find(|o| o.name.name == name).and_then(|o| o.name.position);
-    let built = select::build(&mut exprs, select, defaults, options.ttl_column.as_deref());
-    let built = built
+    let window = window::wanted(&options, &create.options, window)?;
+    let wants = select::Wants { defaults, ttl_column: options.ttl_column.as_deref(), window };
+    let built = select::build(&mut from, &plain, wants)
         .map_err(|e| if e.message.starts_with("ttl_column") { e.at(at_option("ttl_column")) } else { e })?;
     check_ttl(&options, &built).map_err(|e| e.at(at_option("ttl")))?;
     let groups_max = options.group_cap.unwrap_or(GROUPS_MAX_DEFAULT);
-    let def = assemble(create, exprs.nodes, built, stream, groups_max)?;
-    Ok(Ddl::CreateView { def: Box::new(def), if_not_exists: create.if_not_exists })
+    let from::From { exprs, .. } = from;
+    assemble(create, exprs.nodes, built, exprs.stream, groups_max)
 }
 
 /// `ttl` needs a time to look at: `ttl_column`, or else a first key that is a time.
@@ -153,24 +184,6 @@ fn check_ttl(options: &ViewOptions, built: &Built) -> Result<(), SqlError> {
         .with_hint("GROUP BY date_trunc('hour', arrival_timestamp), or name a ttl_column"))
 }
 
-fn find_stream<'c>(
-    text: &Text,
-    select: &datafusion::sql::sqlparser::ast::Select,
-    catalog: &'c CatalogSnapshot,
-) -> Result<(&'c StreamSchema, String), SqlError> {
-    let (ident, alias) = select::source(text, select)?;
-    let name = Name { name: fold(&ident), position: text.of_ident(&ident) };
-    let Some(stream) = catalog.stream(&name.name) else {
-        if catalog.view(&name.name).is_some() {
-            let error = SqlError::unsupported("a continuous view over a continuous view");
-            return Err(error.at(name.position).with_hint("read a stream, or query the view"));
-        }
-        return Err(missing_stream(&name, catalog));
-    };
-    let qualifier = alias.as_ref().map_or_else(|| name.name.clone(), fold);
-    Ok((&stream.schema, qualifier))
-}
-
 fn assemble(
     create: &CreateView,
     nodes: nodes::Nodes,
@@ -178,7 +191,7 @@ fn assemble(
     stream: &StreamSchema,
     groups_max: u32,
 ) -> Result<ViewDef, SqlError> {
-    let Built { filter, keys, states, outputs, select } = built;
+    let Built { filter, keys, states, outputs, select, attributes } = built;
     let key_ids: Vec<_> = keys.iter().map(|k| k.id).collect();
     let plan = nodes.finish(filter, &key_ids, &states, (stream.id, groups_max))?;
     if let Err(error) = plan.validate(stream) {
@@ -193,6 +206,7 @@ fn assemble(
         keys: keys.into_iter().map(|k| (k.name, k.data_type)).collect(),
         outputs,
         select,
+        attributes,
     })
 }
 

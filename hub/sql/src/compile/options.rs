@@ -3,7 +3,7 @@
 use crate::convert::cast_text;
 use crate::definition::ViewDef;
 use crate::error::SqlError;
-use crate::parse::WithOption;
+use crate::parse::{Name, WithOption};
 use crate::suggest::did_you_mean;
 use headwater::value::{DataType, Interval, Value};
 
@@ -33,11 +33,18 @@ const OPTIONS: &[(&str, Kind)] = &[
     ("max_groups", Kind::Whole(1, 10_000_000)),
     ("hll_precision", Kind::Whole(4, 18)),
     ("quantile_error", Kind::Fraction(0.0001, 0.2)),
+    ("sw", Kind::Span),
+    ("sliding_window", Kind::Span),
+    ("step_factor", Kind::Whole(1, 50)),
+    ("sw_column", Kind::Column),
 ];
 
 /// Options of PipelineDB that are not here.
-const REFUSED: &[&str] =
-    &["sw", "step_factor", "sliding_window", "pk", "fillfactor", "tablespace", "outputfunc"];
+const REFUSED: &[&str] = &["pk", "fillfactor", "tablespace", "outputfunc"];
+
+/// Options that a view has for life: its states and keys are made by them.
+const LASTING: &[&str] =
+    &["hll_precision", "quantile_error", "sw", "sliding_window", "step_factor", "sw_column"];
 
 /// A view's options, read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +64,12 @@ pub struct ViewOptions {
     pub num_shards: Option<u32>,
     /// How many copies beside the primary.
     pub num_replicas: Option<u32>,
+    /// Length of the sliding window.
+    pub sw: Option<Interval>,
+    /// Percent of the window by which it slides, 1..=50.
+    pub step_factor: Option<u8>,
+    /// The column of times by which it slides.
+    pub sw_column: Option<String>,
 }
 
 impl ViewDef {
@@ -80,6 +93,9 @@ impl ViewOptions {
             }
             "num_shards" => self.num_shards = value.parse().ok(),
             "num_replicas" => self.num_replicas = value.parse().ok(),
+            "sw" | "sliding_window" => self.sw = value.parse().ok(),
+            "step_factor" => self.step_factor = value.parse().ok(),
+            "sw_column" => self.sw_column = Some(value.to_owned()),
             _ => {}
         }
     }
@@ -97,10 +113,7 @@ pub(super) fn check(options: &[WithOption]) -> Result<ViewOptions, SqlError> {
             return Err(SqlError::unsupported(format!("option {name}")).at(option.name.position));
         }
         let Some((_, kind)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
-            let hint = did_you_mean(name, OPTIONS.iter().map(|(known, _)| *known)).unwrap_or_else(all);
-            return Err(SqlError::new("22023", format!("unknown option \"{name}\""))
-                .at(option.name.position)
-                .with_hint(hint));
+            return Err(unknown(&option.name));
         };
         kind.check(&option.value).map_err(|want| {
             SqlError::new("22023", format!("option {name} must be {want}, not \"{}\"", option.value))
@@ -108,7 +121,45 @@ pub(super) fn check(options: &[WithOption]) -> Result<ViewOptions, SqlError> {
         })?;
         read.read(name, &option.value);
     }
+    check_twice(options)?;
     Ok(read)
+}
+
+/// Refuses an option under both of its names.
+fn check_twice(options: &[WithOption]) -> Result<(), SqlError> {
+    for (name, other) in [("sw", "sliding_window"), ("group_cap", "max_groups")] {
+        let has = |name: &str| options.iter().find(|o| o.name.name == name);
+        if let (Some(_), Some(second)) = (has(name), has(other)) {
+            let message = format!("options {name} and {other} are the same");
+            return Err(SqlError::new("42601", message).at(second.name.position));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses to change what a view has for life.
+pub(super) fn check_alterable(name: &Name) -> Result<(), SqlError> {
+    if LASTING.contains(&name.name.as_str()) {
+        let message = format!("option {} of a view that exists cannot be changed", name.name);
+        return Err(SqlError::new("0A000", message)
+            .at(name.position)
+            .with_hint("its states are made by it: CREATE OR REPLACE CONTINUOUS VIEW starts anew"));
+    }
+    if !OPTIONS.iter().any(|(known, _)| *known == name.name) {
+        return Err(unknown(name));
+    }
+    Ok(())
+}
+
+fn unknown(name: &Name) -> SqlError {
+    let hint = did_you_mean(&name.name, OPTIONS.iter().map(|(known, _)| *known)).unwrap_or_else(all);
+    SqlError::new("22023", format!("unknown option \"{}\"", name.name)).at(name.position).with_hint(hint)
+}
+
+/// Microseconds of an interval, where a month counts 30 days, as PostgreSQL compares intervals.
+pub(crate) fn span_us(span: Interval) -> Option<i64> {
+    let days = i64::from(span.months) * 30 + i64::from(span.days);
+    days.checked_mul(86_400_000_000)?.checked_add(span.micros)
 }
 
 fn all() -> String {

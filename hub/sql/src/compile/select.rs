@@ -1,27 +1,32 @@
-//! The defining SELECT: its shape, GROUP BY and the select list.
+//! The defining SELECT: keys, the select list, HAVING and ORDER BY.
 //!
-//! Invariants: a select item is an SQL expression over key names and `$n` only; the time bucket is the first
-//! key, so that TTL and time ranges are ranges of keys.
+//! Invariants: a select item is an SQL expression over key names, `$n` and `$gn` only; the time bucket is the first
+//! key, so that TTL and time ranges are ranges of keys. So is a sliding window's pane, before it.
 
 use super::aggregate::{self, Aggregate, Defaults};
 use super::expr::Exprs;
-use super::function::{check_known, check_volatile, function_name, refuse_syntax};
-use crate::definition::{Output, SelectItem};
+use super::from::{From, Plain};
+use super::function::{argument_exprs, check_known, check_volatile, function_name, refuse_syntax};
+use super::grouping::{self, Groups, by_position};
+use super::nodes::Nodes;
+use super::window::Wanted;
+use crate::definition::{Attribute, Output, SelectItem, SortItem};
 use crate::error::SqlError;
 use crate::text::fold;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, ObjectName, Query, Select, SetExpr, TableFactor, Value as Literal, Visit, VisitMut,
-    Visitor, VisitorMut,
+    self, Expr, Ident, ObjectName, OrderBy, OrderByKind, Select, Value as Literal, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use headwater::plan::{ExprId, Function, Op, StatePlan};
-use headwater::value::DataType;
+use headwater::plan::{BinaryOp, ExprId, Function, Op, StatePlan};
+use headwater::value::{DataType, Value};
 use std::ops::ControlFlow;
 
-/// Most select items, group expressions and aggregate calls of a view.
+/// Most select items and aggregate calls of a view.
 const ITEMS_MAX: usize = 256;
-const KEYS_MAX: usize = 32;
+/// Arguments of `grouping`, as in PostgreSQL.
+const GROUPING_MAX: usize = 31;
 
 /// The parts of a view that its SELECT decides.
 pub(super) struct Built {
@@ -30,6 +35,14 @@ pub(super) struct Built {
     pub(super) states: Vec<StatePlan>,
     pub(super) outputs: Vec<Output>,
     pub(super) select: Vec<SelectItem>,
+    pub(super) attributes: Vec<Attribute>,
+}
+
+/// What decides besides the SELECT itself.
+pub(super) struct Wants<'o> {
+    pub(super) defaults: Defaults,
+    pub(super) ttl_column: Option<&'o str>,
+    pub(super) window: Option<Wanted>,
 }
 
 /// One group expression.
@@ -57,123 +70,57 @@ pub(super) fn find_aggregate(expr: &Expr) -> Option<ObjectName> {
     expr.visit(&mut Find).break_value()
 }
 
-/// The one plain SELECT of a definition.
-pub(super) fn plain_select<'q>(text: &crate::text::Text, query: &'q Query) -> Result<&'q Select, SqlError> {
-    let refuse = |what: &str, at| Err(SqlError::not_in_definition(what).at(at));
-    let at = text.of(query);
-    if let Some(with) = &query.with {
-        return refuse("WITH", text.of_span(with.with_token.0.span));
-    }
-    if let Some(order) = &query.order_by {
-        return refuse("ORDER BY", text.of(order));
-    }
-    if let Some(limit) = &query.limit_clause {
-        return refuse("LIMIT or OFFSET", text.of(limit));
-    }
-    if query.fetch.is_some()
-        || !query.locks.is_empty()
-        || query.for_clause.is_some()
-        || !query.pipe_operators.is_empty()
-    {
-        return refuse("FETCH, FOR or a pipe operator", at);
-    }
-    let select = match query.body.as_ref() {
-        SetExpr::Select(select) => select,
-        SetExpr::Query(inner) => return plain_select(text, inner),
-        SetExpr::SetOperation { op, .. } => return refuse(&op.to_string(), at),
-        SetExpr::Values(_) => return refuse("VALUES", at),
-        _ => return refuse("anything but SELECT", at),
-    };
-    match unwanted_clause(select) {
-        Some((what, node)) => refuse(what, node.and_then(|e| text.of(e)).or(at)),
-        None => Ok(select),
-    }
-}
-
-fn unwanted_clause(select: &Select) -> Option<(&'static str, Option<&Expr>)> {
-    let named = [
-        (select.distinct.is_some(), "SELECT DISTINCT"),
-        (select.top.is_some(), "TOP"),
-        (select.into.is_some(), "SELECT INTO"),
-        (!select.lateral_views.is_empty(), "LATERAL VIEW"),
-        (!select.connect_by.is_empty(), "CONNECT BY"),
-        (
-            !select.cluster_by.is_empty() || !select.distribute_by.is_empty() || !select.sort_by.is_empty(),
-            "CLUSTER, DISTRIBUTE or SORT BY",
-        ),
-        (!select.named_window.is_empty(), "WINDOW"),
-    ];
-    let expr = [(&select.having, "HAVING"), (&select.qualify, "QUALIFY"), (&select.prewhere, "PREWHERE")];
-    let expr = expr.into_iter().find_map(|(e, what)| e.as_ref().map(|e| (what, Some(e))));
-    named.into_iter().find(|(is, _)| *is).map(|(_, what)| (what, None)).or(expr)
-}
-
-/// The stream a definition reads: name, alias and where it stands.
-pub(super) fn source(text: &crate::text::Text, select: &Select) -> Result<(Ident, Option<Ident>), SqlError> {
-    let refuse = |what: &str, at| Err(SqlError::not_in_definition(what).at(at));
-    let at = text.of_span(select.select_token.0.span);
-    let from = match select.from.as_slice() {
-        [] => return Err(SqlError::new("42601", "a continuous view reads a stream: FROM is missing").at(at)),
-        [from] => from,
-        [_, second, ..] => return refuse("a join", text.of(&second.relation)),
-    };
-    if let Some(join) = from.joins.first() {
-        return refuse("a join", text.of(&join.relation));
-    }
-    let at = text.of(&from.relation);
-    match &from.relation {
-        TableFactor::Table {
-            name,
-            alias,
-            args: None,
-            sample: None,
-            with_ordinality: false,
-            version: None,
-            ..
-        } => {
-            let schema_ok = name.0.len() == 1
-                || (name.0.len() == 2 && name.0[0].as_ident().is_some_and(|i| fold(i) == "public"));
-            match name.0.last().and_then(|part| part.as_ident()) {
-                Some(ident) if schema_ok && alias.as_ref().is_none_or(|a| a.columns.is_empty()) => {
-                    Ok((ident.clone(), alias.as_ref().map(|a| a.name.clone())))
-                }
-                _ => refuse("this FROM clause", at),
-            }
-        }
-        TableFactor::Derived { .. } => refuse("a subquery", at),
-        _ => refuse("anything but a stream in FROM", at),
-    }
-}
-
-/// Compiles WHERE, GROUP BY and the select list.
-pub(super) fn build(
-    exprs: &mut Exprs<'_>,
-    select: &Select,
-    defaults: Defaults,
-    ttl_column: Option<&str>,
-) -> Result<Built, SqlError> {
-    let filter = select.selection.as_ref().map(|e| where_clause(exprs, e)).transpose()?;
+/// Compiles GROUP BY, the select list, HAVING and ORDER BY.
+pub(super) fn build(from: &mut From<'_>, plain: &Plain<'_>, wants: Wants<'_>) -> Result<Built, SqlError> {
+    let select = plain.select;
+    let pane = wants.window.as_ref().map(|window| window.pane(from)).transpose()?;
+    let exprs = &mut from.exprs;
     let items = named_items(exprs, select)?;
-    let mut keys = group_by(exprs, select, &items)?;
+    let Groups { mut keys, sets } = match plain.distinct {
+        true => grouping::distinct(exprs, select, &items)?,
+        false => grouping::group_by(exprs, select, &items)?,
+    };
     name_keys(exprs, &mut keys, &items);
-    order_keys(exprs, &mut keys, ttl_column)?;
-    let mut list =
-        List { exprs, keys: &keys, defaults, states: Vec::new(), outputs: Vec::new(), derived: Vec::new() };
+    order_keys(exprs, &mut keys, wants.ttl_column)?;
+    let mut list = List::new(exprs, &keys, wants.defaults);
     let at = list.exprs.text.of_span(select.select_token.0.span);
     let mut select_items = Vec::new();
     for (expr, name) in &items {
-        select_items.push(SelectItem {
-            name: name.clone(),
-            expr: list
-                .item(expr)
-                .map_err(|e| if keys.is_empty() { explain_plain(e, &items, at) } else { e })?,
-        });
+        let item = list.item(expr);
+        let expr = item.map_err(|e| if keys.is_empty() { explain_plain(e, &items, at) } else { e })?;
+        select_items.push(SelectItem { name: name.clone(), expr });
     }
-    let (states, outputs) = (list.states, list.outputs);
+    let mut attributes: Vec<Attribute> = wants.window.iter().map(|w| Attribute::Window(w.window())).collect();
+    if let Some(having) = &select.having {
+        attributes.push(Attribute::Having(list.item(having)?));
+    }
+    if let Some(order) = plain.order_by {
+        attributes.push(Attribute::OrderBy(list.order(order, &items)?));
+    }
+    let List { states, outputs, groupings, .. } = list;
     if keys.is_empty() && states.is_empty() {
         return Err(SqlError::unsupported("a continuous view without an aggregate or GROUP BY").at(at));
     }
-    Ok(Built { filter, keys, states, outputs, select: select_items })
+    let panes = usize::from(pane.is_some());
+    attributes.extend(set_attributes(&keys, sets, groupings, panes));
+    keys.splice(0..0, pane);
+    Ok(Built { filter: from.filter, keys, states, outputs, select: select_items, attributes })
+}
+
+/// Grouping sets and calls of `grouping`, as places in the keys behind the panes.
+fn set_attributes(
+    keys: &[Key],
+    sets: Option<Vec<Vec<ExprId>>>,
+    groupings: Vec<Vec<ExprId>>,
+    panes: usize,
+) -> Vec<Attribute> {
+    let place = |id: &ExprId| keys.iter().position(|k| k.id == *id).map(|at| (at + panes) as u16);
+    let places = |ids: &Vec<ExprId>| ids.iter().filter_map(place).collect::<Vec<u16>>();
+    // A plain GROUP BY is one set of all keys, which only `grouping` asks for.
+    let all = || (!groupings.is_empty()).then(|| vec![keys.iter().map(|k| k.id).collect()]);
+    let sets = sets.or_else(all).filter(|_| !keys.is_empty());
+    let sets = sets.map(|sets| Attribute::GroupingSets(sets.iter().map(places).collect()));
+    sets.into_iter().chain(groupings.iter().map(|ids| Attribute::Grouping(places(ids)))).collect()
 }
 
 /// A SELECT without GROUP BY and aggregates is not a mistake in one column: it is another kind of view.
@@ -182,15 +129,6 @@ fn explain_plain(error: SqlError, items: &[(Expr, String)], at: Option<u32>) -> 
         return error;
     }
     SqlError::unsupported("a continuous view without an aggregate or GROUP BY").at(at)
-}
-
-fn where_clause(exprs: &mut Exprs<'_>, expr: &Expr) -> Result<ExprId, SqlError> {
-    if let Some(name) = find_aggregate(expr) {
-        return Err(
-            SqlError::new("42803", "aggregate functions are not allowed in WHERE").at(exprs.text.of(&name))
-        );
-    }
-    exprs.boolean(expr, "WHERE")
 }
 
 /// The select list with a unique name for each item.
@@ -242,61 +180,6 @@ pub(crate) fn item_name(expr: &Expr) -> String {
     }
 }
 
-fn group_by(exprs: &mut Exprs<'_>, select: &Select, items: &[(Expr, String)]) -> Result<Vec<Key>, SqlError> {
-    let refuse = |what: &str| Err(SqlError::not_in_definition(what));
-    let list = match &select.group_by {
-        ast::GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => list,
-        ast::GroupByExpr::Expressions(..) => return refuse("GROUP BY ... WITH"),
-        ast::GroupByExpr::All(_) => return refuse("GROUP BY ALL"),
-    };
-    let mut keys: Vec<Key> = Vec::new();
-    for written in list {
-        let at = exprs.text.of(written);
-        let expr = group_expr(exprs, written, items).map_err(|e| e.at(at))?;
-        if let Some(name) = find_aggregate(expr) {
-            return Err(SqlError::new("42803", "aggregate functions are not allowed in GROUP BY")
-                .at(exprs.text.of(&name).or(at)));
-        }
-        let (id, data_type) = exprs.any(expr)?;
-        if keys.iter().all(|k| k.id != id) {
-            let name = match expr {
-                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => item_name(expr),
-                _ => String::new(),
-            };
-            keys.push(Key { id, data_type, name });
-        }
-    }
-    if keys.len() > KEYS_MAX {
-        return Err(SqlError::new("54011", format!("a view has at most {KEYS_MAX} group expressions")));
-    }
-    Ok(keys)
-}
-
-/// A group expression: an ordinal, a column, an alias or the expression itself. As in PostgreSQL, a column of the
-/// stream wins over an alias.
-fn group_expr<'e>(
-    exprs: &Exprs<'_>,
-    written: &'e Expr,
-    items: &'e [(Expr, String)],
-) -> Result<&'e Expr, SqlError> {
-    match written {
-        Expr::Nested(inner) => group_expr(exprs, inner, items),
-        Expr::Value(value) => match &value.value {
-            Literal::Number(digits, _) => {
-                let ordinal = digits.parse::<usize>().ok().and_then(|n| items.get(n.checked_sub(1)?));
-                let message = format!("GROUP BY position {digits} is not in the select list");
-                ordinal.map(|(expr, _)| expr).ok_or_else(|| SqlError::new("42P10", message))
-            }
-            _ => Err(SqlError::new("42601", "non-integer constant in GROUP BY")),
-        },
-        Expr::Identifier(ident) if exprs.stream.column(&fold(ident)).is_none() => {
-            let name = fold(ident);
-            Ok(items.iter().find(|(_, alias)| *alias == name).map_or(written, |(expr, _)| expr))
-        }
-        other => Ok(other),
-    }
-}
-
 /// Names keys after the select items that show them; others keep their column's name, or get one.
 fn name_keys(exprs: &Exprs<'_>, keys: &mut [Key], items: &[(Expr, String)]) {
     let mut taken: Vec<String> = Vec::new();
@@ -324,12 +207,11 @@ fn key_of(exprs: &Exprs<'_>, expr: &Expr) -> Option<ExprId> {
 }
 
 fn order_keys(exprs: &Exprs<'_>, keys: &mut [Key], ttl_column: Option<&str>) -> Result<(), SqlError> {
-    let bucket = |op: &Op| matches!(op, Op::Call(Function::DateTrunc | Function::TimeBucket, _));
     let arrival = exprs.stream.fields.len();
     let is_bucket = |key: &Key| {
         let reads_time =
             exprs.nodes.any(key.id, &|op| matches!(op, Op::Column(c) if usize::from(*c) == arrival));
-        reads_time && key.data_type == DataType::Timestamp && (bucket(exprs.nodes.op(key.id)))
+        reads_time && key.data_type == DataType::Timestamp && is_bucket_op(&exprs.nodes, key.id)
     };
     let time = match ttl_column {
         Some(name) => Some(ttl_key(keys, name)?),
@@ -339,6 +221,19 @@ fn order_keys(exprs: &Exprs<'_>, keys: &mut [Key], ttl_column: Option<&str>) -> 
         keys[..=at].rotate_right(1);
     }
     Ok(())
+}
+
+/// True for buckets of time, also for those that are shifted back to their origin.
+fn is_bucket_op(nodes: &Nodes, id: ExprId) -> bool {
+    match nodes.op(id) {
+        Op::Call(Function::DateTrunc | Function::TimeBucket, _) => true,
+        Op::Binary(BinaryOp::Add | BinaryOp::Subtract, bucket, by) => {
+            let is_call =
+                matches!(nodes.op(*bucket), Op::Call(Function::DateTrunc | Function::TimeBucket, _));
+            is_call && matches!(nodes.literal(*by), Some(Value::Interval(_)))
+        }
+        _ => false,
+    }
 }
 
 fn ttl_key(keys: &[Key], name: &str) -> Result<usize, SqlError> {
@@ -363,12 +258,18 @@ struct List<'l, 'e> {
     outputs: Vec<Output>,
     /// SQL over outputs that stands for a call; in an item, first, a name stands for it.
     derived: Vec<Expr>,
+    groupings: Vec<Vec<ExprId>>,
 }
 
 /// What the names of [`List::derived`] begin with: no key and no output has such a name.
 const DERIVED: &str = "$$";
 
-impl List<'_, '_> {
+impl<'l, 'e> List<'l, 'e> {
+    fn new(exprs: &'l mut Exprs<'e>, keys: &'l [Key], defaults: Defaults) -> Self {
+        let (states, outputs, derived, groupings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { exprs, keys, defaults, states, outputs, derived, groupings }
+    }
+
     /// The item over keys and outputs, as SQL.
     fn item(&mut self, expr: &Expr) -> Result<String, SqlError> {
         let mut expr = expr.clone();
@@ -390,6 +291,53 @@ impl List<'_, '_> {
         let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).and_then(|mut p| p.parse_expr());
         self.derived.push(parsed.map_err(|e| SqlError::new("XX000", e.to_string()))?);
         Ok(format!("{DERIVED}{}", self.derived.len() - 1))
+    }
+
+    /// ORDER BY. A name alone is that of an item, as in PostgreSQL.
+    fn order(&mut self, order: &OrderBy, items: &[(Expr, String)]) -> Result<Vec<SortItem>, SqlError> {
+        let OrderByKind::Expressions(sorted) = &order.kind else {
+            return Err(SqlError::not_in_definition("ORDER BY ALL").at(self.exprs.text.of(order)));
+        };
+        let mut out = Vec::new();
+        for key in sorted {
+            let at = self.exprs.text.of(&key.expr);
+            let expr = match &key.expr {
+                Expr::Value(value) => match &value.value {
+                    Literal::Number(digits, _) => {
+                        by_position(digits, "ORDER BY", items).map_err(|e| e.at(at))?
+                    }
+                    _ => return Err(SqlError::new("42601", "non-integer constant in ORDER BY").at(at)),
+                },
+                Expr::Identifier(ident) => {
+                    let name = fold(ident);
+                    items.iter().find(|(_, alias)| *alias == name).map_or(&key.expr, |(expr, _)| expr)
+                }
+                other => other,
+            };
+            let descending = key.options.asc == Some(false);
+            let nulls_first = key.options.nulls_first.unwrap_or(descending);
+            out.push(SortItem { expr: self.item(expr)?, descending, nulls_first });
+        }
+        Ok(out)
+    }
+
+    /// `grouping(key, ...)`: which of these a row's set leaves out.
+    fn grouping(&mut self, f: &ast::Function) -> Result<String, SqlError> {
+        let args = argument_exprs(&f.args, "grouping")?;
+        if args.is_empty() || args.len() > GROUPING_MAX {
+            return Err(SqlError::new("54023", format!("grouping takes 1 to {GROUPING_MAX} arguments")));
+        }
+        let mut ids = Vec::new();
+        for arg in args {
+            let key = key_of(self.exprs, arg).filter(|id| self.keys.iter().any(|k| k.id == *id));
+            let message = "arguments to GROUPING must be grouping expressions";
+            ids.push(key.ok_or_else(|| SqlError::new("42803", message).at(self.exprs.text.of(arg)))?);
+        }
+        let at = self.groupings.iter().position(|known| *known == ids).unwrap_or_else(|| {
+            self.groupings.push(ids);
+            self.groupings.len() - 1
+        });
+        Ok(format!("$g{at}"))
     }
 
     fn output(&mut self, aggregate: Aggregate) -> Result<String, SqlError> {
@@ -425,6 +373,9 @@ impl List<'_, '_> {
             check_volatile(&name).map_err(|e| e.at(at))?;
             if f.over.is_none() && aggregate::hypothetical::NAMES.contains(&name.as_str()) {
                 return self.hypothetical(f, &name).map(Some);
+            }
+            if name == "grouping" && f.over.is_none() && f.filter.is_none() {
+                return self.grouping(f).map(Some).map_err(|e| e.at(at));
             }
             if aggregate::is_aggregate(&name) {
                 let aggregate = aggregate::compile(self.exprs, f, &name, self.defaults)?;

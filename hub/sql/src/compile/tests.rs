@@ -1,5 +1,5 @@
 use super::*;
-use crate::definition::SelectItem;
+use crate::definition::{PANE_KEY, SelectItem, SlidingWindow};
 use crate::parse::parse;
 use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::plan::{BinaryOp, Function, Op};
@@ -263,11 +263,14 @@ fn every_aggregate_compiles() {
 fn what_definitions_cannot_do_is_refused_by_name_and_place() {
     let clause = |what: &str| format!("{what} is not supported in a continuous view's definition");
     for (sql, what, at) in [
-        ("SELECT count(*) FROM pageviews HAVING count(*) > 1", "HAVING", 39),
-        ("SELECT count(*) FROM pageviews ORDER BY 1", "ORDER BY", 41),
         ("SELECT count(*) FROM pageviews LIMIT 1", "LIMIT or OFFSET", 38),
         ("WITH x AS (SELECT 1) SELECT count(*) FROM x", "WITH", 1),
-        ("SELECT DISTINCT url FROM pageviews", "SELECT DISTINCT", 1),
+        ("SELECT DISTINCT ON (url) url, n FROM pageviews", "SELECT DISTINCT ON", 1),
+        ("SELECT DISTINCT count(*) FROM pageviews", "SELECT DISTINCT with GROUP BY or an aggregate", 1),
+        ("SELECT count(*) FROM (SELECT DISTINCT url FROM pageviews) x", "DISTINCT in a subselect", 23),
+        ("SELECT count(*) FROM (SELECT max(n) FROM pageviews) x", "an aggregate in a subselect", 30),
+        ("SELECT count(*) FROM (SELECT n FROM pageviews LIMIT 1) x", "LIMIT or OFFSET", 53),
+        ("SELECT count(*) FROM (SELECT a.n FROM pageviews a, pageviews b) x", "a join", 52),
         ("SELECT count(*) FROM pageviews a JOIN pageviews b ON true", "a join", 39),
         ("SELECT count(*) FROM pageviews, pageviews b", "a join", 33),
         ("SELECT row_number() OVER (), count(*) FROM pageviews", "window function row_number", 8),
@@ -277,7 +280,6 @@ fn what_definitions_cannot_do_is_refused_by_name_and_place() {
         ("SELECT sum(DISTINCT n) FROM pageviews", "DISTINCT in sum", 8),
         ("SELECT jsonb_agg(n) FROM pageviews", "aggregate jsonb_agg", 8),
         ("SELECT count(*) FROM pageviews WHERE url SIMILAR TO 'a'", "SIMILAR TO", 38),
-        ("SELECT url, count(*) FROM pageviews GROUP BY ROLLUP (url)", "ROLLUP", 54),
         ("SELECT count(*) FROM pageviews UNION SELECT 1", "UNION", 1),
     ] {
         let (code, message, position) = refused(sql);
@@ -350,7 +352,9 @@ fn options_are_checked() {
     assert_eq!(refused("num_shard = 8"), ("22023", Some(32), "did you mean \"num_shards\"?".into()));
     assert_eq!(refused("num_shards = many").1, Some(45));
     assert_eq!(refused("sharding_policy = 'x'").0, "22023");
-    assert_eq!(refused("sw = '1 hour'").0, "0A000");
+    assert_eq!(refused("pk = url").0, "0A000");
+    assert_eq!(refused("sw = '1 hour', sliding_window = '1 hour'"), ("42601", Some(47), String::new()));
+    assert_eq!(refused("step_factor = 5").0, "22023");
     assert_eq!(refused("ttl = '30 days'").0, "42P17");
     assert_eq!(refused("ttl_column = 'x'").0, "42703");
     assert_eq!(refused("zzz = 1").0, "22023");
@@ -361,6 +365,72 @@ fn options_are_checked() {
     assert_eq!(def.specs()[0], AggregateSpec::Hll { value: DataType::Int32, precision: 10 });
     assert_eq!(def.specs()[1], AggregateSpec::DdSketch { alpha_ppm: 50_000 });
     assert_eq!(def.plan.groups_max, 5);
+}
+
+#[test]
+fn a_sliding_window_is_a_hidden_first_key() {
+    let def = view_with(
+        "WITH (sw = '1 hour', step_factor = 10)",
+        "SELECT url, count(*) FROM pageviews GROUP BY url",
+    );
+    let window = SlidingWindow { span_us: 3_600_000_000, pane_us: 360_000_000 };
+    assert_eq!(def.window(), Some(window));
+    assert_eq!(def.keys.iter().map(|k| k.0.as_str()).collect::<Vec<_>>(), [PANE_KEY, "url"]);
+    assert_eq!(def.visible_keys(), &def.keys[1..]);
+    assert_eq!(select(&def), [("url", "\"url\""), ("count", "\"$0\"")]);
+    let by_day = view_with("WITH (sw = '30 days', sw_column = 'day')", "SELECT count(*) FROM pageviews");
+    assert!(by_day.plan.filter.is_some(), "events without a time are in no window");
+    let condition = "arrival_timestamp > clock_timestamp() - interval '2' HOUR";
+    let def = view(&format!("SELECT count(*) FROM pageviews WHERE n > 1 AND {condition}"));
+    assert_eq!(def.window().map(|w| w.span_us), Some(7_200_000_000));
+    let same = view_with("WITH (sw = '2 hours')", "SELECT count(*) FROM pageviews WHERE n > 1");
+    assert!(def.is_same_view(&same));
+    let bucketed = view_with(
+        "WITH (sw = '1 hour')",
+        "SELECT time_bucket('3 minutes', arrival_timestamp) AS b, count(*) FROM pageviews GROUP BY b",
+    );
+    assert_eq!(bucketed.visible_keys()[0].0, "b", "a key that is like the pane is still shown");
+}
+
+#[test]
+fn subselects_leave_only_expressions_behind() {
+    let flat =
+        view("SELECT lower(url) AS u, sum(n + 1) AS s FROM pageviews WHERE n > 0 AND ok GROUP BY lower(url)");
+    let nested = view(
+        "SELECT u, sum(m) AS s FROM (SELECT lower(p.url) AS u, n + 1 AS m, ok AS fine, country FROM pageviews p \
+         WHERE n > 0) AS t WHERE t.fine GROUP BY u",
+    );
+    let specs = |def: &ViewDef| (def.specs(), def.keys.clone(), def.plan.nodes.len());
+    assert_eq!(specs(&flat), specs(&nested), "what nothing needs is left out");
+    assert_eq!(refused("SELECT url FROM (SELECT n FROM pageviews) t GROUP BY url").0, "42703");
+    assert_eq!(refused("SELECT pageviews.n FROM (SELECT n FROM pageviews) t GROUP BY 1").0, "42P01");
+    let timed = view(
+        "SELECT date_trunc('hour', arrival_timestamp) AS h, count(*) FROM (SELECT n FROM pageviews) t GROUP BY h",
+    );
+    assert_eq!(timed.keys[0].0, "h", "every event has its time, whatever a subselect chooses");
+}
+
+#[test]
+fn grouping_sets_are_written_out() {
+    let sets = |sql: &str| view(sql).grouping_sets().map(<[Vec<u16>]>::to_vec);
+    let select = "SELECT url, country, count(*) FROM pageviews GROUP BY";
+    assert_eq!(sets(&format!("{select} url, country")), None);
+    assert_eq!(sets(&format!("{select} ROLLUP (url, country)")), Some(vec![vec![0, 1], vec![0], vec![]]));
+    assert_eq!(
+        sets(&format!("{select} CUBE (url, country)")),
+        Some(vec![vec![0, 1], vec![0], vec![1], vec![]])
+    );
+    assert_eq!(sets(&format!("{select} url, ROLLUP (country)")), Some(vec![vec![0, 1], vec![0]]));
+    assert_eq!(
+        sets(&format!("{select} GROUPING SETS ((country), (url, country))")),
+        Some(vec![vec![0], vec![1, 0]])
+    );
+    let timed = view(
+        "SELECT url, date_trunc('hour', arrival_timestamp) AS h, count(*), grouping(h) FROM pageviews GROUP BY ROLLUP (url, h)",
+    );
+    assert_eq!(timed.keys[0].0, "h");
+    assert_eq!(timed.grouping_sets(), Some(&[vec![1, 0], vec![1], vec![]][..]));
+    assert_eq!(timed.groupings().collect::<Vec<_>>(), [&[0]]);
 }
 
 #[test]

@@ -284,10 +284,12 @@ fn trace_projection(projection: Projection, column: &Column) -> Result<(LogicalP
     Ok((LogicalPlan::Projection(Projection::try_new(items, Arc::new(input))?), traced))
 }
 
-/// An expression of a query: only one that a `combine` further down made (over merged states) can be traced.
+/// An expression over merged states: one that a `combine` further down made, or an item of a view that merges its groups
+/// when it is read.
 fn trace_computed(input: LogicalPlan, expr: &Expr) -> Result<(LogicalPlan, Traced)> {
     let columns: Vec<Column> = expr.column_refs().into_iter().cloned().collect();
-    let made_here = !columns.is_empty() && columns.iter().all(|c| c.name.starts_with("$merged"));
+    // `$merged` by a `combine`, `$0` by a view that merges its groups when it is read.
+    let made_here = !columns.is_empty() && columns.iter().all(|c| c.name.starts_with('$'));
     if !made_here {
         return Err(not_a_view_column("an expression"));
     }
@@ -313,9 +315,14 @@ fn carry(mut traced: Traced, mut add: impl FnMut(&Column, &str)) -> Traced {
     traced
 }
 
-/// The view whose groups this plan scans.
+/// The view whose groups this plan scans, in the order and under the condition that its definition has.
 fn view_of(plan: &LogicalPlan) -> Option<Arc<ViewDef>> {
-    let LogicalPlan::TableScan(scan) = plan else { return None };
+    let scan = match plan {
+        LogicalPlan::TableScan(scan) => scan,
+        LogicalPlan::Filter(filter) => return view_of(&filter.input),
+        LogicalPlan::Sort(sort) => return view_of(&sort.input),
+        _ => return None,
+    };
     let provider = source_as_provider(&scan.source).ok()?;
     (provider.as_ref() as &dyn Any).downcast_ref::<ViewScan>().map(|view| Arc::clone(view.def()))
 }

@@ -35,6 +35,8 @@ pub(super) struct MergeStates {
     pub(super) emit: Emit,
     /// The view's column, for errors.
     pub(super) column: String,
+    /// The view that is read, where nobody wrote `combine`.
+    view: Option<String>,
     signature: Signature,
 }
 
@@ -44,13 +46,27 @@ impl MergeStates {
             spec,
             emit,
             column,
+            view: None,
             signature: Signature::exact(vec![ArrowType::Binary], Volatility::Immutable),
+        }
+    }
+
+    /// The merge that reading a view takes.
+    pub(super) fn of_view(self, view: &str) -> Self {
+        Self { view: Some(view.to_owned()), ..self }
+    }
+
+    /// What could not be finished.
+    fn subject(&self) -> String {
+        match &self.view {
+            Some(view) => format!("column \"{}\" of view \"{view}\"", self.column),
+            None => format!("combine({})", self.column),
         }
     }
 
     /// What tells two of these apart: finishers hold floats, so text stands for them.
     fn identity(&self) -> String {
-        format!("{:?} {:?} {}", self.spec, self.emit, self.column)
+        format!("{:?} {:?} {} {:?}", self.spec, self.emit, self.column, self.view)
     }
 
     fn arrow_type(&self) -> ArrowType {
@@ -147,7 +163,7 @@ impl Merged {
     fn finished(&self, groups: usize) -> Result<ArrayRef> {
         let Emit::Value(finisher, data_type) = &self.merge.emit else { return Ok(self.encoded(groups)) };
         let named =
-            |e: SqlError| SqlError { message: format!("combine({}): {}", self.merge.column, e.message), ..e };
+            |e: SqlError| SqlError { message: format!("{}: {}", self.merge.subject(), e.message), ..e };
         let value = |group: usize| finish(self.states.as_ref(), group as u32, &self.merge.spec, finisher);
         let values = (0..groups).map(value).collect::<Result<Vec<Value>, SqlError>>();
         let array = values.map_err(named).and_then(|values| array_from_values(&values, data_type));

@@ -11,6 +11,8 @@ mod collected;
 mod combine;
 mod exact;
 mod expansion;
+mod explain;
+mod expression;
 mod failure;
 mod growth;
 mod guard;
@@ -38,15 +40,18 @@ mod states;
 mod sums;
 mod system;
 mod tables;
+mod times;
 mod unions;
+mod view;
 mod walk;
 mod watched;
 
 pub use answer::{Answer, Rows, batch_of, rows_of};
 
 use crate::compile::compile;
+use crate::definition::{Ddl, ViewChange};
 use crate::error::SqlError;
-use crate::parse::{Explain, Statement, StatementKind, parse};
+use crate::parse::{Call, Explain, Statement, StatementKind, parse};
 use crate::source::{CatalogSnapshot, Source};
 use crate::text::Text;
 use datafusion::common::DataFusionError;
@@ -60,7 +65,10 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use guard::Guard;
+use headwater::schema::Field;
+use headwater::value::{DataType, Value};
 use headwater::wire::ReadLevel;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -171,6 +179,8 @@ impl Core {
             }
             StatementKind::Show(show) => system::show(*show, tables.catalog()),
             StatementKind::Describe(name) => self.describe(name, &tables),
+            StatementKind::ExplainView(name) => self.explain_view(name, tables.catalog(), guard).await,
+            StatementKind::Call(call) => self.call(statement, call, tables.catalog(), guard).await,
             _ => self.define(statement, tables.catalog(), guard).await,
         }
     }
@@ -198,19 +208,65 @@ impl Core {
         let Some(ddl) = compile(statement, catalog)? else {
             return Err(SqlError::unsupported("this statement"));
         };
-        if let crate::definition::Ddl::CreateView { def, .. } = &ddl {
+        if let Ddl::CreateView { def, .. } | Ddl::AlterView { change: ViewChange::Replace(def), .. } = &ddl {
             statement
                 .with_stack(|| tables::check_view(def, &self.source, &self.base))
                 .map_err(|e| failure::from_datafusion(e, &statement.text).at(statement.query_position()))?;
         }
         let tag = ddl.tag();
-        let source = Arc::clone(&self.source);
-        guard.set_applying(true);
-        // A task of the hub's: a reader that goes away does not stop a change half way.
-        let applied = guard.hub.spawn(async move { source.apply(ddl).await }).await;
-        guard.set_applying(false);
-        applied.map_err(|_| SqlError::new("XX000", "the change could not be applied"))??;
+        self.apply(guard, |source| source.apply(ddl)).await?;
         Ok(Answer::command(tag))
+    }
+
+    /// Changes something, in a task of the hub's: a reader that goes away does not stop it half way.
+    async fn apply<T: Send + 'static>(
+        &self,
+        guard: &Guard,
+        change: impl FnOnce(&dyn Source) -> BoxFuture<'static, Result<T, SqlError>>,
+    ) -> Result<T, SqlError> {
+        let change = change(self.source.as_ref());
+        guard.set_applying(true);
+        let applied = guard.hub.spawn(change).await;
+        guard.set_applying(false);
+        applied.map_err(|_| SqlError::new("XX000", "the change could not be applied"))?
+    }
+
+    /// `SELECT activate('view')` and its kind: a row that tells what was done.
+    async fn call(
+        &self,
+        statement: &Statement,
+        call: &Call,
+        catalog: &CatalogSnapshot,
+        guard: &Guard,
+    ) -> Result<Answer, SqlError> {
+        let (data_type, value) = match compile(statement, catalog)? {
+            Some(ddl) => {
+                let changed = self.apply(guard, |source| source.apply(ddl)).await?;
+                (DataType::Bool, Value::Bool(changed))
+            }
+            None => {
+                let view = catalog.view(&call.view.name).map(|view| view.id).unwrap_or_default();
+                let rows = self.apply(guard, |source| source.expire(view)).await?;
+                (DataType::Int64, Value::Int(i64::try_from(rows).unwrap_or(i64::MAX)))
+            }
+        };
+        Answer::values("SELECT", vec![Field { name: call.name.clone(), data_type }], &[vec![value]])
+    }
+
+    async fn explain_view(
+        &self,
+        name: &crate::parse::Name,
+        catalog: &CatalogSnapshot,
+        guard: &Guard,
+    ) -> Result<Answer, SqlError> {
+        let def = catalog.view(&name.name).ok_or_else(|| crate::compile::missing_view(name, catalog))?;
+        let measured = explain::Sizes::measure(Arc::clone(def), Arc::clone(&self.source));
+        let sizes = guard.hub.spawn(measured).await;
+        explain::view(
+            def,
+            catalog,
+            &sizes.map_err(|_| SqlError::new("XX000", "the view could not be read"))??,
+        )
     }
 
     fn describe(&self, name: &crate::parse::Name, tables: &Tables) -> Result<Answer, SqlError> {
@@ -261,7 +317,8 @@ impl Core {
 
     /// What a running plan needs. Functions are in the plan itself.
     fn task(&self, guard: &Guard, batch_rows: usize) -> Arc<TaskContext> {
-        let config = self.base.config().clone().with_batch_size(batch_rows);
+        let now = Arc::new(scan::Now(self.source.now()));
+        let config = self.base.config().clone().with_batch_size(batch_rows).with_extension(now);
         let none = (HashMap::new(), HashMap::new(), HashMap::new(), HashMap::new());
         let id = self.base.session_id().to_owned();
         Arc::new(TaskContext::new(None, id, config, none.0, none.1, none.2, none.3, self.runtime(guard)))

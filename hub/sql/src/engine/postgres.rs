@@ -102,7 +102,7 @@ impl ScalarUDFImpl for PostgresFunction {
     }
 }
 
-fn timestamptz() -> DataType {
+pub(super) fn timestamptz() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
 }
 

@@ -26,6 +26,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use headwater::codec::Reader;
 use headwater::group::{GroupTable, OTHER_KEY};
+use headwater::ids::Micros;
 use headwater::value::column::{Column, Slot};
 use headwater::value::{DataType, Value, key};
 use std::ops::Range;
@@ -137,6 +138,25 @@ struct Shape {
     schema: SchemaRef,
 }
 
+/// The time by which the windows of one query stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now(pub(super) Micros);
+
+/// The same request for the panes that a sliding window shows now: those that began less than its length ago. They are
+/// one range, because the pane leads the key; groups without one (`(other)`) are above all times.
+fn slid(request: &ScanRequest, now: Micros) -> ScanRequest {
+    let mut request = request.clone();
+    if let Some(window) = request.view.window() {
+        let first = now.0.saturating_sub(window.span_us).saturating_add(1);
+        let mut min = Vec::new();
+        key::encode_value(&Value::Int(first), &DataType::Timestamp, &mut min);
+        request.key_min = request.key_min.max(min);
+        let end = OTHER_KEY.to_vec();
+        request.key_max = Some(request.key_max.map_or(end.clone(), |max| max.min(end)));
+    }
+    request
+}
+
 struct Partition {
     source: Arc<dyn Source>,
     shape: Arc<Shape>,
@@ -148,6 +168,9 @@ impl std::fmt::Debug for Partition {
         write!(f, "view={}", self.request.view.name)?;
         if !self.request.key_min.is_empty() || self.request.key_max.is_some() {
             write!(f, " key range")?;
+        }
+        if self.request.view.window().is_some() {
+            write!(f, " window")?;
         }
         Ok(())
     }
@@ -162,7 +185,9 @@ impl PartitionStream for Partition {
         let shape = Arc::clone(&self.shape);
         let allowance = MemoryConsumer::new("the next groups").register(ctx.memory_pool());
         let bytes = guard::step_bytes(64);
-        let chunks = InHub::new(|| self.source.scan(self.request.clone()), allowance, bytes);
+        let now = ctx.session_config().get_extension::<Now>();
+        let now = now.map_or_else(|| self.source.now(), |now| now.0);
+        let chunks = InHub::new(|| self.source.scan(slid(&self.request, now)), allowance, bytes);
         let seen = Arc::new(AtomicBool::new(false));
         let (first, end) = (Arc::clone(&seen), Arc::clone(&shape));
         let rows = ctx.session_config().batch_size().max(1);
@@ -331,13 +356,7 @@ impl Shape {
 
 /// Says which column of the view could not be finished.
 pub(super) fn name_column(error: SqlError, def: &ViewDef, output: &Output) -> SqlError {
-    let spelled = crate::text::quote(&output.name);
-    let item = def
-        .select
-        .iter()
-        .find(|item| item.expr == spelled)
-        .or_else(|| def.select.iter().find(|i| i.expr.contains(&spelled)));
-    let column = item.map_or(output.name.as_str(), |item| item.name.as_str());
+    let column = super::view::column_of(def, output);
     SqlError { message: format!("column \"{column}\" of view \"{}\": {}", def.name, error.message), ..error }
 }
 

@@ -10,7 +10,7 @@ use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
 use super::{
-    collected, combine, guard, operators, patterns, postgres, records, sketch, states, sums, unions,
+    collected, combine, guard, operators, patterns, postgres, records, sketch, states, sums, times, unions,
 };
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -142,6 +142,9 @@ fn register(state: &mut SessionState) {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
     for function in postgres::functions() {
+        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
+    }
+    for function in times::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
     for name in collected::NAMES {

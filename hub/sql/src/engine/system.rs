@@ -57,6 +57,7 @@ fn views(catalog: &CatalogSnapshot) -> SystemTable {
         text("options"),
         bigint("plan_version"),
         bigint("groups_max"),
+        Field { name: "active".to_owned(), data_type: DataType::Bool },
     ];
     let row = |v: &std::sync::Arc<crate::definition::ViewDef>| {
         let stream = catalog.streams.iter().find(|s| s.schema.id == v.plan.stream);
@@ -69,6 +70,7 @@ fn views(catalog: &CatalogSnapshot) -> SystemTable {
             Value::Text(options.collect::<Vec<_>>().join(", ")),
             Value::Int(v.plan.version.0.into()),
             Value::Int(v.plan.groups_max.into()),
+            Value::Bool(v.is_active()),
         ]
     };
     SystemTable { columns, rows: catalog.views.iter().map(row).collect() }

@@ -1,9 +1,8 @@
 //! One catalog version as DataFusion sees it: schemas `public` (views), `headwater` and `pipelinedb` (system).
 
 use super::plans::Plans;
-use super::scan::ViewScan;
 use super::session::{CATALOG, SCHEMA};
-use super::{answer, system};
+use super::{answer, system, view};
 use crate::convert::type_of_field;
 use crate::definition::ViewDef;
 use crate::source::{CatalogSnapshot, Source};
@@ -13,9 +12,8 @@ use datafusion::catalog::{
     TableProvider,
 };
 use datafusion::common::{DataFusionError, Result};
-use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
+use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
 use headwater::value::DataType;
 use std::collections::HashMap;
@@ -90,7 +88,7 @@ impl Inner {
         if let Some(view) = views.get(name) {
             return Ok(Some(Arc::clone(view)));
         }
-        let plan = view_plan(def, &self.source, &self.base)?;
+        let plan = view::plan(def, &self.source, &self.base)?;
         let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(def.query.clone())));
         views.insert(name.to_owned(), Arc::clone(&view));
         Ok(Some(view))
@@ -110,21 +108,9 @@ impl Inner {
     }
 }
 
-/// The select list of a view over the scan of its groups.
-fn view_plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionState) -> Result<LogicalPlan> {
-    let scan: Arc<dyn TableProvider> = Arc::new(ViewScan::new(Arc::clone(def), Arc::clone(source)));
-    let scan = LogicalPlanBuilder::scan(def.name.as_str(), provider_as_source(scan), None)?;
-    let items = def.select.iter().map(|item| {
-        let expr = base.create_logical_expr(&item.expr, scan.schema())?;
-        Ok(expr.alias(&item.name))
-    });
-    let items = items.collect::<Result<Vec<_>>>()?;
-    scan.project(items)?.build()
-}
-
 /// Plans and type-checks a view's select list before the view exists.
 pub(super) fn check_view(def: &ViewDef, source: &Arc<dyn Source>, base: &SessionState) -> Result<()> {
-    let plan = view_plan(&Arc::new(def.clone()), source, base)?;
+    let plan = view::plan(&Arc::new(def.clone()), source, base)?;
     base.analyzer().execute_and_check(plan, base.config_options(), |_, _| {})?;
     Ok(())
 }

@@ -15,8 +15,15 @@ const COLUMNS_MAX: usize = 1_600;
 /// After the word CREATE.
 pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     let position = cursor.position();
-    if cursor.words(&["or", "replace"]) {
-        return Err(SqlError::unsupported("CREATE OR REPLACE")
+    let or_replace = cursor.words(&["or", "replace"]);
+    if cursor.words(&["continuous", "view"]) {
+        return create_view(cursor, or_replace).map(StatementKind::CreateView);
+    }
+    if cursor.word("view") {
+        return create_plain_view(cursor, or_replace, position);
+    }
+    if or_replace {
+        return Err(SqlError::unsupported("CREATE OR REPLACE of anything but a continuous view")
             .at(position)
             .with_hint("DROP it first, or use IF NOT EXISTS"));
     }
@@ -25,12 +32,6 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError>
     }
     if cursor.words(&["foreign", "table"]) {
         return create_stream(cursor, true);
-    }
-    if cursor.words(&["continuous", "view"]) {
-        return create_view(cursor).map(StatementKind::CreateView);
-    }
-    if cursor.word("view") {
-        return create_plain_view(cursor, position);
     }
     Err(refuse::create_or_drop(cursor, "CREATE"))
 }
@@ -102,7 +103,7 @@ fn check_column(field: &Field, before: &[Field]) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn checked_name(cursor: &mut Cursor<'_>) -> Result<Name, SqlError> {
+pub(super) fn checked_name(cursor: &mut Cursor<'_>) -> Result<Name, SqlError> {
     let name = cursor.name()?;
     check_name(&name.name).map_err(|e| e.at(name.position))?;
     Ok(name)
@@ -119,8 +120,12 @@ fn check_name(name: &str) -> Result<(), SqlError> {
     Ok(())
 }
 
-fn create_plain_view(cursor: &mut Cursor<'_>, position: Option<u32>) -> Result<StatementKind, SqlError> {
-    let mut view = create_view(cursor)?;
+fn create_plain_view(
+    cursor: &mut Cursor<'_>,
+    or_replace: bool,
+    position: Option<u32>,
+) -> Result<StatementKind, SqlError> {
+    let mut view = create_view(cursor, or_replace)?;
     let action = view.options.iter().position(|o| o.name.name == "action").map(|at| view.options.remove(at));
     match action {
         Some(action) if action.value.eq_ignore_ascii_case("materialize") => {
@@ -135,8 +140,12 @@ fn create_plain_view(cursor: &mut Cursor<'_>, position: Option<u32>) -> Result<S
     }
 }
 
-fn create_view(cursor: &mut Cursor<'_>) -> Result<CreateView, SqlError> {
+fn create_view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateView, SqlError> {
+    let at = cursor.position();
     let if_not_exists = cursor.words(&["if", "not", "exists"]);
+    if if_not_exists && or_replace {
+        return Err(SqlError::new("42601", "OR REPLACE and IF NOT EXISTS exclude each other").at(at));
+    }
     let name = checked_name(cursor)?;
     let options = if cursor.word("with") { with_options(cursor)? } else { Vec::new() };
     cursor.expect_word("as")?;
@@ -147,10 +156,10 @@ fn create_view(cursor: &mut Cursor<'_>) -> Result<CreateView, SqlError> {
     let query = cursor.query()?;
     let query_sql =
         cursor.text().as_str().get(start..cursor.last_byte()).unwrap_or_default().trim_end().to_owned();
-    Ok(CreateView { name, if_not_exists, options, query, query_sql })
+    Ok(CreateView { name, if_not_exists, or_replace, options, query, query_sql })
 }
 
-fn with_options(cursor: &mut Cursor<'_>) -> Result<Vec<WithOption>, SqlError> {
+pub(super) fn with_options(cursor: &mut Cursor<'_>) -> Result<Vec<WithOption>, SqlError> {
     cursor.expect(&Token::LParen)?;
     let mut options: Vec<WithOption> = Vec::new();
     loop {
@@ -177,7 +186,10 @@ fn option_value(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
         Token::Number(number, _) if negative => format!("-{number}"),
         Token::Number(number, _) => number.clone(),
         Token::SingleQuotedString(text) if !negative => text.clone(),
-        Token::Word(word) if !negative => word.value.clone(),
+        Token::Word(word) if !negative => match word.quote_style {
+            Some(_) => word.value.clone(),
+            None => word.value.to_lowercase(),
+        },
         _ => return Err(cursor.expected("a value")),
     };
     cursor.advance();

@@ -3,6 +3,8 @@
 //! Owns: what a statement is, and that everything else is refused by name and position.
 //! Must not know: the catalog, plans, execution.
 
+mod alter;
+mod call;
 mod create;
 mod cursor;
 mod depth;
@@ -68,7 +70,13 @@ impl Statement {
 
     /// True for everything that changes nothing: queries, EXPLAIN, SHOW, DESCRIBE.
     pub fn is_read(&self) -> bool {
-        matches!(self.kind, StatementKind::Query { .. } | StatementKind::Show(_) | StatementKind::Describe(_))
+        matches!(
+            self.kind,
+            StatementKind::Query { .. }
+                | StatementKind::Show(_)
+                | StatementKind::Describe(_)
+                | StatementKind::ExplainView(_)
+        )
     }
 }
 
@@ -84,6 +92,12 @@ pub enum StatementKind {
     DropStream(Drop),
     /// `DROP CONTINUOUS VIEW`, `DROP VIEW`
     DropView(Drop),
+    /// `ALTER CONTINUOUS VIEW`, `ALTER VIEW`, `TRUNCATE`
+    AlterView(AlterView),
+    /// `SELECT activate('view')` and the other functions that change a view.
+    Call(Call),
+    /// `EXPLAIN CONTINUOUS VIEW name`
+    ExplainView(Name),
     /// `SHOW STREAMS`, `SHOW VIEWS`
     Show(Show),
     /// `DESCRIBE name`
@@ -124,6 +138,8 @@ pub struct CreateView {
     pub name: Name,
     /// IF NOT EXISTS
     pub if_not_exists: bool,
+    /// OR REPLACE
+    pub or_replace: bool,
     /// `WITH (name = value, ...)`, in order.
     pub options: Vec<WithOption>,
     /// The defining SELECT.
@@ -152,6 +168,71 @@ pub struct Drop {
     pub if_exists: bool,
     /// CASCADE: with everything that depends on it.
     pub cascade: bool,
+}
+
+/// `ALTER CONTINUOUS VIEW ...`
+#[derive(Clone, Debug, PartialEq)]
+pub struct AlterView {
+    /// Which.
+    pub name: Name,
+    /// IF EXISTS
+    pub if_exists: bool,
+    /// What to do with it.
+    pub action: AlterAction,
+}
+
+/// What ALTER and TRUNCATE do.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AlterAction {
+    /// RENAME TO
+    Rename(Name),
+    /// `SET (option = value, ...)`
+    Set(Vec<WithOption>),
+    /// `RESET (option, ...)`
+    Reset(Vec<Name>),
+    /// TRUNCATE
+    Truncate,
+}
+
+/// A function that changes a view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Which.
+    pub function: CallName,
+    /// Its name as it was typed, folded and without its schema.
+    pub name: String,
+    /// The view.
+    pub view: Name,
+    /// What follows the view's name.
+    pub arguments: Vec<Argument>,
+    /// Where the function stands.
+    pub position: Option<u32>,
+}
+
+/// The functions that change a view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallName {
+    /// `activate(view)`
+    Activate,
+    /// `deactivate(view)`
+    Deactivate,
+    /// `truncate_continuous_view(view)`
+    TruncateContinuousView,
+    /// `set_ttl(view, ttl, column)`
+    SetTtl,
+    /// `ttl_expire(view)`
+    TtlExpire,
+}
+
+/// A literal argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Its text; `None` for NULL.
+    pub value: Option<String>,
+    /// Where it stands.
+    pub value_position: Option<u32>,
 }
 
 /// `SHOW ...`
@@ -213,6 +294,12 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     if cursor.word("drop") {
         return create::drop(cursor);
     }
+    if cursor.word("alter") {
+        return alter::alter(cursor);
+    }
+    if cursor.word("truncate") {
+        return alter::truncate(cursor);
+    }
     if cursor.word("show") {
         return show(cursor);
     }
@@ -228,10 +315,18 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
 fn query(cursor: &mut Cursor<'_>, explain: Option<Explain>) -> Result<StatementKind, SqlError> {
     let query = cursor.query()?;
     refuse::query(cursor.text(), &query)?;
+    if explain.is_none()
+        && let Some(call) = call::call(cursor.text(), &query)?
+    {
+        return Ok(StatementKind::Call(call));
+    }
     Ok(StatementKind::Query { query, explain })
 }
 
 fn explain(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    if cursor.words(&["continuous", "view"]) {
+        return Ok(StatementKind::ExplainView(cursor.name()?));
+    }
     let analyze = cursor.word("analyze");
     let verbose = cursor.word("verbose");
     if !cursor.at_query() {

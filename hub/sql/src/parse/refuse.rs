@@ -8,12 +8,12 @@ use crate::text::Text;
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, Spanned, TableFactor, Visit, Visitor};
 use std::ops::ControlFlow;
 
-const STATEMENTS: &[&str] = &["select", "with", "values", "create", "drop", "show", "describe", "explain"];
+const STATEMENTS: &[&str] =
+    &["select", "with", "values", "create", "alter", "truncate", "drop", "show", "describe", "explain"];
 
 /// SQL commands of PostgreSQL that Headwater does not have.
 const REFUSED: &[&str] = &[
     "abort",
-    "alter",
     "analyze",
     "begin",
     "call",
@@ -52,7 +52,6 @@ const REFUSED: &[&str] = &[
     "security",
     "set",
     "start",
-    "truncate",
     "unlisten",
     "update",
     "use",
@@ -73,10 +72,9 @@ pub(super) fn statement(cursor: &Cursor<'_>) -> SqlError {
         "insert" | "copy" | "load" => {
             refused.with_hint("events reach a stream through an SDK, HTTP or `headwater load`")
         }
-        "update" | "delete" | "truncate" | "merge" => {
-            refused.with_hint("views change only by events; DROP a view to empty it")
+        "update" | "delete" | "merge" => {
+            refused.with_hint("views change only by events; TRUNCATE CONTINUOUS VIEW empties one")
         }
-        "alter" => refused.with_hint("DROP it and CREATE it anew"),
         _ => refused,
     }
 }

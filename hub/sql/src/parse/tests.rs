@@ -95,6 +95,51 @@ fn others_are_refused_by_name_and_place() {
 }
 
 #[test]
+fn views_are_altered() {
+    let action = |sql: &str| match one(sql).kind {
+        StatementKind::AlterView(alter) => (alter.name.name, alter.if_exists, alter.action),
+        other => panic!("{sql}: {other:?}"),
+    };
+    assert!(matches!(
+        action("alter continuous view if exists v rename to \"W\""),
+        (v, true, AlterAction::Rename(Name { name, .. })) if v == "v" && name == "W"
+    ));
+    assert!(
+        matches!(action("alter view v set (ttl = '1 day', group_cap = 5)").2, AlterAction::Set(o) if o.len() == 2)
+    );
+    assert!(
+        matches!(action("alter view v reset (ttl, ttl_column)").2, AlterAction::Reset(o) if o.len() == 2)
+    );
+    assert!(matches!(action("truncate continuous view v").2, AlterAction::Truncate));
+    assert!(matches!(action("truncate table if exists v"), (_, true, AlterAction::Truncate)));
+    assert_eq!(refused("alter view v add column c as count(*)").2, Some(14));
+    assert_eq!(refused("alter stream s rename to t").0, "0A000");
+    assert_eq!(refused("truncate v, w").0, "0A000");
+    assert!(matches!(
+        one("create or replace view v with (action = materialize) as select 1").kind,
+        StatementKind::CreateView(CreateView { or_replace: true, .. })
+    ));
+    assert!(matches!(one("explain continuous view v").kind, StatementKind::ExplainView(_)));
+}
+
+#[test]
+fn functions_that_change_a_view_are_commands() {
+    let call = |sql: &str| match one(sql).kind {
+        StatementKind::Call(call) => call,
+        other => panic!("{sql}: {other:?}"),
+    };
+    let set = call("select pipelinedb.set_ttl('public.V', interval '2' day, null)");
+    assert_eq!((set.function, set.view.name.as_str()), (CallName::SetTtl, "v"));
+    let values: Vec<_> = set.arguments.iter().map(|a| a.value.as_deref()).collect();
+    assert_eq!(values, [Some("2 DAY"), None]);
+    assert_eq!(call("select activate('\"V\"') as done").view.name, "V");
+    assert!(!one("select activate('v')").is_read());
+    assert!(matches!(one("select activate('v') from w").kind, StatementKind::Query { .. }));
+    assert_eq!(refused("select activate(v)").2, Some(17));
+    assert_eq!(refused("select combine_table('v', 't')").0, "0A000");
+}
+
+#[test]
 fn syntax_errors_say_where() {
     assert_eq!(
         refused("select 1 from (a"),

@@ -9,7 +9,7 @@ use headwater::ids::{CatalogVersion, Micros, StreamId, ViewId};
 use headwater::rollup::{Rollup, RollupOptions};
 use headwater::value::Value;
 use headwater::value::column::ColumnBatch;
-use headwater_sql::definition::{Ddl, StreamDef};
+use headwater_sql::definition::{Ddl, StreamDef, ViewChange, ViewDef};
 use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source};
 use headwater_sql::{Engine, EngineOptions, ReadOptions, Rows, SqlError};
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ struct Inner {
     groups: BTreeMap<ViewId, GroupTable>,
     events: BTreeMap<StreamId, Vec<ColumnBatch>>,
     scanned: usize,
+    /// Where the clock stands, once it is set.
+    now: Option<Micros>,
 }
 
 impl Hub {
@@ -78,7 +80,7 @@ impl Hub {
             .catalog
             .views
             .iter()
-            .filter(|v| v.plan.stream == def.schema.id)
+            .filter(|v| v.plan.stream == def.schema.id && v.is_active())
             .map(|v| v.plan.clone())
             .collect();
         let mut rollup = Rollup::new(def.schema.clone(), RollupOptions::default());
@@ -96,6 +98,11 @@ impl Hub {
     pub fn events(&self, stream: &str) -> Vec<ColumnBatch> {
         let id = self.stream(stream).schema.id;
         self.inner.lock().expect("lock").events.get(&id).cloned().unwrap_or_default()
+    }
+
+    /// Sets the clock, which then stands still.
+    pub fn set_now(&self, now: Micros) {
+        self.inner.lock().expect("lock").now = Some(now);
     }
 
     /// Groups handed out by scans so far.
@@ -136,9 +143,44 @@ impl Inner {
                     c.views.retain(|v| Some(v.plan.stream) != id);
                 });
             }
+            Ddl::AlterView { view: Some(view), change } => return self.alter(view, change),
+            Ddl::AlterView { view: None, .. } => return false,
             other => panic!("unknown change {other:?}"),
         }
         true
+    }
+
+    fn alter(&mut self, view: ViewId, change: ViewChange) -> bool {
+        let Some(at) = self.catalog.views.iter().position(|v| v.id == view) else { panic!("no view {view}") };
+        let mut def = ViewDef::clone(&self.catalog.views[at]);
+        match change {
+            ViewChange::Rename(name) => def.name = name,
+            ViewChange::Options { options, groups_max, query } => {
+                def.options = options;
+                def.plan.groups_max = groups_max;
+                def.query = query.unwrap_or(def.query);
+            }
+            ViewChange::Active(active) => {
+                if !def.set_active(active) {
+                    return false;
+                }
+            }
+            ViewChange::Truncate { .. } => self.begin_anew(&mut def),
+            ViewChange::Replace(new) => {
+                def = *new;
+                self.begin_anew(&mut def);
+            }
+            other => panic!("unknown change {other:?}"),
+        }
+        self.change(|c| c.views[at] = Arc::new(def));
+        true
+    }
+
+    fn begin_anew(&mut self, def: &mut ViewDef) {
+        self.groups.remove(&def.id);
+        def.id = ViewId(self.next_id);
+        def.plan.view = def.id;
+        self.groups.insert(def.id, GroupTable::try_new(&def.specs()).expect("supported"));
     }
 
     fn scan(&mut self, request: &ScanRequest) -> Vec<GroupTable> {
@@ -171,6 +213,16 @@ impl Source for Handle {
     fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>> {
         let chunks = self.0.inner.lock().expect("lock").scan(&request);
         futures::stream::iter(chunks.into_iter().map(Ok)).boxed()
+    }
+
+    fn now(&self) -> Micros {
+        self.0.inner.lock().expect("lock").now.unwrap_or(Micros(0))
+    }
+
+    fn expire(&self, view: ViewId) -> BoxFuture<'static, Result<u64, SqlError>> {
+        let rows =
+            self.0.inner.lock().expect("lock").groups.get(&view).map_or(0, |groups| groups.len() as u64);
+        Box::pin(async move { Ok(rows) })
     }
 
     fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>> {

@@ -3,12 +3,14 @@
 //! - `statement ok` / SQL
 //! - `statement error CODE [POSITION]` / SQL / `----` / message / hint (may be missing)
 //! - `events STREAM` / header of column names / rows; cells are separated by ` | `, NULL is null
+//! - `clock TIME`: where the hub's clock stands from now on
 //! - `query [sorted]` / SQL / `----` / header of `name type` / rows
 //!
 //! With `HEADWATER_SLT=complete` the expected parts are rewritten from what came out.
 
 use crate::hub::{Hub, run};
 use headwater::expr::{date_text, timestamp_text};
+use headwater::ids::Micros;
 use headwater::schema::ARRIVAL_TIMESTAMP;
 use headwater::value::{DataType, Interval, Value};
 use headwater_sql::{Engine, Rows, type_name};
@@ -66,11 +68,21 @@ async fn run_record(record: &str, hub: &Hub, engine: &Engine) -> String {
             events(hub, stream, &input);
             format!("{head}\n{input}")
         }
+        ["clock", time @ ..] => {
+            hub.set_now(clock(engine, &time.join(" ")).await);
+            (*head).to_owned()
+        }
         ["statement", ..] => statement(engine, &input).await,
         ["query", ..] => query(engine, &input, words.contains(&"sorted"), head).await,
         _ => panic!("unknown record {head}"),
     };
     comments + &done
+}
+
+async fn clock(engine: &Engine, time: &str) -> Micros {
+    let rows = run(engine, &format!("SELECT timestamptz '{time}'")).await.expect("a time");
+    let [Value::Int(micros)] = rows.rows[0].as_slice() else { panic!("{time} is no time") };
+    Micros(*micros)
 }
 
 async fn statement(engine: &Engine, sql: &str) -> String {

@@ -50,6 +50,7 @@ fn view(id: u32, stream: u32) -> Arc<ViewDef> {
         keys: Vec::new(),
         outputs: vec![output],
         select: vec![SelectItem { name: "count".into(), expr: "$0".into() }],
+        attributes: Vec::new(),
     })
 }
 
@@ -240,4 +241,20 @@ fn plans_that_do_not_fit_a_frame_are_refused_with_a_reason() {
     control(&mut session, &hello(&["a"]), &catalog(1, &streams, &[])).expect("few fit");
     let close = session.handle_catalog(&catalog(2, &streams, &many)).expect_err("too large");
     assert_eq!(close.code, CloseCode::TooLarge);
+}
+
+#[test]
+fn plans_of_inactive_views_are_not_sent() {
+    let streams = [stream(1, "s")];
+    let mut idle = ViewDef::clone(&view(2, 1));
+    assert!(idle.set_active(false));
+    let (active, idle) = (view(1, 1), Arc::new(idle));
+    let mut session = Session::new(policy(&[]));
+    session
+        .handle_hello(hello(&["s"]), Micros(0), &catalog(1, &streams, &[active.clone()]))
+        .expect("welcome");
+    let with_idle = catalog(2, &streams, &[active.clone(), idle]);
+    assert_eq!(session.handle_catalog(&with_idle), Ok(None), "it is no news");
+    let plans = session.handle_catalog(&catalog(3, &streams, &[active, view(2, 1)])).expect("fits");
+    assert_eq!(plans.expect("news").streams[0].plans.len(), 2);
 }

@@ -1,0 +1,124 @@
+//! ALTER, TRUNCATE, CREATE OR REPLACE, and PipelineDB's functions that change a view.
+//!
+//! Owns: what may be changed of a view that exists. Changes name the view by its id: one that was dropped and made
+//! again meanwhile is another one.
+
+use super::options::{self, check_alterable};
+use super::{GROUPS_MAX_DEFAULT, ViewOptions, check_free, missing_view};
+use crate::definition::{Ddl, ViewChange, ViewDef};
+use crate::error::SqlError;
+use crate::parse::{AlterAction, AlterView, Call, CallName, Name, WithOption};
+use crate::source::CatalogSnapshot;
+use headwater::ids::PlanVersion;
+use headwater::value::DataType;
+
+/// Compiles ALTER and TRUNCATE.
+pub(super) fn view(alter: &AlterView, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
+    let name = &alter.name;
+    let def = match catalog.view(&name.name) {
+        Some(def) => Some(def),
+        None if alter.if_exists && catalog.stream(&name.name).is_none() => None,
+        None => return Err(missing_view(name, catalog)),
+    };
+    let change = match (&alter.action, def) {
+        (AlterAction::Rename(to), _) => {
+            check_free(to, false, catalog, false)?;
+            ViewChange::Rename(to.name.clone())
+        }
+        (AlterAction::Truncate, _) => ViewChange::Truncate { version: PlanVersion(0) },
+        (AlterAction::Set(set), Some(def)) => options_change(def, set, &[])?,
+        (AlterAction::Reset(reset), Some(def)) => options_change(def, &[], reset)?,
+        (AlterAction::Set(_) | AlterAction::Reset(_), None) => ViewChange::Active(true),
+    };
+    Ok(Ddl::AlterView { view: def.map(|def| def.id), change })
+}
+
+/// CREATE OR REPLACE of a view that exists: the same definition keeps its rows.
+pub(super) fn replace(before: &ViewDef, def: ViewDef) -> Ddl {
+    let change = match before.is_same_view(&def) {
+        true => ViewChange::Options {
+            groups_max: def.plan.groups_max,
+            options: def.options,
+            query: Some(def.query),
+        },
+        false => ViewChange::Replace(Box::new(def)),
+    };
+    Ddl::AlterView { view: Some(before.id), change }
+}
+
+/// Compiles a function that changes a view; `None` for those that change rows only.
+pub(super) fn call(call: &Call, catalog: &CatalogSnapshot) -> Result<Option<Ddl>, SqlError> {
+    let name = &call.view;
+    let def = catalog.view(&name.name).ok_or_else(|| missing_view(name, catalog))?;
+    let change = match call.function {
+        CallName::Activate => ViewChange::Active(true),
+        CallName::Deactivate => ViewChange::Active(false),
+        CallName::TruncateContinuousView => ViewChange::Truncate { version: PlanVersion(0) },
+        CallName::SetTtl => set_ttl(call, def)?,
+        CallName::TtlExpire => return Ok(None),
+    };
+    Ok(Some(Ddl::AlterView { view: Some(def.id), change }))
+}
+
+/// `set_ttl(view, ttl, column)`; NULL takes one away.
+fn set_ttl(call: &Call, def: &ViewDef) -> Result<ViewChange, SqlError> {
+    let (mut set, mut reset) = (Vec::new(), Vec::new());
+    for (name, argument) in ["ttl", "ttl_column"].into_iter().zip(&call.arguments) {
+        let named = Name { name: name.to_owned(), position: argument.value_position.or(call.position) };
+        match &argument.value {
+            Some(value) => set.push(WithOption {
+                name: named,
+                value: value.clone(),
+                value_position: argument.value_position,
+            }),
+            None => reset.push(named),
+        }
+    }
+    options_change(def, &set, &reset)
+}
+
+/// One name of options that have two.
+fn canonical(name: &str) -> &str {
+    if name == "max_groups" { "group_cap" } else { name }
+}
+
+fn options_change(def: &ViewDef, set: &[WithOption], reset: &[Name]) -> Result<ViewChange, SqlError> {
+    set.iter().map(|option| &option.name).chain(reset).try_for_each(check_alterable)?;
+    options::check(set)?;
+    let mut options = def.options.clone();
+    options.retain(|(name, _)| !reset.iter().any(|gone| canonical(&gone.name) == canonical(name)));
+    for option in set {
+        let (name, value) = (option.name.name.clone(), option.value.clone());
+        match options.iter_mut().find(|(known, _)| canonical(known) == canonical(&name)) {
+            Some(known) => *known = (name, value),
+            None => options.push((name, value)),
+        }
+    }
+    let typed = ViewDef { options: options.clone(), ..def.clone() }.typed_options();
+    let at = set.iter().find(|o| o.name.name.starts_with("ttl")).and_then(|o| o.value_position);
+    check_ttl(def, &typed).map_err(|e| e.at(at.or_else(|| set.first().and_then(|o| o.name.position))))?;
+    let groups_max = typed.group_cap.unwrap_or(GROUPS_MAX_DEFAULT);
+    Ok(ViewChange::Options { options, groups_max, query: None })
+}
+
+fn check_ttl(def: &ViewDef, options: &ViewOptions) -> Result<(), SqlError> {
+    let has_ttl = options.ttl.is_some() || options.ttl_column.is_some();
+    if has_ttl && def.window().is_some() {
+        return Err(SqlError::new("22023", "a sliding window has no ttl")
+            .with_hint("its panes are removed when the window has passed them"));
+    }
+    let is_time = |t: &DataType| matches!(t, DataType::Timestamp | DataType::Date);
+    match &options.ttl_column {
+        Some(column) => match def.keys.iter().find(|(name, _)| name.eq_ignore_ascii_case(column)) {
+            Some((_, data_type)) if is_time(data_type) => Ok(()),
+            Some(_) => {
+                Err(SqlError::new("42804", format!("ttl_column \"{column}\" must be timestamptz or date")))
+            }
+            None => Err(SqlError::new("42703", format!("ttl_column \"{column}\" is not a group key"))),
+        },
+        None if options.ttl.is_some() && !def.keys.iter().any(|(_, data_type)| is_time(data_type)) => {
+            Err(SqlError::new("42P17", "ttl needs a time bucket among the group expressions"))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,141 @@
+//! Functions of time that queries share with definitions.
+//!
+//! | function | answers |
+//! |---|---|
+//! | `time_bucket(width, time[, time zone][, origin or offset])` | the start of the bucket, as in definitions |
+//! | `date_round(time, width)` | PipelineDB's: the same, counted from 2000-01-01 |
+//! | `year(time)`, `month`, `day`, `hour`, `minute`, `second` | PipelineDB's: the time, truncated |
+
+use super::guard;
+use super::postgres::{each, timestamptz};
+use crate::buckets::{Placing, rounding, shift, zone};
+use crate::convert::{cast_text, value_of};
+use crate::error::SqlError;
+use datafusion::arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use headwater::value::{DataType as Type, Interval, Value};
+use std::sync::Arc;
+
+/// PipelineDB's names of truncations.
+const UNITS: [&str; 6] = ["year", "month", "day", "hour", "minute", "second"];
+
+/// One of them.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct TimeFunction {
+    name: &'static str,
+    signature: Signature,
+}
+
+/// All of them.
+pub(super) fn functions() -> Vec<TimeFunction> {
+    let function = |name, signature| TimeFunction { name, signature };
+    let mut all = vec![
+        function("time_bucket", Signature::variadic_any(Volatility::Immutable)),
+        function("date_round", Signature::any(2, Volatility::Immutable)),
+    ];
+    all.extend(UNITS.map(|name| function(name, Signature::any(1, Volatility::Immutable))));
+    all
+}
+
+impl ScalarUDFImpl for TimeFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(timestamptz())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        match (self.name, args.args.as_slice()) {
+            ("time_bucket", [width, time, placing @ ..]) if placing.len() <= 2 => {
+                let placing = placed(placing).map_err(guard::external)?;
+                bucket(width, time, &placing, rows)
+            }
+            ("date_round", [time, width]) => {
+                let by = rounding(interval(width, self.name).map_err(guard::external)?);
+                bucket(width, time, &by, rows)
+            }
+            (unit, [time]) => {
+                each(time, rows, |times| map(times, |micros| headwater::expr::date_trunc(unit, micros)))
+            }
+            _ => Err(guard::external(SqlError::new("42883", format!("{}: wrong arguments", self.name)))),
+        }
+    }
+}
+
+fn bucket(
+    width: &ColumnarValue,
+    time: &ColumnarValue,
+    placing: &Placing,
+    rows: usize,
+) -> Result<ColumnarValue> {
+    let width = interval(width, "time_bucket").map_err(guard::external)?;
+    let by = shift(width, placing).map_err(guard::external)?;
+    let back = Interval { months: -by.months, days: -by.days, micros: -by.micros };
+    let start = |micros| {
+        let moved = headwater::expr::add_interval(micros, back)?;
+        headwater::expr::add_interval(headwater::expr::time_bucket(width, moved)?, by)
+    };
+    each(time, rows, |times| map(times, start))
+}
+
+fn map(times: &ArrayRef, start: impl Fn(i64) -> Option<i64>) -> Result<ArrayRef> {
+    let times = cast(times, &timestamptz())?;
+    let out_of_range = || guard::external(SqlError::new("22008", "timestamp out of range"));
+    let starts = times.as_primitive::<TimestampMicrosecondType>().iter().map(|micros| match micros {
+        Some(micros) => start(micros).map(Some).ok_or_else(out_of_range),
+        None => Ok(None),
+    });
+    let starts = starts.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(Arc::new(starts.with_timezone("+00:00")))
+}
+
+fn constant(value: &ColumnarValue) -> Option<&ScalarValue> {
+    if let ColumnarValue::Scalar(scalar) = value { Some(scalar) } else { None }
+}
+
+fn interval(value: &ColumnarValue, name: &str) -> Result<Interval, SqlError> {
+    let not_constant = || SqlError::unsupported(format!("a {name} whose width is not a constant"));
+    let scalar = constant(value).ok_or_else(not_constant)?;
+    let width = match scalar.try_as_str().flatten() {
+        Some(text) => cast_text(text, &Type::Interval)?,
+        None => value_of(scalar, &Type::Interval).unwrap_or_default(),
+    };
+    match width {
+        Value::Interval(width) => Ok(width),
+        _ => Err(SqlError::new("22023", format!("the width of {name} must be an interval"))),
+    }
+}
+
+/// What follows the time: a time zone, then an origin or an offset.
+fn placed(args: &[ColumnarValue]) -> Result<Placing, SqlError> {
+    let mut placing = Placing::default();
+    for (at, arg) in args.iter().enumerate() {
+        let unconstant = || SqlError::unsupported("a time_bucket whose buckets move from row to row");
+        let scalar = constant(arg).ok_or_else(unconstant)?;
+        if let Some(text) = scalar.try_as_str().flatten() {
+            match zone(text)? {
+                Some(zone) if at == 0 => placing.zone_us = zone,
+                _ => placing.origin_us = origin(cast_text(text, &Type::Timestamp)?),
+            }
+        } else if let Some(Value::Interval(offset)) = value_of(scalar, &Type::Interval) {
+            placing.offset = Some(offset);
+        } else {
+            placing.origin_us = origin(value_of(scalar, &Type::Timestamp).unwrap_or_default());
+        }
+    }
+    Ok(placing)
+}
+
+fn origin(value: Value) -> Option<i64> {
+    if let Value::Int(micros) = value { Some(micros) } else { None }
+}
