@@ -123,6 +123,43 @@ impl<T: FromStr> FromStr for Maybe<T> {
     }
 }
 
+/// Where the PostgreSQL protocol is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum PgListen {
+    /// Beside QUIC: at its IP address, port [`PG_PORT`]; any free port where QUIC takes one.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(SocketAddr),
+}
+
+/// PostgreSQL's own port is 5432, which a PostgreSQL of this machine may have.
+pub const PG_PORT: u16 = 5433;
+
+impl FromStr for PgListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" | "" => Ok(Self::Off),
+            address => address.parse().map(Self::At).map_err(|_| {
+                format!("{address:?} is neither auto, off nor an address such as 127.0.0.1:5433")
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for PgListen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -290,6 +327,8 @@ options! {
         address: SocketAddr = "127.0.0.1:7171", "listen", "HEADWATER_LISTEN";
         /// Address for HTTP (TCP) when it differs from the QUIC address.
         http_address: Maybe<SocketAddr> = "", "listen-http", "HEADWATER_LISTEN_HTTP";
+        /// Address for the PostgreSQL protocol (TCP); auto: port 5433 at the IP address of listen, where it is free; off: nowhere.
+        pg_address: PgListen = "auto", "pg-listen", "HEADWATER_PG_LISTEN";
         /// PEM file with the certificate chain. With it HTTP speaks TLS too; without it a development certificate is made and HTTP is plain.
         tls_cert: Maybe<PathBuf> = "", "tls-cert", "HEADWATER_TLS_CERT";
         /// PEM file with the certificate's private key.
@@ -330,7 +369,15 @@ options! {
         connections_max: u32 = "1024" in 1, 1_000_000, "connections-max", "HEADWATER_CONNECTIONS_MAX";
         /// HTTP connections at a time. Above it the one that is idle longest makes room; when none is idle, new ones are told the hub's health only. Each may hold http_session_bytes_max.
         http_connections_max: u32 = "1024" in 1, 1_000_000, "http-connections-max", "HEADWATER_HTTP_CONNECTIONS_MAX";
-        /// QUIC connections, and again HTTP connections, at a time from one remote address (of IPv6: one /64); more are refused before their handshake, over QUIC as busy, and try again. Clients behind one NAT or proxy share it: raise it there, at most to connections_max. One address may then hold that many times what connections_max says.
+        /// PostgreSQL connections at a time; more are refused with 53300. Each may hold pg_session_bytes_max, one message and 150 KiB.
+        pg_connections_max: u32 = "256" in 1, 1_000_000, "pg-connections-max", "HEADWATER_PG_CONNECTIONS_MAX";
+        /// Longest message of a PostgreSQL client, bytes; it comes out of ingress_bytes_max.
+        pg_message_bytes_max: u32 = "4194304" in 16_384, 1_073_741_824, "pg-message-bytes-max", "HEADWATER_PG_MESSAGE_BYTES_MAX";
+        /// Bytes that prepared statements and portals of one PostgreSQL connection may hold, about; more are refused with 53200.
+        pg_session_bytes_max: u32 = "8388608" in 1_024, 1_073_741_824, "pg-session-bytes-max", "HEADWATER_PG_SESSION_BYTES_MAX";
+        /// Milliseconds between two messages of a PostgreSQL client after which its connection is closed: pools and people keep theirs for long.
+        pg_idle_ms: u64 = "3600000" in 100, 86_400_000, "pg-idle-ms", "HEADWATER_PG_IDLE_MS";
+        /// QUIC connections, again HTTP connections, and again PostgreSQL connections, at a time from one remote address (of IPv6: one /64); more are refused before their handshake, over QUIC as busy, and try again. Clients behind one NAT or proxy share it: raise it there, at most to connections_max. One address may then hold that many times what connections_max says.
         address_connections_max: u32 = "256" in 1, 1_000_000, "address-connections-max", "HEADWATER_ADDRESS_CONNECTIONS_MAX";
         /// Streams (batches and queries in flight) of one connection.
         streams_max: u32 = "64" in 1, 65_536, "streams-max", "HEADWATER_STREAMS_MAX";
@@ -415,6 +462,18 @@ impl Options {
         self.listen.http_address.0.unwrap_or(self.listen.address)
     }
 
+    /// Where the PostgreSQL protocol is to be spoken, and whether the hub goes without it when that is not free.
+    pub fn pg_address(&self) -> Option<(SocketAddr, bool)> {
+        match self.listen.pg_address {
+            PgListen::Off => None,
+            PgListen::At(address) => Some((address, false)),
+            PgListen::Auto => {
+                let port = if self.listen.address.port() == 0 { 0 } else { PG_PORT };
+                Some((SocketAddr::new(self.listen.address.ip(), port), true))
+            }
+        }
+    }
+
     /// Refuses options that do not fit each other.
     ///
     /// # Errors
@@ -442,6 +501,10 @@ impl Options {
             (
                 limits.http_session_bytes_max < limits.http_frame_bytes_max.min(limits.frame_bytes_max),
                 "http_session_bytes_max must hold one frame",
+            ),
+            (
+                limits.ingress_bytes_max < limits.pg_message_bytes_max,
+                "ingress_bytes_max must hold one message",
             ),
             (
                 limits.stream_plans_bytes_max > limits.frame_bytes_max,

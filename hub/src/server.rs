@@ -10,6 +10,7 @@ mod rooms;
 pub use hub::{Hub, HubError};
 
 use crate::api::metrics::Metrics;
+use crate::api::pg::PgDoor;
 use crate::api::status::Status;
 use crate::api::{Api, routes};
 use crate::ingress::Backend;
@@ -68,6 +69,7 @@ pub type StatusSource = Arc<dyn Fn() -> Status + Send + Sync>;
 pub struct Doors {
     quic: SocketAddr,
     http: SocketAddr,
+    pg: Option<SocketAddr>,
     fingerprint: Fingerprint,
     is_development: bool,
     shutdown: CancellationToken,
@@ -101,11 +103,13 @@ impl Doors {
         let mut doors = Self {
             quic: address(udp.local_addr(), options.listen.address)?,
             http: address(tcp.local_addr(), options.http_address())?,
+            pg: None,
             fingerprint: identity.fingerprint(),
             is_development: identity.is_development,
             shutdown,
             tasks: JoinSet::new(),
         };
+        doors.open_pg(options, &identity, &shared)?;
         doors.open_http(tcp, options, &identity, &shared, status)?;
         let quic = QuicDoor::open(udp, &identity, reset_key(&options.storage.data_dir)?, shared)?;
         doors.tasks.spawn(quic.run());
@@ -153,11 +157,43 @@ impl Doors {
         Ok(())
     }
 
+    /// Its default port may be another's: then the hub is there without it.
+    fn open_pg(&mut self, options: &Options, identity: &Identity, shared: &Shared) -> Result<(), DoorError> {
+        let Some((wanted, may_miss)) = options.pg_address() else { return Ok(()) };
+        let failed = |source| DoorError::Listen { address: wanted, source };
+        let socket = match TcpListener::bind(wanted) {
+            Ok(socket) => socket,
+            Err(error) if may_miss => {
+                tracing::warn!(%error, address = %wanted, "no PostgreSQL protocol: set pg_address to another address, or to off");
+                return Ok(());
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        socket.set_nonblocking(true).map_err(failed)?;
+        self.pg = Some(address(socket.local_addr(), wanted)?);
+        let limits = &options.limits;
+        // As for HTTP: half is left to producers.
+        let share = (limits.ingress_bytes_max / 2).max(limits.pg_message_bytes_max);
+        let door = PgDoor {
+            listener: tokio::net::TcpListener::from_std(socket).map_err(failed)?,
+            tls: Arc::new(identity.tls(&[b"postgresql"])?),
+            tokens: options.auth.tokens.0.clone(),
+            backend: Arc::clone(&shared.backend),
+            limits: limits.clone(),
+            budget: shared.budget.within(share.saturating_add(HEADER_ROOM)),
+            metrics: Arc::clone(&shared.metrics),
+            shutdown: self.shutdown.clone(),
+        };
+        self.tasks.spawn(door.run());
+        Ok(())
+    }
+
     fn about(&self) -> serde_json::Value {
         serde_json::json!({
             "headwater": env!("CARGO_PKG_VERSION"),
             "protocol": VERSIONS,
             "quic_port": self.quic.port(),
+            "pg_port": self.pg.map(|address| address.port()),
             "development": self.is_development,
             "fingerprint": self.fingerprint.to_string(),
         })
@@ -171,6 +207,11 @@ impl Doors {
     /// Where HTTP listens.
     pub fn http_address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where the PostgreSQL protocol is spoken, if it is.
+    pub fn pg_address(&self) -> Option<SocketAddr> {
+        self.pg
     }
 
     /// SHA-256 of the certificate.

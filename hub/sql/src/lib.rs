@@ -19,7 +19,10 @@ mod units;
 pub use compile::{GROUPS_MAX_DEFAULT, ViewOptions, compile};
 pub use convert::{TYPE_KEY, arrow_field, arrow_type, type_of_field};
 pub use datafusion::{arrow, parquet};
-pub use engine::{Answer, Engine, EngineOptions, ReadOptions, Rows, batch_of, rows_of};
+pub use engine::{
+    Answer, Description, Engine, EngineOptions, PARAMETERS_MAX, Parameter, ParameterValue, ReadOptions, Rows,
+    array_items, batch_of, rows_of,
+};
 pub use error::SqlError;
 pub use parse::*;
 pub use types::type_name;

@@ -32,7 +32,9 @@ pub struct Metrics {
     pub quic_connections: Gauge,
     /// Open HTTP connections.
     pub http_connections: Gauge,
-    /// QUIC connections turned away for lack of a place, and HTTP connections that were told the health only.
+    /// Open connections that speak the PostgreSQL protocol.
+    pub pg_connections: Gauge,
+    /// QUIC and PostgreSQL connections turned away for lack of a place, and HTTP connections that were told the health only.
     pub connections_refused: Counter,
     /// Connections refused because their address has too many.
     pub connections_address_refused: Counter,
@@ -71,6 +73,7 @@ impl Metrics {
         let metrics = Self {
             quic_connections: add(&mut r, "quic_connections", "Open QUIC connections"),
             http_connections: add(&mut r, "http_connections", "Open HTTP connections"),
+            pg_connections: add(&mut r, "pg_connections", "Open connections of the PostgreSQL protocol"),
             connections_refused: add(
                 &mut r,
                 "connections_refused",

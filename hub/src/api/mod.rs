@@ -1,9 +1,10 @@
-//! The hub's HTTP API beside the frames: SQL, health, metrics, status.
+//! The hub's faces beside the frames: SQL, health, metrics and status over HTTP, and the PostgreSQL protocol (`pg`).
 //!
 //! Owns: the routes, formats and status codes. Must not know: how statements run or what is counted.
 
 pub mod format;
 pub mod metrics;
+pub(crate) mod pg;
 pub mod sql;
 pub mod status;
 pub mod text;

@@ -103,20 +103,27 @@ fn hex(bytes: &[u8], out: &mut String) {
     bytes.iter().for_each(|byte| push(out, format_args!("{byte:02x}")));
 }
 
-/// PostgreSQL's style: `1 year 2 mons 3 days 04:05:06.7`.
+/// PostgreSQL's style: `1 year 2 mons 3 days 04:05:06.7`. Behind a part below zero those above it have a sign.
 fn put_interval(interval: Interval, out: &mut String) {
-    let mut parts = Vec::new();
+    let mut parts: Vec<String> = Vec::new();
+    let mut was_below = false;
     for (count, one, many) in [
         (interval.months / 12, "year", "years"),
         (interval.months % 12, "mon", "mons"),
         (interval.days, "day", "days"),
     ] {
         if count != 0 {
-            parts.push(format!("{count} {}", if count == 1 { one } else { many }));
+            let sign = if was_below && count > 0 { "+" } else { "" };
+            parts.push(format!("{sign}{count} {}", if count == 1 { one } else { many }));
+            was_below = count < 0;
         }
     }
     if interval.micros != 0 || parts.is_empty() {
-        let mut time = String::from(if interval.micros < 0 { "-" } else { "" });
+        let mut time = String::from(match interval.micros {
+            ..0 => "-",
+            _ if was_below => "+",
+            _ => "",
+        });
         clock(interval.micros.unsigned_abs(), &mut time);
         parts.push(time);
     }
@@ -138,7 +145,7 @@ fn list<'a>(
         match text(value, data_type) {
             None => out.push_str(null),
             // Nested lists and rows carry their own brackets; quote what could be mistaken for structure.
-            Some(item) if needs_quotes(&item, null, open) => {
+            Some(item) if needs_quotes(&item, null, matches!(data_type, DataType::List(_))) => {
                 push(out, format_args!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")));
             }
             Some(item) => out.push_str(&item),
@@ -147,8 +154,7 @@ fn list<'a>(
     out.push(close);
 }
 
-fn needs_quotes(item: &str, null: &str, open: char) -> bool {
-    let nested = open == '{' && item.starts_with('{');
+fn needs_quotes(item: &str, null: &str, nested: bool) -> bool {
     item.is_empty()
         || (!null.is_empty() && item.eq_ignore_ascii_case(null))
         || (!nested && item.contains([',', '"', '\\', '{', '}', '(', ')', ' ', '\n', '\t']))
@@ -197,8 +203,19 @@ mod tests {
                 "1 year 2 mons 1 day 01:01:01",
             ),
             (Value::Interval(Interval::default()), DataType::Interval, "00:00:00"),
+            (
+                Value::Interval(Interval { months: -1, days: 2, micros: -1_500_000 }),
+                DataType::Interval,
+                "-1 mons +2 days -00:00:01.5",
+            ),
+            (
+                Value::Interval(Interval { months: 0, days: -3, micros: 1 }),
+                DataType::Interval,
+                "-3 days +00:00:00.000001",
+            ),
             (Value::List(vec![Value::Int(1), Value::Null]), list(DataType::Int64), "{1,NULL}"),
             (Value::List(vec![Value::Text("a b".into())]), list(DataType::Text), "{\"a b\"}"),
+            (Value::List(vec![Value::Text("{".into())]), list(DataType::Text), "{\"{\"}"),
             (
                 Value::List(vec![Value::Struct(vec![Value::Text("AA".into()), Value::Int(3)])]),
                 list(pair),

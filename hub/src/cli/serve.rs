@@ -60,6 +60,10 @@ fn greet(hub: &Hub, options: &Options) {
     let _ = writeln!(out, "  data         {}", options.storage.data_dir.display());
     let _ = writeln!(out, "  quic         {}", hub.addr());
     let _ = writeln!(out, "  http         {scheme}://{}", hub.http_addr());
+    match hub.pg_addr() {
+        Some(address) => drop(writeln!(out, "  postgresql   {address}")),
+        None => drop(writeln!(out, "  postgresql   off")),
+    }
     if hub.is_development() {
         let _ = writeln!(out, "  fingerprint  {}", hub.fingerprint());
     }

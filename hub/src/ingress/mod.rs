@@ -4,7 +4,7 @@
 //! what is inside a batch, how it is kept, what SQL means: that is behind [`Backend`].
 //! Invariants: a peer's bytes are bounded before they are buffered; a bad peer loses its own session only.
 
-mod addresses;
+pub(crate) mod addresses;
 pub mod answer;
 pub mod budget;
 pub mod certificate;
@@ -18,9 +18,10 @@ pub use crate::shard::Outcome;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::ids::{BootId, ClusterId};
+use headwater::value::DataType;
 use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed, SessionLimits};
 use headwater_sql::source::CatalogSnapshot;
-use headwater_sql::{Answer, SqlError};
+use headwater_sql::{Answer, Description, Parameter, ReadOptions, SqlError, Statement};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -48,4 +49,26 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Runs one statement.
     fn query(&self, query: Query) -> BoxFuture<'static, Result<Answer, SqlError>>;
+
+    /// Runs a statement that a session has read, with values for its parameters.
+    fn run(
+        &self,
+        statement: Arc<Statement>,
+        parameters: Vec<Parameter>,
+        options: ReadOptions,
+    ) -> BoxFuture<'static, Result<Answer, SqlError>> {
+        let _ = (parameters, options.timeout);
+        self.query(Query { sql: statement.sql().into(), read_level: options.read_level, token: None })
+    }
+
+    /// What such a statement takes and answers; `declared` are types of parameters, as far as they are told.
+    fn describe(
+        &self,
+        statement: Arc<Statement>,
+        declared: Vec<Option<DataType>>,
+        options: ReadOptions,
+    ) -> BoxFuture<'static, Result<Description, SqlError>> {
+        let _ = (statement, declared, options);
+        Box::pin(async { Err(SqlError::new("0A000", "statements are not described here")) })
+    }
 }

@@ -82,6 +82,11 @@ impl Hub {
         self.doors.http_address()
     }
 
+    /// Where the PostgreSQL protocol is spoken, if it is.
+    pub fn pg_addr(&self) -> Option<SocketAddr> {
+        self.doors.pg_address()
+    }
+
     /// SHA-256 of the certificate; clients of a development hub pin it.
     pub fn fingerprint(&self) -> Fingerprint {
         self.doors.fingerprint()

@@ -10,9 +10,10 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use headwater::ids::{BootId, ClusterId};
+use headwater::value::DataType;
 use headwater::wire::{BatchFrame, Query, Refused, Resume, Resumed, SessionLimits};
 use headwater_sql::source::CatalogSnapshot;
-use headwater_sql::{Answer, Engine, ReadOptions, SqlError};
+use headwater_sql::{Answer, Description, Engine, Parameter, ReadOptions, SqlError, Statement};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,21 +68,54 @@ impl Backend for Rooms {
     }
 
     fn query(&self, query: Query) -> BoxFuture<'static, Result<Answer, SqlError>> {
+        let engine = Arc::clone(&self.engine);
+        let options = ReadOptions { read_level: query.read_level, timeout: None };
+        counted(&self.metrics, async move { engine.execute(&query.sql, options).await })
+    }
+
+    fn run(
+        &self,
+        statement: Arc<Statement>,
+        parameters: Vec<Parameter>,
+        options: ReadOptions,
+    ) -> BoxFuture<'static, Result<Answer, SqlError>> {
+        let engine = Arc::clone(&self.engine);
+        counted(&self.metrics, async move { engine.execute_statement(statement, parameters, options).await })
+    }
+
+    fn describe(
+        &self,
+        statement: Arc<Statement>,
+        declared: Vec<Option<DataType>>,
+        options: ReadOptions,
+    ) -> BoxFuture<'static, Result<Description, SqlError>> {
         let (engine, metrics) = (Arc::clone(&self.engine), Arc::clone(&self.metrics));
         async move {
-            metrics.queries.inc();
-            let running = Running::new(metrics);
-            let options = ReadOptions { read_level: query.read_level };
-            match engine.execute(&query.sql, options).await {
-                Ok(answer) => Ok(running.until_the_end_of(answer)),
-                Err(error) => {
-                    running.metrics.query_failed(error.code);
-                    Err(error)
-                }
-            }
+            let described = engine.describe(statement, declared, options).await;
+            described.inspect_err(|error| metrics.query_failed(error.code))
         }
         .boxed()
     }
+}
+
+/// A statement as it is counted, up to the end of its answer.
+fn counted(
+    metrics: &Arc<Metrics>,
+    run: impl Future<Output = Result<Answer, SqlError>> + Send + 'static,
+) -> BoxFuture<'static, Result<Answer, SqlError>> {
+    let metrics = Arc::clone(metrics);
+    async move {
+        metrics.queries.inc();
+        let running = Running::new(metrics);
+        match run.await {
+            Ok(answer) => Ok(running.until_the_end_of(answer)),
+            Err(error) => {
+                running.metrics.query_failed(error.code);
+                Err(error)
+            }
+        }
+    }
+    .boxed()
 }
 
 /// A statement that runs or waits for its turn; dropped when the answer was read or given up.

@@ -7,6 +7,7 @@ mod house;
 mod load;
 mod load_told;
 mod options;
+mod pg;
 #[cfg(unix)]
 mod terminal;
 

@@ -149,7 +149,7 @@ pub(super) fn schema_of(fields: &[Field]) -> SchemaRef {
 }
 
 /// A column of an answer. A bare NULL reads as text, as in PostgreSQL.
-fn field_of(field: &datafusion::arrow::datatypes::Field) -> Field {
+pub(super) fn field_of(field: &datafusion::arrow::datatypes::Field) -> Field {
     let data_type = match type_of_field(field) {
         DataType::Null => DataType::Text,
         other => other,

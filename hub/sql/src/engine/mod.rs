@@ -6,9 +6,11 @@
 //! no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
 
 mod answer;
+mod arrays;
 mod checked;
 mod collected;
 mod combine;
+mod describing;
 mod exact;
 mod expansion;
 mod explain;
@@ -24,7 +26,9 @@ mod merge;
 mod names;
 mod operands;
 mod operators;
+mod parameters;
 mod patterns;
+mod pg;
 mod plans;
 mod postgres;
 mod quotient;
@@ -47,6 +51,9 @@ mod walk;
 mod watched;
 
 pub use answer::{Answer, Rows, batch_of, rows_of};
+pub use arrays::array_items;
+pub use describing::Description;
+pub use parameters::{PARAMETERS_MAX, Parameter, ParameterValue};
 
 use crate::compile::compile;
 use crate::definition::{Ddl, ViewChange};
@@ -120,6 +127,8 @@ impl Default for EngineOptions {
 pub struct ReadOptions {
     /// Which states to merge.
     pub read_level: ReadLevel,
+    /// How long the statement may take, where that is less than [`EngineOptions::timeout`].
+    pub timeout: Option<Duration>,
 }
 
 /// Executes SQL against a [`Source`]. Cheap to share; one per hub.
@@ -151,7 +160,33 @@ impl Engine {
     /// # Errors
     /// Everything that parsing, [`compile`] and queries refuse; a text of several statements (`42601`). Errors that come up while rows are read are in the answer's batches.
     pub async fn execute(&self, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
-        running::execute(&self.core, sql, options).await
+        running::execute(&self.core, running::Work::Text(sql.to_owned()), options).await
+    }
+
+    /// Executes a statement that was read before, with values for its parameters. Otherwise as [`Engine::execute`].
+    ///
+    /// # Errors
+    /// The same; `42P02` when a parameter has no value.
+    pub async fn execute_statement(
+        &self,
+        statement: Arc<Statement>,
+        parameters: Vec<Parameter>,
+        options: ReadOptions,
+    ) -> Result<Answer, SqlError> {
+        running::execute(&self.core, running::Work::Statement(statement, parameters), options).await
+    }
+
+    /// What a statement takes and answers. `declared`: types of its parameters, as far as they are known.
+    ///
+    /// # Errors
+    /// Everything that planning refuses.
+    pub async fn describe(
+        &self,
+        statement: Arc<Statement>,
+        declared: Vec<Option<DataType>>,
+        options: ReadOptions,
+    ) -> Result<Description, SqlError> {
+        running::describe(&self.core, running::Work::Describe(statement, declared), options).await
     }
 }
 
@@ -161,7 +196,7 @@ impl Core {
         let statements = parse(sql)?;
         match statements.as_slice() {
             [] => Ok(Answer::command("")),
-            [statement] => self.run(statement, options, guard).await,
+            [statement] => self.run(statement, &[], options, guard).await,
             [_, second, ..] => Err(second.not_alone()),
         }
     }
@@ -169,14 +204,16 @@ impl Core {
     async fn run(
         &self,
         statement: &Statement,
+        parameters: &[Parameter],
         options: ReadOptions,
         guard: &Arc<Guard>,
     ) -> Result<Answer, SqlError> {
         let tables = self.tables();
         match &statement.kind {
             StatementKind::Query { query, explain } => {
-                self.query(statement, query, *explain, &tables, (options, guard))
+                self.query(statement, (query, *explain), parameters, &tables, (options, guard))
             }
+            StatementKind::Copy(_) | StatementKind::Session(_) => Err(statement.needs_session()),
             StatementKind::Show(show) => system::show(*show, tables.catalog()),
             StatementKind::Describe(name) => self.describe(name, &tables),
             StatementKind::ExplainView(name) => self.explain_view(name, tables.catalog(), guard).await,
@@ -280,8 +317,8 @@ impl Core {
     fn query(
         &self,
         statement: &Statement,
-        query: &ast::Query,
-        explain: Option<Explain>,
+        (query, explain): (&ast::Query, Option<Explain>),
+        parameters: &[Parameter],
         tables: &Arc<Tables>,
         (options, guard): (ReadOptions, &Arc<Guard>),
     ) -> Result<Answer, SqlError> {
@@ -289,12 +326,15 @@ impl Core {
         let fail = |error| failure::from_datafusion(error, text).with_catalog_hint(tables.catalog());
         let nodes_max = self.options.plan_nodes_max;
         let prepared = statement.with_stack(|| {
-            sizes::check_keys(query, text)?;
-            expansion::check_query(query, text, nodes_max)?;
-            session::prepare(query, text)
+            if parameters.is_empty() {
+                return self.checked(query, statement, session::Placeholders::Refused);
+            }
+            let values: Vec<_> = parameters.iter().cloned().map(Some).collect();
+            let bound = parameters::bind(query, &values, text)?;
+            self.checked(&bound, statement, session::Placeholders::Refused)
         });
         let prepared = df_statement(prepared?, explain);
-        let planned = tables.plans().get_or_plan(statement.sql(), options, || {
+        let planned = tables.plans().get_or_plan(statement.sql(), parameters, options, || {
             let state = self.state(tables, options);
             statement.with_stack(|| plan(&state, prepared, nodes_max))
         });
@@ -308,7 +348,12 @@ impl Core {
 
     /// A session for one query: its clock starts now.
     fn state(&self, tables: &Arc<Tables>, options: ReadOptions) -> SessionState {
+        use datafusion::execution::FunctionRegistry;
         let mut state = self.base.clone();
+        for function in tables.functions() {
+            // Registration fails only for planners that refuse it; the default one does not.
+            let _ = state.register_udf(Arc::clone(function));
+        }
         state.mark_start_execution();
         state.register_catalog_list(tables.catalogs());
         state.config_mut().set_extension(Arc::new(options));
@@ -332,6 +377,12 @@ impl Core {
             RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc();
         runtime.unwrap_or_else(|_| Arc::clone(self.base.runtime_env()))
     }
+}
+
+/// The highest number of a parameter in a query.
+pub(crate) fn count_parameters(query: &ast::Query, text: &Text) -> usize {
+    // Numbers that there cannot be are told when the statement is described or run.
+    parameters::count(query, text).unwrap_or(0)
 }
 
 /// A query's physical plan. Planning is asynchronous only for tables that have to be fetched: ours are here, so it

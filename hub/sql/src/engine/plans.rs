@@ -5,7 +5,7 @@
 //! in it can run again, and never when its text could read a clock, a random number or a system table (their
 //! values are folded into the plan).
 
-use super::ReadOptions;
+use super::{Parameter, ReadOptions};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::physical_plan::ExecutionPlan;
@@ -61,10 +61,12 @@ pub(super) struct Plans {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct ReadLevelKey(bool);
 
-fn key(sql: &str, options: ReadOptions) -> Option<(String, ReadLevelKey)> {
-    let lower = sql.to_lowercase();
-    let repeatable = sql.len() <= SQL_BYTES_MAX && !UNREPEATABLE.iter().any(|word| lower.contains(word));
-    repeatable.then(|| (sql.to_owned(), ReadLevelKey(options.read_level == ReadLevel::Durable)))
+/// Values of parameters are constants of the plan.
+fn key(sql: &str, parameters: &[Parameter], options: ReadOptions) -> Option<(String, ReadLevelKey)> {
+    let text = if parameters.is_empty() { sql.to_owned() } else { format!("{sql}\0{parameters:?}") };
+    let lower = text.to_lowercase();
+    let repeatable = text.len() <= SQL_BYTES_MAX && !UNREPEATABLE.iter().any(|word| lower.contains(word));
+    repeatable.then(|| (text, ReadLevelKey(options.read_level == ReadLevel::Durable)))
 }
 
 impl Plans {
@@ -72,10 +74,11 @@ impl Plans {
     pub(super) fn get_or_plan(
         &self,
         sql: &str,
+        parameters: &[Parameter],
         options: ReadOptions,
         plan: impl FnOnce() -> Result<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(key) = key(sql, options) else { return plan() };
+        let Some(key) = key(sql, parameters, options) else { return plan() };
         let known = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return reset_plan_states(known);

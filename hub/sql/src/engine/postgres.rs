@@ -2,7 +2,7 @@
 //!
 //! | function | answers |
 //! |---|---|
-//! | `version()` | Headwater's version |
+//! | `version()` | Headwater's version, and the version of PostgreSQL that clients may take it for |
 //! | `current_database()`, `current_catalog`, `current_schema`, `current_user`, `session_user`, `user` | names |
 //! | `pg_typeof(x)` | the name of a type |
 //! | `md5(text or bytea)` | the digest in hex |
@@ -43,7 +43,7 @@ enum What {
 pub(super) fn functions() -> Vec<PostgresFunction> {
     let version = || {
         let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
-        format!("Headwater {} ({arch}, {os})", env!("CARGO_PKG_VERSION"))
+        format!("Headwater {} ({arch}, {os}), speaks as PostgreSQL 15.0", env!("CARGO_PKG_VERSION"))
     };
     let function = |name, what, args| {
         let signature = match args {

@@ -7,12 +7,14 @@
 
 use super::answer::Answer;
 use super::guard::{Guard, timeout};
-use super::{Core, ReadOptions};
+use super::{Core, Description, Parameter, ReadOptions};
 use crate::error::SqlError;
+use crate::parse::Statement;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::{Stream, StreamExt};
 use headwater::schema::Field;
+use headwater::value::DataType;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,6 +28,16 @@ const BATCHES_WAITING: usize = 1;
 /// Stack of a statement's thread; only what is touched becomes real. Deep statements get more (see `with_stack`).
 const STACK_BYTES: usize = 8 << 20;
 
+/// What a statement's thread is to do.
+pub(super) enum Work {
+    /// Run this text.
+    Text(String),
+    /// Run this statement with these values of its parameters.
+    Statement(Arc<Statement>, Vec<Parameter>),
+    /// Tell what this statement takes and answers.
+    Describe(Arc<Statement>, Vec<Option<DataType>>),
+}
+
 /// What a statement's thread says.
 enum Message {
     /// First, unless it failed.
@@ -34,6 +46,8 @@ enum Message {
         fields: Vec<Field>,
         schema: SchemaRef,
     },
+    /// First and last, where that was asked for.
+    Described(Description),
     Batch(RecordBatch),
     /// Last.
     Failed(SqlError),
@@ -42,19 +56,33 @@ enum Message {
 }
 
 /// Runs a statement on a thread of its own.
-pub(super) async fn execute(core: &Arc<Core>, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
-    let deadline = Instant::now() + core.options.timeout;
+pub(super) async fn execute(core: &Arc<Core>, work: Work, options: ReadOptions) -> Result<Answer, SqlError> {
+    start(core, work, options).await?.answer().await
+}
+
+/// Describes a statement on a thread of its own: planning can take as long as running.
+pub(super) async fn describe(
+    core: &Arc<Core>,
+    work: Work,
+    options: ReadOptions,
+) -> Result<Description, SqlError> {
+    start(core, work, options).await?.description().await
+}
+
+async fn start(core: &Arc<Core>, work: Work, options: ReadOptions) -> Result<Received, SqlError> {
+    let timeout = options.timeout.map_or(core.options.timeout, |own| own.min(core.options.timeout));
+    let deadline = Instant::now() + timeout;
     let waiting = timeout_at(deadline.into(), Arc::clone(&core.places).acquire_owned());
     let Ok(Ok(place)) = waiting.await else { return Err(too_many()) };
     let limits = &core.options;
     let guard = Guard::new(deadline, Handle::current(), limits.memory_bytes_max, limits.value_bytes_max);
     let guard = Arc::new(guard);
     let (sender, receiver) = mpsc::channel(BATCHES_WAITING);
-    let job = Job { core: Arc::clone(core), sql: sql.to_owned(), options, guard: Arc::clone(&guard), sender };
+    let job = Job { core: Arc::clone(core), work, options, guard: Arc::clone(&guard), sender };
     let thread = std::thread::Builder::new().name("headwater-sql".into()).stack_size(STACK_BYTES);
     thread.spawn(move || job.run(place)).map_err(|_| too_many())?;
     let sleep = Box::pin(sleep_until(deadline.into()));
-    Received { receiver, sleep, guard, is_over: false }.answer().await
+    Ok(Received { receiver, sleep, guard, is_over: false })
 }
 
 fn too_many() -> SqlError {
@@ -65,7 +93,7 @@ fn too_many() -> SqlError {
 /// Everything a statement's thread needs.
 struct Job {
     core: Arc<Core>,
-    sql: String,
+    work: Work,
     options: ReadOptions,
     guard: Arc<Guard>,
     sender: mpsc::Sender<Message>,
@@ -99,7 +127,19 @@ impl Job {
 
     /// Sends everything but the last message.
     async fn answer(&self) -> Message {
-        let answer = match self.core.execute(&self.sql, self.options, &self.guard).await {
+        let answer = match &self.work {
+            Work::Text(sql) => self.core.execute(sql, self.options, &self.guard).await,
+            Work::Statement(statement, parameters) => {
+                self.core.run(statement, parameters, self.options, &self.guard).await
+            }
+            Work::Describe(statement, declared) => {
+                return match self.core.describe_statement(statement, declared, self.options) {
+                    Ok(description) => Message::Described(description),
+                    Err(error) => Message::Failed(error),
+                };
+            }
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Message::Failed(error),
         };
@@ -135,7 +175,15 @@ impl Received {
                 Ok(Answer { tag, fields, schema, batches: self.boxed() })
             }
             Message::Failed(error) => Err(error),
-            Message::Batch(_) | Message::End => Err(died()),
+            Message::Batch(_) | Message::Described(_) | Message::End => Err(died()),
+        }
+    }
+
+    async fn description(mut self) -> Result<Description, SqlError> {
+        match std::future::poll_fn(|cx| self.poll_message(cx)).await {
+            Message::Described(description) => Ok(description),
+            Message::Failed(error) => Err(error),
+            _ => Err(died()),
         }
     }
 
@@ -168,7 +216,7 @@ impl Stream for Received {
         let item = match std::task::ready!(self.poll_message(cx)) {
             Message::Batch(batch) => return Poll::Ready(Some(Ok(batch))),
             Message::Failed(error) => Some(Err(error)),
-            Message::Head { .. } => Some(Err(died())),
+            Message::Head { .. } | Message::Described(_) => Some(Err(died())),
             Message::End => None,
         };
         self.is_over = true;

@@ -10,7 +10,7 @@ use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
 use super::{
-    collected, combine, guard, operators, patterns, postgres, records, sketch, states, sums, times, unions,
+    collected, combine, guard, operators, patterns, pg, postgres, records, sketch, states, sums, times, unions,
 };
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -40,7 +40,6 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
         // Answers are small and many run at once: one thread each, no exchange between partitions.
         .with_target_partitions(1)
         .with_batch_size(batch_rows);
@@ -161,12 +160,26 @@ fn register(state: &mut SessionState) {
     }
 }
 
+/// What becomes of parameters without a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placeholders {
+    /// They are an error.
+    Refused,
+    /// They stay: the statement is planned, not run.
+    Stay,
+}
+
 /// The query with its columns named, schema names of functions (`pipelinedb.`, `pg_catalog.`) stripped, interval literals spelled as
 /// Arrow reads them, parameters refused.
-pub(super) fn prepare(query: &ast::Query, text: &Text) -> std::result::Result<ast::Query, SqlError> {
+pub(super) fn prepare(
+    query: &ast::Query,
+    text: &Text,
+    placeholders: Placeholders,
+) -> std::result::Result<ast::Query, SqlError> {
     let mut query = query.clone();
-    if let ControlFlow::Break(error) = VisitMut::visit(&mut query, &mut Prepare { text, depth: 0, copies: 0 })
-    {
+    pg::spell(&mut query, text);
+    let mut visitor = Prepare { text, depth: 0, copies: 0, placeholders };
+    if let ControlFlow::Break(error) = VisitMut::visit(&mut query, &mut visitor) {
         return Err(error);
     }
     match operators::find_row(&query) {
@@ -181,6 +194,7 @@ struct Prepare<'a> {
     depth: usize,
     /// Nodes that comparisons of rows have added.
     copies: usize,
+    placeholders: Placeholders,
 }
 
 impl Prepare<'_> {
@@ -323,7 +337,9 @@ impl Prepare<'_> {
                 let hint = "write the interval out: interval '36 hours'";
                 self.refuse("multiplication or division of an interval", expr, hint)
             }
-            Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), span }) => {
+            Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), span })
+                if self.placeholders == Placeholders::Refused =>
+            {
                 let error = SqlError::unsupported(format!("parameter {name}"));
                 ControlFlow::Break(error.at(self.text.of_span(*span)))
             }

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use crate::error::SqlError;
-use crate::parse::Show;
+use crate::parse::{Show, StatementKind};
 use crate::source::{CatalogSnapshot, SystemTable};
 use crate::types::type_name;
 use headwater::schema::Field;
@@ -14,8 +14,8 @@ pub(super) const NAMES: &[&str] = &["streams", "views"];
 /// `headwater.streams`, `headwater.views` and PipelineDB's spellings of them.
 pub(super) fn table(schema: &str, name: &str, catalog: &CatalogSnapshot) -> Option<SystemTable> {
     match (schema, name) {
-        (_, "streams") => Some(streams(catalog)),
-        (_, "views") => Some(views(catalog)),
+        ("headwater" | "pipelinedb", "streams") => Some(streams(catalog)),
+        ("headwater" | "pipelinedb", "views") => Some(views(catalog)),
         _ => None,
     }
 }
@@ -26,6 +26,17 @@ fn text(name: &str) -> Field {
 
 fn bigint(name: &str) -> Field {
     Field { name: name.to_owned(), data_type: DataType::Int64 }
+}
+
+/// The columns of what SHOW and DESCRIBE answer.
+pub(super) fn fields(kind: &StatementKind) -> Vec<Field> {
+    let nothing = CatalogSnapshot::default();
+    match kind {
+        StatementKind::Show(Show::Streams) => streams(&nothing).columns,
+        StatementKind::Show(Show::Views) => views(&nothing).columns,
+        StatementKind::Describe(_) => vec![text("column"), text("type")],
+        _ => Vec::new(),
+    }
 }
 
 fn streams(catalog: &CatalogSnapshot) -> SystemTable {
@@ -89,5 +100,6 @@ pub(super) fn show(show: Show, catalog: &CatalogSnapshot) -> Result<Answer, SqlE
 pub(super) fn describe(columns: &[Field]) -> Result<Answer, SqlError> {
     let row = |f: &Field| vec![Value::Text(f.name.clone()), Value::Text(type_name(&f.data_type))];
     let rows: Vec<_> = columns.iter().map(row).collect();
-    Answer::values("DESCRIBE", vec![text("column"), text("type")], &rows)
+    let name = crate::parse::Name { name: String::new(), position: None };
+    Answer::values("DESCRIBE", fields(&StatementKind::Describe(name)), &rows)
 }

@@ -2,7 +2,7 @@
 
 use super::plans::Plans;
 use super::session::{CATALOG, SCHEMA};
-use super::{answer, system, view};
+use super::{answer, pg, system, view};
 use crate::convert::type_of_field;
 use crate::definition::ViewDef;
 use crate::source::{CatalogSnapshot, Source};
@@ -14,6 +14,7 @@ use datafusion::catalog::{
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::ScalarUDF;
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
 use headwater::value::DataType;
 use std::collections::HashMap;
@@ -24,9 +25,11 @@ pub(super) struct Tables {
     inner: Arc<Inner>,
     catalogs: Arc<dyn CatalogProviderList>,
     plans: Plans,
+    functions: Vec<Arc<ScalarUDF>>,
 }
 
-struct Inner {
+/// What schemas share.
+pub(super) struct Inner {
     catalog: Arc<CatalogSnapshot>,
     source: Arc<dyn Source>,
     base: SessionState,
@@ -37,20 +40,26 @@ impl Tables {
     pub(super) fn new(catalog: Arc<CatalogSnapshot>, source: Arc<dyn Source>, base: SessionState) -> Self {
         let inner = Arc::new(Inner { catalog, source, base, views: Mutex::default() });
         let schemas = MemoryCatalogProvider::new();
-        for (name, system) in
-            [(SCHEMA, None), ("headwater", Some("headwater")), ("pipelinedb", Some("pipelinedb"))]
-        {
+        let systems =
+            ["headwater", "pipelinedb"].into_iter().chain(pg::SCHEMAS).map(|name| (name, Some(name)));
+        for (name, system) in [(SCHEMA, None)].into_iter().chain(systems) {
             let schema = Schema { inner: Arc::clone(&inner), system };
             // Registering into a fresh in-memory catalog cannot fail.
             let _ = schemas.register_schema(name, Arc::new(schema));
         }
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(schemas));
-        Self { inner, catalogs: Arc::new(catalogs), plans: Plans::default() }
+        let functions = pg::functions(&inner.catalog);
+        Self { inner, catalogs: Arc::new(catalogs), plans: Plans::default(), functions }
     }
 
     pub(super) fn catalog(&self) -> &Arc<CatalogSnapshot> {
         &self.inner.catalog
+    }
+
+    /// Functions about this catalog version.
+    pub(super) fn functions(&self) -> &[Arc<ScalarUDF>] {
+        &self.functions
     }
 
     /// Queries planned against these tables.
@@ -64,11 +73,22 @@ impl Tables {
 
     /// The columns of a stream or view; `None` when there is neither.
     pub(super) fn columns(&self, name: &str) -> Result<Option<Vec<Field>>> {
-        if let Some(stream) = self.inner.catalog.stream(name) {
+        self.inner.columns(name)
+    }
+}
+
+impl Inner {
+    pub(super) fn catalog(&self) -> &Arc<CatalogSnapshot> {
+        &self.catalog
+    }
+
+    /// The columns of a stream or view; `None` when there is neither.
+    pub(super) fn columns(&self, name: &str) -> Result<Option<Vec<Field>>> {
+        if let Some(stream) = self.catalog.stream(name) {
             let arrival = Field { name: ARRIVAL_TIMESTAMP.to_owned(), data_type: DataType::Timestamp };
             return Ok(Some(stream.schema.fields.iter().cloned().chain([arrival]).collect()));
         }
-        let Some(view) = self.inner.view(name)? else { return Ok(None) };
+        let Some(view) = self.view(name)? else { return Ok(None) };
         let schema = view.schema();
         let fields = schema.fields().iter();
         Ok(Some(fields.map(|f| Field { name: f.name().clone(), data_type: type_of_field(f) }).collect()))
@@ -97,6 +117,10 @@ impl Inner {
     fn system(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let table = match system::table(schema, name, &self.catalog) {
             Some(table) => table,
+            None if pg::SCHEMAS.contains(&schema) => match pg::table(schema, name, self)? {
+                Some(table) => table,
+                None => return Ok(None),
+            },
             None => match self.source.system_table(name).filter(|_| schema == "headwater") {
                 Some(table) => table,
                 None => return Ok(None),
@@ -126,20 +150,32 @@ impl SchemaProvider for Schema {
     fn table_names(&self) -> Vec<String> {
         match self.system {
             None => self.inner.catalog.views.iter().map(|v| v.name.clone()).collect(),
+            Some(schema) if pg::SCHEMAS.contains(&schema) => pg::names(schema),
             Some(_) => system::NAMES.iter().map(|name| (*name).to_owned()).collect(),
         }
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.system {
-            None => self.inner.view(name),
+            None => match self.inner.view(name)? {
+                // As if pg_catalog were in the search path.
+                None if name.starts_with("pg_") => self.inner.system("pg_catalog", name),
+                view => Ok(view),
+            },
             Some(schema) => self.inner.system(schema, name),
         }
     }
 
     fn table_exist(&self, name: &str) -> bool {
         match self.system {
-            None => self.inner.catalog.view(name).is_some(),
+            None => {
+                let is_pg =
+                    name.starts_with("pg_") && pg::names("pg_catalog").iter().any(|known| known == name);
+                self.inner.catalog.view(name).is_some() || is_pg
+            }
+            Some(schema) if pg::SCHEMAS.contains(&schema) => {
+                pg::names(schema).iter().any(|known| known == name)
+            }
             Some(schema) => {
                 system::table(schema, name, &self.inner.catalog).is_some()
                     || self.inner.source.system_table(name).is_some()

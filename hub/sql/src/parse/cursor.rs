@@ -137,6 +137,18 @@ impl<'a> Cursor<'a> {
         ident.map_err(|e| self.convert(e))
     }
 
+    pub(super) fn object_name(&mut self) -> Result<ast::ObjectName, SqlError> {
+        let name = self.parser.parse_object_name(false);
+        name.map_err(|e| self.convert(e))
+    }
+
+    /// Skips the rest of the statement.
+    pub(super) fn rest(&mut self) {
+        while !matches!(self.token(), Token::SemiColon | Token::EOF) {
+            self.advance();
+        }
+    }
+
     /// The name of a stream or view; schema `public` may be written.
     pub(super) fn name(&mut self) -> Result<Name, SqlError> {
         let position = self.position();

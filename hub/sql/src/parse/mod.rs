@@ -5,11 +5,17 @@
 
 mod alter;
 mod call;
+mod copy;
 mod create;
 mod cursor;
 mod depth;
 mod differs;
+mod known;
 mod refuse;
+mod session;
+
+pub use copy::{CopyFormat, CopyOptions, CopyTo};
+pub use session::Session;
 
 use crate::error::SqlError;
 use crate::text::Text;
@@ -68,6 +74,35 @@ impl Statement {
         with_stack(self.depth, walk)
     }
 
+    /// `0A000`: a face without sessions was asked for something that only they have.
+    pub(crate) fn needs_session(&self) -> SqlError {
+        if let StatementKind::Session(Session::Show(Some(name))) = &self.kind {
+            return SqlError::unsupported(format!("SHOW {}", name.name.to_uppercase()))
+                .at(name.position)
+                .with_hint("SHOW STREAMS or SHOW VIEWS");
+        }
+        let word: String = self.sql().chars().take_while(char::is_ascii_alphabetic).collect();
+        SqlError::unsupported(word.to_uppercase())
+            .at(Some(self.text.position_of_byte(self.start)))
+            .with_hint("a request has no session: connect with a PostgreSQL client")
+    }
+
+    /// How many parameters it has: the highest number.
+    pub fn parameters(&self) -> usize {
+        match &self.kind {
+            StatementKind::Query { query, .. } => crate::engine::count_parameters(query, &self.text),
+            _ => 0,
+        }
+    }
+
+    /// The query behind a COPY, to be run as one.
+    #[must_use]
+    pub fn copied(&self) -> Option<Self> {
+        let StatementKind::Copy(copy) = &self.kind else { return None };
+        let kind = StatementKind::Query { query: copy.query.clone(), explain: None };
+        Some(Self { kind, ..self.clone() })
+    }
+
     /// True for everything that changes nothing: queries, EXPLAIN, SHOW, DESCRIBE.
     pub fn is_read(&self) -> bool {
         matches!(
@@ -109,6 +144,10 @@ pub enum StatementKind {
         /// `EXPLAIN [ANALYZE] [VERBOSE]`: show the plan instead of the answer.
         explain: Option<Explain>,
     },
+    /// `COPY ... TO STDOUT`
+    Copy(CopyTo),
+    /// What only a session can do: BEGIN, SET, ...
+    Session(Session),
 }
 
 /// A folded name and where it stands.
@@ -309,11 +348,17 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     if cursor.word("describe") || cursor.word("desc") {
         return Ok(StatementKind::Describe(cursor.name()?));
     }
+    if cursor.word("copy") {
+        return copy::copy(cursor).map(StatementKind::Copy);
+    }
+    if let Some(session) = session::statement(cursor)? {
+        return Ok(StatementKind::Session(session));
+    }
     Err(refuse::statement(cursor))
 }
 
 fn query(cursor: &mut Cursor<'_>, explain: Option<Explain>) -> Result<StatementKind, SqlError> {
-    let query = cursor.query()?;
+    let query = known::known(cursor.query()?)?;
     refuse::query(cursor.text(), &query)?;
     if explain.is_none()
         && let Some(call) = call::call(cursor.text(), &query)?
@@ -343,10 +388,7 @@ fn show(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     if cursor.word("views") || cursor.words(&["continuous", "views"]) {
         return Ok(StatementKind::Show(Show::Views));
     }
-    let found = cursor.describe_next();
-    Err(SqlError::unsupported(format!("SHOW {found}"))
-        .at(cursor.position())
-        .with_hint("SHOW STREAMS or SHOW VIEWS"))
+    session::show(cursor).map(StatementKind::Session)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Invariants: a step that fails does not stop the later ones; what cannot run is counted as skipped and
 //! named, never passed over in silence; the exit code is 0 only when nothing failed.
 
+mod clients;
 mod fuzz;
 mod report;
 mod run;

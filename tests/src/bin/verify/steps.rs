@@ -1,5 +1,6 @@
 //! The steps of `cargo verify`, in order: cheap and telling ones first.
 
+use crate::clients;
 use crate::fuzz;
 use crate::report::Tally;
 use crate::run::{cargo, exists, program, run};
@@ -31,6 +32,7 @@ pub const STEPS: &[Step] = &[
         run: js_build,
     },
     Step { name: "test", what: "all Rust tests, doc tests and README quickstarts", run: test },
+    Step { name: "clients", what: "PostgreSQL drivers of Python against a hub", run: clients::step },
     Step { name: "fuzz", what: "hostile bytes for every decoder, a minute each when new", run: fuzz::step },
     Step { name: "doc", what: "rustdoc, warnings are errors", run: doc },
     Step { name: "js-node", what: "the npm package in Node", run: js_node },

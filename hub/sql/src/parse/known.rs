@@ -1,0 +1,47 @@
+//! Questions of drivers that DataFusion cannot plan, and that are known by heart.
+//!
+//! asyncpg looks up types that it does not know (arrays, mostly) with a recursive query over `pg_type` and what types
+//! can be made of. Ours are made of nothing: one SELECT answers the same columns.
+
+use super::cursor::Cursor;
+use super::with_stack;
+use crate::error::SqlError;
+use crate::text::{Text, fold};
+use datafusion::sql::sqlparser::ast::Query;
+
+/// The name of asyncpg's recursive table.
+const ASYNCPG_TYPES: &str = "typeinfo_tree";
+
+const TYPES: &str = "SELECT t.oid, ns.nspname AS ns, t.typname AS name, t.typtype AS kind, NULL::bigint AS basetype, \
+    nullif(t.typelem, 0) AS elemtype, ',' AS elemdelim, NULL::bigint AS range_subtype, NULL::bigint[] AS attrtypoids, \
+    NULL::text[] AS attrnames, 0::int AS depth, NULL::text AS basetype_name, \
+    format_type(nullif(t.typelem, 0), -1) AS elemtype_name, NULL::text AS range_subtype_name \
+    FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace ns ON ns.oid = t.typnamespace \
+    WHERE t.oid = ANY($1::bigint[])";
+
+/// The query, or what answers the same.
+pub(super) fn known(query: Box<Query>) -> Result<Box<Query>, SqlError> {
+    let is_asyncpgs = query.with.as_ref().is_some_and(|with| {
+        with.recursive && with.cte_tables.iter().any(|cte| fold(&cte.alias.name) == ASYNCPG_TYPES)
+    });
+    if !is_asyncpgs {
+        return Ok(query);
+    }
+    let text = Text::new(TYPES);
+    let mut cursor = Cursor::new(&text)?;
+    with_stack(cursor.depth(), || cursor.query())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse::{StatementKind, parse};
+
+    #[test]
+    fn the_question_is_known_and_its_answer_is_a_query() {
+        let sql = "WITH RECURSIVE typeinfo_tree(oid) AS (SELECT 1) SELECT * FROM typeinfo_tree";
+        let statement = parse(sql).expect("it parses").remove(0);
+        assert_eq!(statement.parameters(), 1);
+        let StatementKind::Query { query, .. } = statement.kind else { panic!("not a query") };
+        assert!(query.with.is_none());
+    }
+}

@@ -1,0 +1,168 @@
+//! Bytes of strangers: a connection ends, the hub lives.
+
+use super::address;
+use super::raw::{Raw, code};
+use crate::House;
+use headwater_hub::server::Hub;
+use std::net::SocketAddr;
+
+async fn with_hub(check: impl FnOnce(SocketAddr) + Send + 'static) {
+    let house = House::new();
+    let mut options = house.options();
+    options.limits.frame_ms = 500;
+    options.limits.pg_message_bytes_max = 1 << 20;
+    options.limits.pg_connections_max = 8;
+    options.limits.pg_session_bytes_max = 64 << 10;
+    let hub = Hub::start(&options).await.expect("hub");
+    let to = address(&hub);
+    tokio::task::spawn_blocking(move || {
+        check(to);
+        let mut raw = Raw::session(to);
+        assert_eq!(code(&raw.query("SELECT 1")), "", "the hub lives");
+    })
+    .await
+    .expect("as told");
+    hub.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beginnings_that_are_none() {
+    with_hub(|to| {
+        for bytes in [
+            &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..],
+            &[0; 64],
+            &[0xff; 64],
+            &[0, 0, 0, 3, 0, 3, 0, 0],
+            &[0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 0],
+            &[0, 0, 0, 8, 0, 2, 0, 0],
+            &[0, 0, 0, 9, 0, 3, 0, 0, 0],
+            &[0, 0, 0, 12, 4, 210, 22, 46, 0, 0, 0, 1],
+            // Twice TLS, and something behind the first request (CVE-2021-23222).
+            &[0, 0, 0, 8, 4, 210, 22, 47, 0, 0, 0, 8, 4, 210, 22, 47],
+        ] {
+            let mut raw = Raw::connect(to);
+            raw.send(bytes);
+            assert!(raw.is_closed(), "{bytes:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_are_none() {
+    with_hub(|to| {
+        for bytes in [
+            // An unknown kind, lengths of 2^31 and 0, a message that does not hold what it says.
+            &[b'~', 0, 0, 0, 4][..],
+            &[b'Q', 0x7f, 0xff, 0xff, 0xff, b'x'],
+            &[b'Q', 0x80, 0, 0, 0],
+            &[b'Q', 0, 0, 0, 0],
+            &[b'Q', 0, 0, 0, 6, b'a', b'b'],
+            &[b'P', 0, 0, 0, 8, 0, 0, 0xff, 0xff],
+            &[b'B', 0, 0, 0, 12, 0, 0, 0, 0, 0xff, 0xff, 0, 0],
+            &[b'Q', 0, 0, 0, 6, 0xff, 0],
+            &[b'F', 0, 0, 0, 4],
+        ] {
+            let mut raw = Raw::session(to);
+            raw.send(bytes);
+            let last = raw.until(b'E');
+            assert!(["08P01", "54000", "22021"].contains(&code(&last).as_str()), "{bytes:?}: {last:?}");
+            assert!(raw.is_closed(), "{bytes:?}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_starts_end_and_places_come_back() {
+    with_hub(|to| {
+        let silent: Vec<Raw> = (0..8).map(|_| Raw::connect(to)).collect();
+        // All places are taken: one more is told so.
+        let mut late = Raw::connect(to);
+        late.start(b"user\0me\0");
+        assert_eq!(code(&late.until(b'E')), "53300");
+        for mut raw in silent {
+            assert!(raw.is_closed(), "after frame_ms");
+        }
+        let mut slow = Raw::session(to);
+        slow.send(&[b'Q', 0, 0, 0, 100, b'S']);
+        assert!(slow.is_closed(), "a message that does not come");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prepared_statements_are_bounded() {
+    with_hub(|to| {
+        let mut raw = Raw::session(to);
+        for n in 0..200 {
+            raw.message(b'P', format!("s{n}\0SELECT 1\0\0\0").as_bytes());
+        }
+        raw.message(b'S', b"");
+        let messages = raw.until(b'Z');
+        assert_eq!(code(&messages), "53200");
+        let parsed = messages.iter().filter(|message| message.0 == b'1').count();
+        assert!((10..100).contains(&parsed), "{parsed}");
+        assert_eq!(code(&raw.query("DEALLOCATE ALL")), "");
+        raw.message(b'P', b"again\0SELECT 1\0\0\0");
+        raw.message(b'S', b"");
+        assert_eq!(code(&raw.until(b'Z')), "");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_error_everything_is_skipped_to_sync() {
+    with_hub(|to| {
+        let mut raw = Raw::session(to);
+        raw.message(b'P', b"\0SELECT 1 / 0\0\0\0");
+        raw.message(b'B', b"\0\0\0\0\0\0\0\0");
+        raw.message(b'E', b"\0\0\0\0\0");
+        raw.message(b'P', b"x\0SELECT 1\0\0\0");
+        raw.message(b'S', b"");
+        let messages = raw.until(b'Z');
+        let kinds: Vec<u8> = messages.iter().map(|message| message.0).collect();
+        assert_eq!((kinds.as_slice(), code(&messages).as_str()), (&b"12EZ"[..], "22012"));
+        raw.message(b'D', b"Sx\0");
+        raw.message(b'S', b"");
+        assert_eq!(code(&raw.until(b'Z')), "26000", "it was skipped");
+        raw.message(b'B', b"\0\0\0\0\0\x01\0\0\0\x01x\0\0");
+        raw.message(b'S', b"");
+        assert_eq!(code(&raw.until(b'Z')), "08P01", "a value too many");
+    })
+    .await;
+}
+
+/// Wrong passwords cost the hub one connection each, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_passwords_are_refused() {
+    let house = House::new();
+    let mut options = house.options();
+    options.auth.tokens.0 = vec!["secret".into()];
+    let hub = Hub::start(&options).await.expect("hub");
+    let to = address(&hub);
+    tokio::task::spawn_blocking(move || {
+        for attempt in 0..50 {
+            let mut raw = Raw::connect(to);
+            raw.start(b"user\0me\0");
+            assert_eq!(raw.next().map(|message| message.0), Some(b'R'));
+            let first = b"n,,n=,r=abc";
+            let body = [&b"SCRAM-SHA-256\0"[..], &(first.len() as u32).to_be_bytes(), first].concat();
+            match attempt % 3 {
+                0 => raw.message(b'p', b"secret\0"),
+                1 => raw.message(b'Q', b"SELECT 1\0"),
+                _ => {
+                    raw.message(b'p', &body);
+                    assert_eq!(raw.next().map(|message| message.0), Some(b'R'));
+                    raw.message(b'p', b"c=biws,r=abc,p=AAAA");
+                }
+            }
+            let last = raw.until(b'E');
+            assert!(["28P01", "08P01"].contains(&code(&last).as_str()), "{attempt}: {last:?}");
+            assert!(raw.is_closed());
+        }
+    })
+    .await
+    .expect("as told");
+    hub.shutdown().await.expect("shutdown");
+}
