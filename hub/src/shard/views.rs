@@ -401,10 +401,11 @@ mod tests {
             time(Op::Binary(BinaryOp::Add, ExprId(4), ExprId(1))),
         ];
         def.plan.keys = vec![ExprId(5)];
-        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 0, width: 300_000_000 }));
+        assert_eq!(find_bucket(&def.plan, 2), Some(Bucket { column: 0, width: 300_000_000, shift: 0 }));
         assert_eq!(find_bucket(&def.plan, 1), None);
         def.plan.keys = vec![ExprId(3)];
-        assert_eq!(find_bucket(&def.plan, 2), None, "a time that is moved is no bucket");
+        let moved = Some(Bucket { column: 0, width: 0, shift: -7_000_000 });
+        assert_eq!(find_bucket(&def.plan, 2), moved, "a time that is moved is a bucket of its own");
     }
 
     #[test]

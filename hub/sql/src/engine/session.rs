@@ -10,7 +10,8 @@ use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
 use super::{
-    collected, combine, guard, operators, patterns, pg, postgres, records, sketch, states, sums, times, unions,
+    collected, combine, guard, operators, patterns, pg, postgres, records, sketch, states, sums, times,
+    unions,
 };
 use crate::error::SqlError;
 use crate::text::{Text, fold};
