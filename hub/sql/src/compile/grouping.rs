@@ -87,7 +87,7 @@ impl Compiler<'_, '_> {
                 Ok((0..=parts.len()).rev().map(|n| parts[..n].concat()).collect())
             }
             Expr::Cube(parts) => {
-                if parts.len() >= SETS_MAX.ilog2() as usize + 1 {
+                if parts.len() > SETS_MAX.ilog2() as usize {
                     let message = format!("a view has at most {SETS_MAX} grouping sets");
                     return Err(SqlError::new("54001", message).at(self.exprs.text.of(written)));
                 }

@@ -610,7 +610,10 @@ impl Session {
         let running = std::mem::replace(&mut self.portal(name)?.running, Progress::Done);
         let Progress::Rows(mut running) = running else {
             return match statement.is_read() {
-                true => Ok(self.wire.out.complete("SELECT 0")),
+                true => {
+                    self.wire.out.complete("SELECT 0");
+                    Ok(())
+                }
                 false => Err(SqlError::new("55000", format!("portal \"{name}\" cannot be run again")).into()),
             };
         };

@@ -251,7 +251,7 @@ fn plans_of_inactive_views_are_not_sent() {
     let (active, idle) = (view(1, 1), Arc::new(idle));
     let mut session = Session::new(policy(&[]));
     session
-        .handle_hello(hello(&["s"]), Micros(0), &catalog(1, &streams, &[active.clone()]))
+        .handle_hello(hello(&["s"]), Micros(0), &catalog(1, &streams, std::slice::from_ref(&active)))
         .expect("welcome");
     let with_idle = catalog(2, &streams, &[active.clone(), idle]);
     assert_eq!(session.handle_catalog(&with_idle), Ok(None), "it is no news");
