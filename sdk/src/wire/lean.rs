@@ -327,7 +327,7 @@ impl Lean for (ExprId, ExprId) {
 
 /// What follows the tag of each spec, in tag order: `t` a type, `n` a number or boolean, `d` a double, `(` a counted
 /// list of all that comes after it.
-const SHAPES: &[u8] = b"n,t,t,t,,,,t,t,tt,tt,tn,n,n,tnn,tn,tnn,t,,,nn(tnn,n";
+const SHAPES: &[u8] = b"n,t,t,t,,,,t,t,tt,tt,tn,n,n,tnn,tn,tnn,t,,,nn(tnn,n,tnn,tn,(d,n,tn,,n,";
 
 /// Specs that every build runs.
 const SLIM_TAGS: [u8; 6] = [0, 1, 2, 3, 11, 12];

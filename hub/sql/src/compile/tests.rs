@@ -426,7 +426,7 @@ fn grouping_sets_are_written_out() {
         Some(vec![vec![0], vec![1, 0]])
     );
     let timed = view(
-        "SELECT url, date_trunc('hour', arrival_timestamp) AS h, count(*), grouping(h) FROM pageviews GROUP BY ROLLUP (url, h)",
+        "SELECT url, date_trunc('hour', arrival_timestamp) AS h, count(*), grouping(date_trunc('hour', arrival_timestamp)) FROM pageviews GROUP BY ROLLUP (url, h)",
     );
     assert_eq!(timed.keys[0].0, "h");
     assert_eq!(timed.grouping_sets(), Some(&[vec![1, 0], vec![1], vec![]][..]));

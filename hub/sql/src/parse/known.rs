@@ -1,7 +1,8 @@
 //! Questions of drivers that DataFusion cannot plan, and that are known by heart.
 //!
 //! asyncpg looks up types that it does not know (arrays, mostly) with a recursive query over `pg_type` and what types
-//! can be made of. Ours are made of nothing: one SELECT answers the same columns.
+//! can be made of. Ours are made of nothing: one SELECT answers the same columns. psql asks for the columns of the
+//! publications that a table is in, out of an array; there are no publications.
 
 use super::cursor::Cursor;
 use super::with_stack;
@@ -19,15 +20,27 @@ const TYPES: &str = "SELECT t.oid, ns.nspname AS ns, t.typname AS name, t.typtyp
     FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace ns ON ns.oid = t.typnamespace \
     WHERE t.oid = ANY($1::bigint[])";
 
-/// The query, or what answers the same.
-pub(super) fn known(query: Box<Query>) -> Result<Box<Query>, SqlError> {
+/// What `\d` asks a server of PostgreSQL 15 for, about each kind of relation that can be published.
+const PSQL_PUBLICATIONS: &str = "pg_catalog.array_upper(pr.prattrs::pg_catalog.int2[], 1)";
+
+const PUBLICATIONS: &str = "SELECT pubname, NULL::text, NULL::text FROM pg_catalog.pg_publication";
+
+/// The query, or what answers the same. `written` is the statement's text.
+pub(super) fn known(query: Box<Query>, written: &str) -> Result<Box<Query>, SqlError> {
     let is_asyncpgs = query.with.as_ref().is_some_and(|with| {
         with.recursive && with.cte_tables.iter().any(|cte| fold(&cte.alias.name) == ASYNCPG_TYPES)
     });
-    if !is_asyncpgs {
-        return Ok(query);
-    }
-    let text = Text::new(TYPES);
+    let answer = match is_asyncpgs {
+        true => TYPES,
+        // `\dRp+` asks with other columns, but only about publications that there are.
+        false
+            if written.contains(PSQL_PUBLICATIONS) && written.trim_start().starts_with("SELECT pubname") =>
+        {
+            PUBLICATIONS
+        }
+        false => return Ok(query),
+    };
+    let text = Text::new(answer);
     let mut cursor = Cursor::new(&text)?;
     with_stack(cursor.depth(), || cursor.query())
 }
@@ -35,6 +48,16 @@ pub(super) fn known(query: Box<Query>) -> Result<Box<Query>, SqlError> {
 #[cfg(test)]
 mod tests {
     use crate::parse::{StatementKind, parse};
+
+    #[test]
+    fn publications_are_asked_for_by_heart() {
+        let asked = "SELECT pubname, NULL, (SELECT string_agg(attname, ', ') FROM \
+             pg_catalog.generate_series(0, pg_catalog.array_upper(pr.prattrs::pg_catalog.int2[], 1)) s) FROM p pr";
+        let StatementKind::Query { query, .. } = parse(asked).expect("it parses").remove(0).kind else {
+            panic!("not a query")
+        };
+        assert!(query.to_string().ends_with("FROM pg_catalog.pg_publication"), "{query}");
+    }
 
     #[test]
     fn the_question_is_known_and_its_answer_is_a_query() {

@@ -358,7 +358,7 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
 }
 
 fn query(cursor: &mut Cursor<'_>, explain: Option<Explain>) -> Result<StatementKind, SqlError> {
-    let query = known::known(cursor.query()?)?;
+    let query = known::known(cursor.query()?, cursor.text().as_str())?;
     refuse::query(cursor.text(), &query)?;
     if explain.is_none()
         && let Some(call) = call::call(cursor.text(), &query)?
