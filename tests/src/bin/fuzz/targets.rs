@@ -1,7 +1,7 @@
 //! The decoders, each as a function from bytes to a verdict.
 
 use crate::{payload, plan, seeds};
-use headwater::aggregate::{self, AggregateSpec, Finisher, States};
+use headwater::aggregate::{self, AggregateSpec, Finisher, Keep, SortColumn, States};
 use headwater::codec::{DecodeError, Reader};
 use headwater::plan::Op;
 use headwater::value::key;
@@ -196,9 +196,36 @@ fn specs() -> Vec<(&'static str, AggregateSpec)> {
         ("topk_weighted", S::TopK { value: DataType::Int64, k: 5, weighted: true }),
         ("set", S::Set { value: DataType::Text, cap: 100 }),
     ];
+    let list: Vec<_> = list.into_iter().chain(later_specs()).collect();
     let forgotten = S::NAMES.iter().filter(|name| list.iter().all(|(_, spec)| spec.name() != **name));
     assert_eq!(forgotten.collect::<Vec<_>>(), Vec::<&&str>::new(), "every aggregate is a target");
     list
+}
+
+/// Those behind tag 15.
+fn later_specs() -> Vec<(&'static str, AggregateSpec)> {
+    use AggregateSpec as S;
+    let columns = || {
+        let last = SortColumn { data_type: DataType::Text, descending: true, nulls_first: true };
+        vec![SortColumn::ascending(DataType::Int64), last]
+    };
+    vec![
+        ("bloom", S::Bloom { value: DataType::Text, rate_ppm: 20_000, expected: 1_000 }),
+        ("bit_xor", S::BitXor(DataType::Int64)),
+        ("moments4", S::Moments4),
+        ("regression", S::Regression),
+        ("rows_first", S::Rows { keep: Keep::First, limit: 5, columns: columns() }),
+        ("rows_all", S::Rows { keep: Keep::All, limit: 100, columns: columns() }),
+        ("json_sum", S::JsonSum { cap: 100 }),
+        ("freq", S::Freq { value: DataType::Text, error_ppm: 20_000, confidence_ppm: 900_000 }),
+        ("theta", S::Theta { value: DataType::Text, lg_k: 8 }),
+        ("histogram", S::Histogram { bounds: vec![-10.0, 0.0, 2.5] }),
+        ("exp_histogram", S::ExpHistogram { buckets: 40 }),
+        ("bucket", S::Bucket { value: DataType::Text, cap: 100 }),
+        ("counter", S::Counter),
+        ("time_weight", S::TimeWeight { linear: true }),
+        ("state_agg", S::StateAgg),
+    ]
 }
 
 fn state_target(name: &'static str, spec: AggregateSpec) -> Target {
@@ -333,6 +360,20 @@ fn finish(spec: &AggregateSpec, states: &dyn States) {
         Finisher::Quantiles(vec![0.0, 0.99, 1.0]),
         Finisher::Cardinality,
         Finisher::Bytes,
+        Finisher::SkewnessSamp,
+        Finisher::KurtosisPop,
+        Finisher::CovarSamp,
+        Finisher::Corr,
+        Finisher::RegrSlope,
+        Finisher::RegrIntercept,
+        Finisher::RegrR2,
+        Finisher::Column(0),
+        Finisher::Join { column: 1, delimiter: ", ".into() },
+        Finisher::JsonArray(1),
+        Finisher::JsonObject { key: 1, value: 0 },
+        Finisher::Delta,
+        Finisher::Rate,
+        Finisher::Resets,
     ];
     for finisher in finishers.iter().filter(|f| spec.finish_type(f).is_ok()) {
         let _ = states.finish(0, finisher);
