@@ -1,7 +1,7 @@
 //! What changes a catalog, as it is logged.
 //!
 //! Bytes of a logged command and of a snapshot: format version u8 (2), then postcard. Variants are append-only; so are
-//! the fields of what is not within anything else. [`super::first`] is format 1.
+//! the fields of what is not within anything else. `first` reads format 1.
 
 use super::first::{FirstCommand, FirstState};
 use super::state::CatalogState;

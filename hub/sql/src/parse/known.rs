@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::Query;
 const ASYNCPG_TYPES: &str = "typeinfo_tree";
 
 const TYPES: &str = "SELECT t.oid, ns.nspname AS ns, t.typname AS name, t.typtype AS kind, NULL::bigint AS basetype, \
-    nullif(t.typelem, 0) AS elemtype, ',' AS elemdelim, NULL::bigint AS range_subtype, NULL::bigint[] AS attrtypoids, \
+    nullif(t.typelem, 0) AS elemtype, ',' AS elemdelim, NULL::bigint AS range_subtype, NULL::text[] AS attrtypoids, \
     NULL::text[] AS attrnames, 0::int AS depth, NULL::text AS basetype_name, \
     format_type(nullif(t.typelem, 0), -1) AS elemtype_name, NULL::text AS range_subtype_name \
     FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace ns ON ns.oid = t.typnamespace \

@@ -502,8 +502,11 @@ impl Session {
 
     async fn describe_statement(&mut self, name: &str) -> Result<(), Stop> {
         let description = self.description(name).await?;
-        let told = &self.prepared(name)?.types;
+        let prepared = self.prepared(name)?;
+        let told = &prepared.types;
+        let spells_oids = prepared.statement.as_ref().is_some_and(|s| s.sql().contains("::oid[]"));
         let oid = |(at, data_type)| match told.get(at) {
+            None | Some(0 | 705) if spells_oids => types::oid_or_oids(data_type),
             None | Some(0 | 705) => types::oid(data_type),
             Some(told) => *told,
         };

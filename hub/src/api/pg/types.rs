@@ -5,7 +5,8 @@
 use headwater::value::DataType;
 
 /// `record`, what no scalar type is.
-pub const RECORD: u32 = 2249;
+const OIDS: u32 = 1028;
+const RECORD: u32 = 2249;
 const RECORD_ARRAY: u32 = 2287;
 const NUMERIC: u32 = 1700;
 
@@ -40,6 +41,15 @@ static SYNONYMS: [(u32, DataType); 8] = [
 /// The same for arrays: of `varchar`, `bpchar`, `timestamp`.
 static ARRAY_SYNONYMS: [(u32, DataType); 3] =
     [(1015, DataType::Text), (1014, DataType::Text), (1115, DataType::Timestamp)];
+
+/// Of a parameter of a statement that spells `oid[]`, which is an array of bigints here: drivers that look up the
+/// types they do not know know this one, and would look up the other.
+pub fn oid_or_oids(data_type: &DataType) -> u32 {
+    match data_type {
+        DataType::List(item) if **item == DataType::Int64 => OIDS,
+        other => oid(other),
+    }
+}
 
 /// The number of a type. Lists of lists have none: PostgreSQL's arrays are rectangular; they read as text.
 pub fn oid(data_type: &DataType) -> u32 {
@@ -118,5 +128,7 @@ mod tests {
         assert_eq!((oid(&money), modifier(&money), size(&money)), (1700, 655_366, -1));
         let nested = DataType::List(Box::new(DataType::List(Box::new(DataType::Int64))));
         assert_eq!(oid(&nested), 25);
+        let bigints = DataType::List(Box::new(DataType::Int64));
+        assert_eq!((oid_or_oids(&bigints), oid_or_oids(&nested)), (1028, 25));
     }
 }
