@@ -2,6 +2,7 @@
 //! is in the registry but not exercised here fails; one that is not in the registry does not compile.
 
 mod bounds;
+mod chooser;
 #[path = "../../../tests/fuzz/src/lib.rs"]
 #[allow(dead_code, reason = "shared with the fuzz targets")]
 mod fuzz;
