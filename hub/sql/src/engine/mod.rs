@@ -54,7 +54,7 @@ mod watched;
 pub use answer::{Answer, Rows, batch_of, rows_of};
 pub use arrays::array_items;
 pub use describing::Description;
-pub use insert::WriteTarget;
+pub use insert::{WriteTarget, columns_of, unknown_column};
 pub use parameters::{PARAMETERS_MAX, Parameter, ParameterValue};
 
 use crate::compile::compile;

@@ -21,9 +21,14 @@ use headwater::value::{DataType, Interval};
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
-/// Literals of VALUES become those of their columns, DEFAULT becomes NULL.
-pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> Query {
+/// Values of one VALUES that are planned as one row.
+const FOLDED_MAX: usize = 1_000;
+
+/// Literals of VALUES become those of their columns, DEFAULT becomes NULL. Where there are several rows, they become
+/// one: DataFusion wants one type for all values of a column, where PostgreSQL assigns each by itself. True if so.
+pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> (Query, bool) {
     let mut query = query.clone();
+    let mut is_folded = false;
     if let SetExpr::Values(values) = query.body.as_mut() {
         for row in &mut values.rows {
             for (at, expr) in row.iter_mut().enumerate() {
@@ -32,8 +37,17 @@ pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> Query {
                 }
             }
         }
+        let count: usize = values.rows.iter().map(|row| row.len()).sum();
+        if let [first, rest @ ..] = values.rows.as_mut_slice()
+            && !rest.is_empty()
+            && count <= FOLDED_MAX
+        {
+            rest.iter_mut().for_each(|row| first.content.append(&mut row.content));
+            values.rows.truncate(1);
+            is_folded = true;
+        }
     }
-    query
+    (query, is_folded)
 }
 
 fn spell_literal(expr: &mut Expr, data_type: &DataType) {
@@ -72,6 +86,8 @@ pub(super) fn mismatch(field: &Field, from: &DataType) -> SqlError {
 /// How the columns of a query are assigned.
 pub(super) struct Assignment {
     from: Vec<DataType>,
+    /// Values of a row; one of the query may stand for several.
+    width: usize,
 }
 
 impl Assignment {
@@ -79,21 +95,22 @@ impl Assignment {
     ///
     /// # Errors
     /// `42804` for a column whose values cannot be assigned.
-    pub(super) fn new(fields: &[Field], rows: &Rows<'_>) -> Result<Self, SqlError> {
+    pub(super) fn new(fields: &[Field], width: usize, rows: &Rows<'_>) -> Result<Self, SqlError> {
+        let width = width.max(1);
         for (at, from) in fields.iter().enumerate() {
-            if let Some(to) = rows.target(at)
+            if let Some(to) = rows.target(at % width)
                 && !assigns(&from.data_type, &to.data_type)
             {
                 return Err(mismatch(to, &from.data_type));
             }
         }
-        Ok(Self { from: fields.iter().map(|field| field.data_type.clone()).collect() })
+        Ok(Self { from: fields.iter().map(|field| field.data_type.clone()).collect(), width })
     }
 
     /// Adds the rows of a batch.
     pub(super) fn push(&self, batch: &RecordBatch, rows: &mut Rows<'_>) -> Result<(), SqlError> {
         let arrays = batch.columns().iter().zip(&self.from).enumerate().map(|(at, (array, from))| {
-            let becomes_text = rows.target(at).is_some_and(|to| to.data_type == DataType::Text);
+            let becomes_text = rows.target(at % self.width).is_some_and(|to| to.data_type == DataType::Text);
             match becomes_text && *from != DataType::Text {
                 true => {
                     cast(array, &ArrowType::Utf8).map_err(|_| SqlError::new("XX000", "no text of a value"))
@@ -103,10 +120,12 @@ impl Assignment {
         });
         let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
-            rows.push(|at, slot| match (arrays.get(at), self.from.get(at)) {
-                (Some(array), Some(from)) => put(array.as_ref(), row, from, slot),
-                _ => Ok(()),
-            })?;
+            for (arrays, from) in arrays.chunks(self.width).zip(self.from.chunks(self.width)) {
+                rows.push(|at, slot| match (arrays.get(at), from.get(at)) {
+                    (Some(array), Some(from)) => put(array.as_ref(), row, from, slot),
+                    _ => Ok(()),
+                })?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `VALUES` of literals and parameters, read as they stand: a literal is read as its column's type, and nothing is
 //! planned.
 
+use super::assigned::mismatch;
 use super::rows::{Rows, Slot};
 use crate::engine::parameters::{self, Parameter, ParameterValue};
 use crate::error::SqlError;
@@ -123,13 +124,15 @@ fn put(constant: &Constant<'_>, slot: &mut Slot<'_>) -> Result<(), SqlError> {
         Constant::Bool(v) if data_type == DataType::Text => {
             slot.put(Cell::Text(if *v { "true" } else { "false" }))
         }
-        Constant::Bool(v) => slot.put(Cell::Bool(*v)),
+        Constant::Bool(v) if data_type == DataType::Bool => slot.put(Cell::Bool(*v)),
+        Constant::Bool(_) => Err(mismatch(slot.field(), &DataType::Bool)),
         Constant::Number(digits) if data_type == DataType::Text => slot.put(Cell::Text(digits)),
         Constant::Number(digits) if is_whole(&data_type) => slot.put(rounded(digits)),
         Constant::Number(digits) if data_type.is_numeric() => slot.put(Cell::Text(digits)),
-        // A number is no time and no boolean: refused as a value of another kind.
-        Constant::Number(_) => {
-            Err(super::assigned::mismatch(slot.field(), &DataType::Decimal { precision: 38, scale: 0 }))
+        Constant::Number(digits) => {
+            let is_fraction = digits.contains(['.', 'e', 'E']);
+            let decimal = DataType::Decimal { precision: 38, scale: 0 };
+            Err(mismatch(slot.field(), if is_fraction { &decimal } else { &DataType::Int32 }))
         }
     }
 }

@@ -25,6 +25,7 @@ use headwater::ids::{StreamId, ViewId};
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field, StreamSchema};
 use headwater::value::DataType;
 use rows::Rows;
+pub use rows::{columns_of, unknown_column};
 use std::sync::Arc;
 
 /// Where rows that come from outside of statements go.
@@ -95,17 +96,18 @@ impl Core {
     async fn insert_query(
         &self,
         statement: &Statement,
-        query: &Query,
+        source: &Query,
         parameters: &[Parameter],
         tables: &Arc<Tables>,
         (options, guard): (ReadOptions, &Arc<Guard>),
         rows: &mut Rows<'_>,
     ) -> Result<(), SqlError> {
-        let query = assigned::spell(query, rows);
-        let at = statement.text.of(&query);
+        let at = statement.text.of(source);
+        let (query, is_folded) = assigned::spell(source, rows);
         let answer = self.query(statement, (&query, None), parameters, tables, (options, guard))?;
-        rows.check_count(answer.fields.len()).map_err(|error| error.at(at))?;
-        let plan = assigned::Assignment::new(&answer.fields, rows).map_err(|error| error.at(at))?;
+        let width = if is_folded { first_width(source) } else { answer.fields.len() };
+        rows.check_count(width).map_err(|error| error.at(at))?;
+        let plan = assigned::Assignment::new(&answer.fields, width, rows).map_err(|error| error.at(at))?;
         let mut batches = answer.batches;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
@@ -144,6 +146,14 @@ impl Core {
         }
         let parameters = self.types(statement, query, &known, (tables, options))?;
         Ok(Description { parameters, fields: Vec::new() })
+    }
+}
+
+/// Values of the first row of VALUES.
+fn first_width(query: &Query) -> usize {
+    match query.body.as_ref() {
+        SetExpr::Values(values) => values.rows.first().map_or(0, |row| row.len()),
+        _ => 0,
     }
 }
 

@@ -31,16 +31,14 @@ pub(super) struct Rows<'a> {
 ///
 /// # Errors
 /// `42703` for a column that there is not; `42701` for one that is named twice.
-pub(super) fn columns_of(fields: &[Field], names: &[Name], of: &str) -> Result<Vec<usize>, SqlError> {
+pub fn columns_of(fields: &[Field], names: &[Name], of: &str) -> Result<Vec<usize>, SqlError> {
     if names.is_empty() {
         return Ok((0..fields.len().saturating_sub(1)).collect());
     }
     let mut columns = Vec::with_capacity(names.len());
     for name in names {
         let Some(at) = fields.iter().position(|field| field.name == name.name) else {
-            let hint = did_you_mean(&name.name, fields.iter().map(|field| field.name.as_str()));
-            let message = format!("column \"{}\" of stream \"{of}\" does not exist", name.name);
-            return Err(SqlError::new("42703", message).at(name.position).with_hint_opt(hint));
+            return Err(unknown_column(&name.name, fields, of).at(name.position));
         };
         if columns.contains(&at) {
             let message = format!("column \"{}\" specified more than once", name.name);
@@ -49,6 +47,13 @@ pub(super) fn columns_of(fields: &[Field], names: &[Name], of: &str) -> Result<V
         columns.push(at);
     }
     Ok(columns)
+}
+
+/// `42703`: there is no such column of a stream.
+pub fn unknown_column(name: &str, fields: &[Field], of: &str) -> SqlError {
+    let hint = did_you_mean(name, fields.iter().map(|field| field.name.as_str()));
+    let message = format!("column \"{name}\" of stream \"{of}\" does not exist");
+    SqlError::new("42703", message).with_hint_opt(hint)
 }
 
 fn empty(fields: &[Field]) -> Vec<Column> {
