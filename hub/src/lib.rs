@@ -8,6 +8,7 @@
 pub mod api;
 pub mod catalog;
 pub mod cli;
+pub(crate) mod ingest;
 pub mod ingress;
 pub mod options;
 pub mod read;

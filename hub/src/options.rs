@@ -375,6 +375,16 @@ options! {
         pg_message_bytes_max: u32 = "4194304" in 16_384, 1_073_741_824, "pg-message-bytes-max", "HEADWATER_PG_MESSAGE_BYTES_MAX";
         /// Bytes that prepared statements and portals of one PostgreSQL connection may hold, about; more are refused with 53200.
         pg_session_bytes_max: u32 = "8388608" in 1_024, 1_073_741_824, "pg-session-bytes-max", "HEADWATER_PG_SESSION_BYTES_MAX";
+        /// COPYs and bodies of /v1/events at a time; more are refused with 53300. Each may hold load_bytes_max and a line.
+        loads_max: u32 = "16" in 1, 10_000, "loads-max", "HEADWATER_LOADS_MAX";
+        /// Bytes of the groups of one COPY or /v1/events, which are counted when all rows are there; more end it with 53200.
+        load_bytes_max: u64 = "268435456" in 1_048_576, 1_099_511_627_776, "load-bytes-max", "HEADWATER_LOAD_BYTES_MAX";
+        /// Bytes of one line of these; a quote that is never closed would otherwise be one.
+        load_line_bytes_max: u32 = "1048576" in 1_024, 1_073_741_824, "load-line-bytes-max", "HEADWATER_LOAD_LINE_BYTES_MAX";
+        /// Bytes of one body of /v1/events, which is read as it comes and not kept.
+        events_body_bytes_max: u64 = "67108864" in 1_024, 1_099_511_627_776, "events-body-bytes-max", "HEADWATER_EVENTS_BODY_BYTES_MAX";
+        /// Bytes of rows of INSERT that wait to be aggregated; more wait. What `async` may lose in a crash is this and a few batches.
+        insert_bytes_max: u64 = "67108864" in 1_048_576, 1_099_511_627_776, "insert-bytes-max", "HEADWATER_INSERT_BYTES_MAX";
         /// Milliseconds between two messages of a PostgreSQL client after which its connection is closed: pools and people keep theirs for long.
         pg_idle_ms: u64 = "3600000" in 100, 86_400_000, "pg-idle-ms", "HEADWATER_PG_IDLE_MS";
         /// QUIC connections, again HTTP connections, and again PostgreSQL connections, at a time from one remote address (of IPv6: one /64); more are refused before their handshake, over QUIC as busy, and try again. Clients behind one NAT or proxy share it: raise it there, at most to connections_max. One address may then hold that many times what connections_max says.

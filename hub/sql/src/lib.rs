@@ -17,11 +17,11 @@ mod types;
 mod units;
 
 pub use compile::{GROUPS_MAX_DEFAULT, ViewOptions, compile};
-pub use convert::{TYPE_KEY, arrow_field, arrow_type, type_of_field};
+pub use convert::{TYPE_KEY, arrow_field, arrow_type, put_cell, type_of_field};
 pub use datafusion::{arrow, parquet};
 pub use engine::{
     Answer, Description, Engine, EngineOptions, PARAMETERS_MAX, Parameter, ParameterValue, ReadOptions, Rows,
-    array_items, batch_of, rows_of,
+    WriteTarget, array_items, batch_of, columns_of, rows_of, unknown_column,
 };
 pub use error::SqlError;
 pub use parse::*;

@@ -1,12 +1,14 @@
-//! What SQL needs from the hub: the catalog, scans and DDL. The hub implements it; this crate never opens
+//! What SQL needs from the hub: the catalog, scans, DDL and a place for events. The hub implements it; this crate never opens
 //! a file or a socket.
 
 use crate::SqlError;
 use crate::definition::{Ddl, StreamDef, ViewDef};
+use crate::parse::InsertLevel;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
 use headwater::ids::{CatalogVersion, Micros, ViewId};
+use headwater::value::column::ColumnBatch;
 use headwater::wire::ReadLevel;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -47,6 +49,19 @@ pub struct ScanRequest {
     pub read_level: ReadLevel,
 }
 
+/// Events for a stream, typed.
+#[derive(Clone, Debug)]
+pub struct Insertion {
+    /// The stream, as the rows were read for it.
+    pub stream: Arc<StreamDef>,
+    /// The rows; every one has its `arrival_timestamp`.
+    pub batches: Vec<ColumnBatch>,
+    /// How safe they are to be when this is answered.
+    pub level: InsertLevel,
+    /// The views that are fed; `None` is all of the stream's.
+    pub targets: Option<Vec<ViewId>>,
+}
+
 /// The hub, as SQL sees it.
 pub trait Source: Send + Sync + 'static {
     /// The newest catalog.
@@ -63,6 +78,17 @@ pub trait Source: Send + Sync + 'static {
     fn expire(&self, view: ViewId) -> BoxFuture<'static, Result<u64, SqlError>> {
         let _ = view;
         Box::pin(async { Err(SqlError::unsupported("ttl_expire")) })
+    }
+
+    /// Counts events, all of them or none, as a producer's would be counted.
+    fn insert(&self, insertion: Insertion) -> BoxFuture<'static, Result<(), SqlError>> {
+        let _ = insertion;
+        Box::pin(async { Err(SqlError::unsupported("INSERT")) })
+    }
+
+    /// Waits until all events that were inserted before are synced to disk.
+    fn flush(&self) -> BoxFuture<'static, Result<(), SqlError>> {
+        Box::pin(async { Ok(()) })
     }
 
     /// The time by which windows slide, microseconds since 1970.

@@ -2,6 +2,7 @@
 //!
 //! Owns: the routes, formats and status codes. Must not know: how statements run or what is counted.
 
+pub(crate) mod events;
 pub mod format;
 pub mod metrics;
 pub(crate) mod pg;
@@ -41,6 +42,7 @@ pub(crate) fn routes(api: Arc<Api>, origins: Option<&[String]>) -> Router {
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), authorize));
     Router::new()
         .route("/v1/sql", post(sql::run))
+        .route("/v1/events", post(events::run))
         .route("/v1/hub", get(about))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

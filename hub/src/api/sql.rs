@@ -137,7 +137,7 @@ async fn begin(mut answer: Answer) -> Result<Answer, SqlError> {
 }
 
 /// A statement that failed before its answer began.
-fn failed(error: &SqlError) -> Response {
+pub(super) fn failed(error: &SqlError) -> Response {
     (status(error.code), axum::Json(json!({ "error": error_object(error) }))).into_response()
 }
 

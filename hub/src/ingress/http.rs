@@ -11,5 +11,5 @@ mod places;
 mod routes;
 mod server;
 
-pub(crate) use routes::{Door, read, router, token};
+pub(crate) use routes::{Door, decoded, read, router, token};
 pub(crate) use server::HttpDoor;

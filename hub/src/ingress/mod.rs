@@ -15,6 +15,7 @@ pub mod session;
 
 pub use crate::shard::Outcome;
 
+use crate::ingest::{Load, Loading};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::ids::{BootId, ClusterId};
@@ -59,6 +60,15 @@ pub trait Backend: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Answer, SqlError>> {
         let _ = (parameters, options.timeout);
         self.query(Query { sql: statement.sql().into(), read_level: options.read_level, token: None })
+    }
+
+    /// Begins a load of rows: COPY, or a body of events.
+    ///
+    /// # Errors
+    /// `42P01` and its kind when there is no such stream or column; `53300` when there are too many.
+    fn load(&self, loading: &Loading) -> Result<Load, SqlError> {
+        let _ = loading;
+        Err(SqlError::new("0A000", "rows are not loaded here"))
     }
 
     /// What such a statement takes and answers; `declared` are types of parameters, as far as they are told.

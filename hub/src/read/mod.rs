@@ -6,6 +6,7 @@
 pub mod system;
 
 use crate::catalog::Catalog;
+use crate::ingest::Ingest;
 use crate::server::StatusSource;
 use crate::shard::Shards;
 use futures::FutureExt;
@@ -15,20 +16,28 @@ use headwater::group::GroupTable;
 use headwater::ids::ViewId;
 use headwater_sql::SqlError;
 use headwater_sql::definition::Ddl;
-use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source, SystemTable};
+use headwater_sql::source::{CatalogSnapshot, Insertion, ScanRequest, Source, SystemTable};
 use std::sync::Arc;
 
 /// The catalog and the shard groups of this hub.
 pub struct HubSource {
     catalog: Catalog,
     shards: Shards,
+    /// `None`: nothing is inserted here.
+    ingest: Option<Ingest>,
     status: StatusSource,
 }
 
 impl HubSource {
     /// Over open rooms.
     pub fn new(catalog: Catalog, shards: Shards, status: StatusSource) -> Self {
-        Self { catalog, shards, status }
+        Self { catalog, shards, ingest: None, status }
+    }
+
+    /// With a place for rows of INSERT.
+    #[must_use]
+    pub(crate) fn with_ingest(self, ingest: Ingest) -> Self {
+        Self { ingest: Some(ingest), ..self }
     }
 }
 
@@ -49,6 +58,22 @@ impl Source for HubSource {
     fn expire(&self, view: ViewId) -> BoxFuture<'static, Result<u64, SqlError>> {
         let shards = self.shards.clone();
         async move { shards.expire(view).await }.boxed()
+    }
+
+    fn insert(&self, insertion: Insertion) -> BoxFuture<'static, Result<(), SqlError>> {
+        let ingest = self.ingest.clone();
+        async move {
+            match ingest {
+                Some(ingest) => ingest.insert(insertion).await,
+                None => Err(SqlError::unsupported("INSERT")),
+            }
+        }
+        .boxed()
+    }
+
+    fn flush(&self) -> BoxFuture<'static, Result<(), SqlError>> {
+        let ingest = self.ingest.clone();
+        async move { if let Some(ingest) = ingest { ingest.flush().await } else { Ok(()) } }.boxed()
     }
 
     fn system_table(&self, name: &str) -> Option<SystemTable> {

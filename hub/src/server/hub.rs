@@ -4,6 +4,7 @@ use super::rooms::{Rooms, status_source};
 use super::{DoorError, Doors};
 use crate::api::metrics::Metrics;
 use crate::catalog::{Catalog, CatalogOptions};
+use crate::ingest::{Ingest, IngestOptions};
 use crate::ingress::certificate::Fingerprint;
 use crate::options::Options;
 use crate::read::HubSource;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
+use tokio::task::JoinSet;
 
 /// Why a hub does not start.
 #[derive(Debug, Error)]
@@ -46,6 +48,9 @@ pub enum HubError {
 pub struct Hub {
     doors: Doors,
     shards: Shards,
+    ingest: Ingest,
+    /// The producer of the hub's own.
+    tasks: JoinSet<()>,
 }
 
 impl Hub {
@@ -59,11 +64,15 @@ impl Hub {
         let mut metrics = Metrics::new();
         metrics.watch(Arc::clone(&status));
         let metrics = Arc::new(metrics);
-        let source = HubSource::new(catalog.clone(), shards.clone(), Arc::clone(&status));
+        let (ingest, producer) = Ingest::new(catalog.clone(), shards.clone(), ingest_options(options));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(producer);
+        let source =
+            HubSource::new(catalog.clone(), shards.clone(), Arc::clone(&status)).with_ingest(ingest.clone());
         let engine = Engine::new(Arc::new(source), engine_options(options));
-        let rooms = Rooms::new(catalog, shards.clone(), engine, Arc::clone(&metrics));
+        let rooms = Rooms::new(catalog, shards.clone(), ingest.clone(), engine, Arc::clone(&metrics));
         match Doors::open(options, Arc::new(rooms), status, metrics) {
-            Ok(doors) => Ok(Self { doors, shards }),
+            Ok(doors) => Ok(Self { doors, shards, ingest, tasks }),
             Err(error) => {
                 // The files are open: leave them as a shutdown would.
                 let _ = shards.shutdown().await;
@@ -101,8 +110,14 @@ impl Hub {
     ///
     /// # Errors
     /// Storage failed: what was acknowledged is safe in the log.
-    pub async fn shutdown(self) -> Result<(), StoreError> {
+    pub async fn shutdown(mut self) -> Result<(), StoreError> {
         self.doors.close().await;
+        self.ingest.shutdown().await;
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "the producer of the hub ended badly");
+            }
+        }
         self.shards.shutdown().await
     }
 }
@@ -150,6 +165,19 @@ fn shard_options(options: &Options) -> ShardOptions {
         backfill: limits.backfill,
         inbox_bytes: size(storage.inbox_bytes),
         ..ShardOptions::default()
+    }
+}
+
+fn ingest_options(options: &Options) -> IngestOptions {
+    let limits = &options.limits;
+    IngestOptions {
+        limits: shard_options(options).limits,
+        pid_lifetime: Duration::from_millis(limits.pid_lifetime_ms),
+        queue_bytes: size(limits.insert_bytes_max),
+        loads_max: limits.loads_max as usize,
+        load_bytes: size(limits.load_bytes_max),
+        line_bytes: limits.load_line_bytes_max as usize,
+        body_bytes: size(limits.events_body_bytes_max),
     }
 }
 

@@ -4,6 +4,7 @@ use super::StatusSource;
 use crate::api::metrics::{Metrics, Present};
 use crate::api::status::{Ledger, ShardGroup, Status, Storage, ViewStatus};
 use crate::catalog::Catalog;
+use crate::ingest::{Ingest, Load, Loading};
 use crate::ingress::{Backend, Outcome};
 use crate::shard::{self, ShardStatus, Shards};
 use futures::future::BoxFuture;
@@ -23,13 +24,20 @@ use tokio::sync::watch;
 pub(super) struct Rooms {
     catalog: Catalog,
     shards: Shards,
+    ingest: Ingest,
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
 }
 
 impl Rooms {
-    pub(super) fn new(catalog: Catalog, shards: Shards, engine: Engine, metrics: Arc<Metrics>) -> Self {
-        Self { catalog, shards, engine: Arc::new(engine), metrics }
+    pub(super) fn new(
+        catalog: Catalog,
+        shards: Shards,
+        ingest: Ingest,
+        engine: Engine,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { catalog, shards, ingest, engine: Arc::new(engine), metrics }
     }
 }
 
@@ -81,6 +89,11 @@ impl Backend for Rooms {
     ) -> BoxFuture<'static, Result<Answer, SqlError>> {
         let engine = Arc::clone(&self.engine);
         counted(&self.metrics, async move { engine.execute_statement(statement, parameters, options).await })
+    }
+
+    fn load(&self, loading: &Loading) -> Result<Load, SqlError> {
+        self.metrics.queries.inc();
+        self.ingest.load(loading).inspect_err(|error| self.metrics.query_failed(error.code))
     }
 
     fn describe(

@@ -4,6 +4,7 @@ mod cli;
 mod ends;
 mod formats;
 mod house;
+mod ingest;
 mod load;
 mod load_told;
 mod options;

@@ -46,8 +46,11 @@ pub(super) fn replace(before: &ViewDef, def: ViewDef) -> Ddl {
     Ddl::AlterView { view: Some(before.id), change }
 }
 
-/// Compiles a function that changes a view; `None` for those that change rows only.
+/// Compiles a function that changes a view; `None` for those that change no definition.
 pub(super) fn call(call: &Call, catalog: &CatalogSnapshot) -> Result<Option<Ddl>, SqlError> {
+    if call.function == CallName::Flush {
+        return Ok(None);
+    }
     let name = &call.view;
     let def = catalog.view(&name.name).ok_or_else(|| missing_view(name, catalog))?;
     let change = match call.function {
@@ -55,7 +58,7 @@ pub(super) fn call(call: &Call, catalog: &CatalogSnapshot) -> Result<Option<Ddl>
         CallName::Deactivate => ViewChange::Active(false),
         CallName::TruncateContinuousView => ViewChange::Truncate { version: PlanVersion(0) },
         CallName::SetTtl => set_ttl(call, def)?,
-        CallName::TtlExpire => return Ok(None),
+        CallName::TtlExpire | CallName::Flush => return Ok(None),
     };
     Ok(Some(Ddl::AlterView { view: Some(def.id), change }))
 }

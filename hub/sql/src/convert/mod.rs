@@ -6,7 +6,10 @@
 //! and its field says so in metadata ([`TYPE_KEY`]).
 
 mod array;
+mod cell;
 mod scalar;
+
+pub use cell::put_cell;
 
 pub(crate) use array::{array_from_column, array_from_values, value_at};
 pub(crate) use scalar::{cast_text, cast_value, scalar_of, spell_interval, value_of};

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::convert::type_of_field;
 use crate::error::SqlError;
-use crate::parse::{Explain, Show, Statement, StatementKind};
+use crate::parse::{CallName, Explain, Show, Statement, StatementKind};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -44,6 +44,17 @@ impl Core {
                     Ok(Description { parameters, fields })
                 });
             }
+            StatementKind::Insert(insert) => {
+                return statement
+                    .with_stack(|| self.describe_insert(statement, insert, declared, (&tables, options)));
+            }
+            StatementKind::Call(call) => {
+                let data_type = match call.function {
+                    CallName::TtlExpire => DataType::Int64,
+                    _ => DataType::Bool,
+                };
+                vec![Field { name: call.name.clone(), data_type }]
+            }
             StatementKind::Show(Show::Streams | Show::Views) | StatementKind::Describe(_) => {
                 system::fields(&statement.kind)
             }
@@ -53,7 +64,7 @@ impl Core {
     }
 
     /// Declared ones, those that casts tell, those that DataFusion finds beside columns; text where nothing does.
-    fn types(
+    pub(super) fn types(
         &self,
         statement: &Statement,
         query: &ast::Query,

@@ -19,6 +19,7 @@ mod failure;
 mod growth;
 mod guard;
 mod guarded;
+mod insert;
 mod intervals;
 mod limited;
 mod literals;
@@ -53,12 +54,13 @@ mod watched;
 pub use answer::{Answer, Rows, batch_of, rows_of};
 pub use arrays::array_items;
 pub use describing::Description;
+pub use insert::{WriteTarget, columns_of, unknown_column};
 pub use parameters::{PARAMETERS_MAX, Parameter, ParameterValue};
 
 use crate::compile::compile;
 use crate::definition::{Ddl, ViewChange};
 use crate::error::SqlError;
-use crate::parse::{Call, Explain, Statement, StatementKind, parse};
+use crate::parse::{Call, CallName, Explain, Statement, StatementKind, parse};
 use crate::source::{CatalogSnapshot, Source};
 use crate::text::Text;
 use datafusion::common::DataFusionError;
@@ -213,7 +215,12 @@ impl Core {
             StatementKind::Query { query, explain } => {
                 self.query(statement, (query, *explain), parameters, &tables, (options, guard))
             }
-            StatementKind::Copy(_) | StatementKind::Session(_) => Err(statement.needs_session()),
+            StatementKind::Insert(insert) => {
+                self.insert(statement, insert, parameters, &tables, (options, guard)).await
+            }
+            StatementKind::Copy(_) | StatementKind::CopyFrom(_) | StatementKind::Session(_) => {
+                Err(statement.needs_session())
+            }
             StatementKind::Show(show) => system::show(*show, tables.catalog()),
             StatementKind::Describe(name) => self.describe(name, &tables),
             StatementKind::ExplainView(name) => self.explain_view(name, tables.catalog(), guard).await,
@@ -276,6 +283,11 @@ impl Core {
         catalog: &CatalogSnapshot,
         guard: &Guard,
     ) -> Result<Answer, SqlError> {
+        if call.function == CallName::Flush {
+            self.apply(guard, |source| source.flush()).await?;
+            let field = Field { name: call.name.clone(), data_type: DataType::Bool };
+            return Answer::values("SELECT", vec![field], &[vec![Value::Bool(true)]]);
+        }
         let (data_type, value) = match compile(statement, catalog)? {
             Some(ddl) => {
                 let changed = self.apply(guard, |source| source.apply(ddl)).await?;

@@ -138,6 +138,14 @@ pub(super) fn number(name: &str) -> Result<usize, SqlError> {
     }
 }
 
+/// The number of a parameter that stands alone.
+pub(super) fn number_of(expr: &Expr) -> Option<usize> {
+    match expr {
+        Expr::Nested(inner) => number_of(inner),
+        expr => number(placeholder(expr)?.0).ok(),
+    }
+}
+
 /// The query with values for its parameters; those without one stay.
 pub(super) fn bind(query: &Query, parameters: &[Option<Parameter>], text: &Text) -> Result<Query, SqlError> {
     let mut query = query.clone();
@@ -286,7 +294,7 @@ fn cast(expr: Expr, data_type: &DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
-fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
+pub(super) fn sql_type(data_type: &DataType) -> Option<ast::DataType> {
     use ast::DataType as T;
     Some(match data_type {
         DataType::Bool => T::Boolean,

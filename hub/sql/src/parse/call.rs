@@ -1,4 +1,4 @@
-//! `SELECT function('view', ...)`: PipelineDB's functions that change a view.
+//! `SELECT function('view', ...)`: PipelineDB's functions that change a view, and `flush()`.
 //!
 //! They are commands in the shape of a query: only a SELECT of nothing but one such call, with literal arguments, is
 //! one.
@@ -11,12 +11,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// The functions, and how many arguments follow the view's name.
-const FUNCTIONS: [(&str, CallName, usize); 5] = [
+const FUNCTIONS: [(&str, CallName, usize); 6] = [
     ("activate", CallName::Activate, 0),
     ("deactivate", CallName::Deactivate, 0),
     ("truncate_continuous_view", CallName::TruncateContinuousView, 0),
     ("set_ttl", CallName::SetTtl, 2),
     ("ttl_expire", CallName::TtlExpire, 0),
+    ("flush", CallName::Flush, 0),
 ];
 
 /// The call that a query is, if it is one.
@@ -36,6 +37,13 @@ pub(super) fn call(text: &Text, query: &Query) -> Result<Option<Call>, SqlError>
         return Ok(None);
     };
     let mut arguments = arguments(text, function, &name).map_err(|e| e.at(at))?;
+    if *function_name == CallName::Flush && arguments.is_empty() {
+        let view = Name { name: String::new(), position: at };
+        return Ok(Some(Call { function: CallName::Flush, name, view, arguments, position: at }));
+    }
+    if *function_name == CallName::Flush {
+        return Err(SqlError::new("42883", "function flush takes no arguments").at(at));
+    }
     if arguments.len() != more + 1 {
         let message = format!("function {name} takes {} arguments, not {}", more + 1, arguments.len());
         return Err(SqlError::new("42883", message).at(at));

@@ -1,12 +1,11 @@
-//! `COPY ... TO STDOUT`: a query's rows as lines.
+//! `COPY ... TO STDOUT`: a query's rows as lines. `COPY ... FROM STDIN`: lines as rows.
 //!
-//! Owns: the syntax, old and new, and what its options may be. Must not know: how rows are written.
-//! `COPY ... FROM STDIN` has its place here, too; until the hub takes events so it is refused by name.
+//! Owns: the syntax, old and new, and what its options may be. Must not know: how rows are written or read.
 
 use super::cursor::Cursor;
-use super::{session, with_stack};
+use super::{Name, StatementKind, insert, session, with_stack};
 use crate::error::SqlError;
-use crate::text::{Text, fold, fold_name, quote};
+use crate::text::{Text, fold_name, quote};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -19,7 +18,30 @@ pub struct CopyTo {
     pub options: CopyOptions,
 }
 
-/// How rows are written.
+/// `COPY target [(columns)] FROM STDIN`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyFrom {
+    /// What gets the rows.
+    pub target: Name,
+    /// The columns that a line's fields are for, in order; empty: the target's own.
+    pub columns: Vec<Name>,
+    /// How lines are read.
+    pub options: CopyOptions,
+    /// What becomes of lines that are no rows.
+    pub on_error: OnError,
+}
+
+/// ON_ERROR of COPY FROM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// The first one ends it, and nothing is loaded.
+    #[default]
+    Stop,
+    /// The others are loaded.
+    Ignore,
+}
+
+/// How rows are written or read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyOptions {
     /// FORMAT
@@ -59,6 +81,10 @@ struct Written {
     quote: Option<char>,
     escape: Option<char>,
     force_quote: bool,
+    on_error: Option<OnError>,
+    /// Where what only one direction takes was written.
+    only_to: Option<u32>,
+    only_from: Option<u32>,
 }
 
 impl Written {
@@ -79,10 +105,10 @@ impl Written {
 }
 
 /// Behind the word COPY.
-pub(super) fn copy(cursor: &mut Cursor<'_>) -> Result<CopyTo, SqlError> {
-    let query = source(cursor)?;
-    if cursor.is_word(0, "from") {
-        return Err(from(cursor));
+pub(super) fn copy(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
+    let source = source(cursor)?;
+    if cursor.word("from") {
+        return from(cursor, source).map(StatementKind::CopyFrom);
     }
     cursor.expect_word("to")?;
     if !cursor.word("stdout") {
@@ -90,19 +116,58 @@ pub(super) fn copy(cursor: &mut Cursor<'_>) -> Result<CopyTo, SqlError> {
             .at(cursor.position())
             .with_hint("COPY ... TO STDOUT, or psql's \\copy"));
     }
-    let query = query.ok_or_else(|| cursor.expected("FROM"))?;
-    Ok(CopyTo { query, options: options(cursor)? })
+    let query = match source {
+        Source::Query(query) => query,
+        Source::Table { name, columns, .. } => whole(&name, &columns)?,
+    };
+    let written = options(cursor)?;
+    if let Some(at) = written.only_from {
+        return Err(SqlError::new("42601", "ON_ERROR is an option of COPY FROM").at(Some(at)));
+    }
+    Ok(StatementKind::Copy(CopyTo { query, options: written.finish() }))
 }
 
-/// The place of server-side ingest.
-fn from(cursor: &Cursor<'_>) -> SqlError {
-    SqlError::unsupported("COPY FROM")
-        .at(cursor.position())
-        .with_hint("events reach a stream through an SDK, HTTP or `headwater load`")
+/// Behind the word FROM.
+fn from(cursor: &mut Cursor<'_>, source: Source) -> Result<CopyFrom, SqlError> {
+    let Source::Table { name, position, columns } = source else {
+        return Err(SqlError::new("42601", "COPY of a query has no FROM").at(cursor.position()));
+    };
+    let target = cursor.in_public(name, position)?;
+    if !cursor.word("stdin") {
+        return Err(SqlError::unsupported("COPY from a file or program of the hub")
+            .at(cursor.position())
+            .with_hint("COPY ... FROM STDIN, psql's \\copy, or `headwater load`"));
+    }
+    let at = cursor.position();
+    let written = options(cursor)?;
+    if let Some(at) = written.only_to {
+        return Err(SqlError::new("42601", "FORCE_QUOTE is an option of COPY TO").at(Some(at)));
+    }
+    if cursor.is_word(0, "where") {
+        return Err(SqlError::unsupported("COPY FROM with WHERE")
+            .at(cursor.position())
+            .with_hint("a view's own WHERE leaves events out"));
+    }
+    let on_error = written.on_error.unwrap_or_default();
+    let options = written.finish();
+    if options.format == CopyFormat::Binary {
+        return Err(SqlError::unsupported("COPY FROM in binary format").at(at).with_hint("text and csv"));
+    }
+    Ok(CopyFrom { target, columns, options, on_error })
 }
 
 /// A query in parentheses, or a table with or without its columns.
-fn source(cursor: &mut Cursor<'_>) -> Result<Option<Box<ast::Query>>, SqlError> {
+enum Source {
+    Query(Box<ast::Query>),
+    Table {
+        /// The parts of its name.
+        name: Vec<String>,
+        position: Option<u32>,
+        columns: Vec<Name>,
+    },
+}
+
+fn source(cursor: &mut Cursor<'_>) -> Result<Source, SqlError> {
     if cursor.consume(&Token::LParen) {
         if !cursor.at_query() {
             return Err(SqlError::unsupported("COPY of anything but a query").at(cursor.position()));
@@ -110,27 +175,24 @@ fn source(cursor: &mut Cursor<'_>) -> Result<Option<Box<ast::Query>>, SqlError> 
         let query = cursor.query()?;
         cursor.expect(&Token::RParen)?;
         super::refuse::query(cursor.text(), &query)?;
-        return Ok(Some(query));
+        return Ok(Source::Query(query));
     }
-    let table = fold_name(&cursor.object_name()?);
-    let mut columns = Vec::new();
-    if cursor.consume(&Token::LParen) {
-        loop {
-            columns.push(quote(&fold(&cursor.ident()?)));
-            if !cursor.consume(&Token::Comma) {
-                break;
-            }
-        }
-        cursor.expect(&Token::RParen)?;
-    }
-    let columns = if columns.is_empty() { "*".to_owned() } else { columns.join(", ") };
-    let table: Vec<String> = table.iter().map(|part| quote(part)).collect();
-    let text = Text::new(&format!("SELECT {columns} FROM {}", table.join(".")));
-    let mut inner = Cursor::new(&text)?;
-    with_stack(inner.depth(), || inner.query()).map(Some)
+    let position = cursor.position();
+    let name = fold_name(&cursor.object_name()?);
+    Ok(Source::Table { name, position, columns: insert::columns(cursor)? })
 }
 
-fn options(cursor: &mut Cursor<'_>) -> Result<CopyOptions, SqlError> {
+/// The query that reads a table.
+fn whole(name: &[String], columns: &[Name]) -> Result<Box<ast::Query>, SqlError> {
+    let columns: Vec<String> = columns.iter().map(|column| quote(&column.name)).collect();
+    let columns = if columns.is_empty() { "*".to_owned() } else { columns.join(", ") };
+    let table: Vec<String> = name.iter().map(|part| quote(part)).collect();
+    let text = Text::new(&format!("SELECT {columns} FROM {}", table.join(".")));
+    let mut inner = Cursor::new(&text)?;
+    with_stack(inner.depth(), || inner.query())
+}
+
+fn options(cursor: &mut Cursor<'_>) -> Result<Written, SqlError> {
     let mut written = Written::default();
     cursor.word("with");
     if cursor.consume(&Token::LParen) {
@@ -142,11 +204,11 @@ fn options(cursor: &mut Cursor<'_>) -> Result<CopyOptions, SqlError> {
         }
         cursor.expect(&Token::RParen)?;
     } else {
-        while !matches!(cursor.token(), Token::SemiColon | Token::EOF) {
+        while !matches!(cursor.token(), Token::SemiColon | Token::EOF) && !cursor.is_word(0, "where") {
             option(cursor, &mut written)?;
         }
     }
-    Ok(written.finish())
+    Ok(written)
 }
 
 fn option(cursor: &mut Cursor<'_>, written: &mut Written) -> Result<(), SqlError> {
@@ -177,7 +239,14 @@ fn option(cursor: &mut Cursor<'_>, written: &mut Written) -> Result<(), SqlError
         "force_quote" => {
             cursor.expect(&Token::Mul)?;
             written.force_quote = true;
+            written.only_to = at;
         }
+        "on_error" => {
+            written.on_error = Some(on_error(cursor)?);
+            written.only_from = at;
+        }
+        // What is told of them is told anyway.
+        "log_verbosity" => drop(session::value(cursor)?),
         _ => return Err(wrong(at)),
     }
     Ok(())
@@ -185,7 +254,7 @@ fn option(cursor: &mut Cursor<'_>, written: &mut Written) -> Result<(), SqlError
 
 fn wrong(at: Option<u32>) -> SqlError {
     SqlError::unsupported("this option of COPY").at(at).with_hint(
-        "FORMAT (text, csv, binary), DELIMITER, NULL, HEADER, QUOTE, ESCAPE, FORCE_QUOTE *, ENCODING 'UTF8'",
+        "FORMAT (text, csv, binary), DELIMITER, NULL, HEADER, QUOTE, ESCAPE, FORCE_QUOTE *, ON_ERROR, ENCODING 'UTF8'",
     )
 }
 
@@ -195,6 +264,17 @@ fn format(name: &str) -> Option<CopyFormat> {
         "csv" => Some(CopyFormat::Csv),
         "binary" => Some(CopyFormat::Binary),
         _ => None,
+    }
+}
+
+fn on_error(cursor: &mut Cursor<'_>) -> Result<OnError, SqlError> {
+    let at = cursor.position();
+    match session::value(cursor)?.to_lowercase().as_str() {
+        "stop" => Ok(OnError::Stop),
+        "ignore" => Ok(OnError::Ignore),
+        other => Err(SqlError::new("22023", format!("ON_ERROR {other} is not recognized"))
+            .at(at)
+            .with_hint("stop or ignore")),
     }
 }
 
@@ -256,9 +336,28 @@ mod tests {
     }
 
     #[test]
+    fn rows_come_from_lines() {
+        let sql = "COPY public.S (a, \"B\") FROM STDIN WITH (FORMAT csv, HEADER, ON_ERROR ignore)";
+        let StatementKind::CopyFrom(from) = parse(sql).expect("parses").remove(0).kind else {
+            panic!("{sql}")
+        };
+        let columns: Vec<&str> = from.columns.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!((from.target.name.as_str(), columns), ("s", vec!["a", "B"]));
+        assert_eq!((from.options.format, from.options.header), (CopyFormat::Csv, true));
+        assert_eq!(from.on_error, OnError::Ignore);
+        assert!(parse("copy s from stdin csv header delimiter ';'").is_ok());
+    }
+
+    #[test]
     fn what_is_refused_is_named() {
         for (sql, code, message) in [
-            ("COPY s FROM STDIN", "0A000", "COPY FROM is not supported"),
+            ("COPY s FROM '/tmp/x'", "0A000", "COPY from a file or program of the hub is not supported"),
+            ("COPY s FROM STDIN (FORMAT binary)", "0A000", "COPY FROM in binary format is not supported"),
+            ("COPY s FROM STDIN (FORCE_QUOTE *)", "42601", "FORCE_QUOTE is an option of COPY TO"),
+            ("COPY v TO STDOUT (ON_ERROR stop)", "42601", "ON_ERROR is an option of COPY FROM"),
+            ("COPY s FROM STDIN (ON_ERROR skip)", "22023", "ON_ERROR skip is not recognized"),
+            ("COPY s FROM STDIN WHERE a > 1", "0A000", "COPY FROM with WHERE is not supported"),
+            ("COPY (SELECT 1) FROM STDIN", "42601", "COPY of a query has no FROM"),
             ("COPY v TO '/tmp/x'", "0A000", "COPY to a file or program of the hub is not supported"),
             ("COPY (SELECT 1) TO STDOUT (FORMAT xml)", "0A000", "this option of COPY is not supported"),
             ("COPY (SELECT 1) TO STDOUT (DELIMITER 'ab')", "22023", "it must be a single one-byte character"),

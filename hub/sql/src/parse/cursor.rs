@@ -100,6 +100,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    pub(super) fn is_next(&self, nth: usize, token: &Token) -> bool {
+        self.parser.peek_nth_token_ref(nth).token == *token
+    }
+
     pub(super) fn expect_word(&mut self, word: &str) -> Result<(), SqlError> {
         if self.word(word) { Ok(()) } else { Err(self.expected(&word.to_uppercase())) }
     }
@@ -153,7 +157,11 @@ impl<'a> Cursor<'a> {
     pub(super) fn name(&mut self) -> Result<Name, SqlError> {
         let position = self.position();
         let name = self.parser.parse_object_name(false);
-        let mut parts = fold_name(&name.map_err(|e| self.convert(e))?);
+        self.in_public(fold_name(&name.map_err(|e| self.convert(e))?), position)
+    }
+
+    /// The folded parts of a name, which may be of schema `public`.
+    pub(super) fn in_public(&self, mut parts: Vec<String>, position: Option<u32>) -> Result<Name, SqlError> {
         let name = parts.pop().unwrap_or_default();
         if !parts.is_empty() && parts != ["public"] {
             let schema = parts.join(".");

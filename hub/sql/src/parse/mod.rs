@@ -10,11 +10,13 @@ mod create;
 mod cursor;
 mod depth;
 mod differs;
+mod insert;
 mod known;
 mod refuse;
 mod session;
 
-pub use copy::{CopyFormat, CopyOptions, CopyTo};
+pub use copy::{CopyFormat, CopyFrom, CopyOptions, CopyTo, OnError};
+pub use insert::{Insert, InsertLevel, WriteOptions};
 pub use session::Session;
 
 use crate::error::SqlError;
@@ -91,6 +93,10 @@ impl Statement {
     pub fn parameters(&self) -> usize {
         match &self.kind {
             StatementKind::Query { query, .. } => crate::engine::count_parameters(query, &self.text),
+            StatementKind::Insert(insert) => {
+                let source = insert.source.as_ref();
+                source.map_or(0, |query| crate::engine::count_parameters(query, &self.text))
+            }
             _ => 0,
         }
     }
@@ -101,6 +107,19 @@ impl Statement {
         let StatementKind::Copy(copy) = &self.kind else { return None };
         let kind = StatementKind::Query { query: copy.query.clone(), explain: None };
         Some(Self { kind, ..self.clone() })
+    }
+
+    /// The same statement, written as a session wants it; only INSERT is.
+    #[must_use]
+    pub fn written(&self, write: &WriteOptions) -> Option<Self> {
+        let StatementKind::Insert(insert) = &self.kind else { return None };
+        let insert = Insert { write: write.clone(), ..insert.as_ref().clone() };
+        Some(Self { kind: StatementKind::Insert(Box::new(insert)), ..self.clone() })
+    }
+
+    /// True when its answer is rows: [`Self::is_read`], and functions that change something.
+    pub fn has_rows(&self) -> bool {
+        self.is_read() || matches!(self.kind, StatementKind::Call(_))
     }
 
     /// True for everything that changes nothing: queries, EXPLAIN, SHOW, DESCRIBE.
@@ -146,6 +165,10 @@ pub enum StatementKind {
     },
     /// `COPY ... TO STDOUT`
     Copy(CopyTo),
+    /// `COPY ... FROM STDIN`
+    CopyFrom(CopyFrom),
+    /// `INSERT INTO ...`
+    Insert(Box<Insert>),
     /// What only a session can do: BEGIN, SET, ...
     Session(Session),
 }
@@ -234,14 +257,14 @@ pub enum AlterAction {
     Truncate,
 }
 
-/// A function that changes a view.
+/// A function that changes something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// Which.
     pub function: CallName,
     /// Its name as it was typed, folded and without its schema.
     pub name: String,
-    /// The view.
+    /// The view; an empty name for functions of the hub.
     pub view: Name,
     /// What follows the view's name.
     pub arguments: Vec<Argument>,
@@ -249,7 +272,7 @@ pub struct Call {
     pub position: Option<u32>,
 }
 
-/// The functions that change a view.
+/// The functions that change a view, or wait for the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CallName {
@@ -263,6 +286,8 @@ pub enum CallName {
     SetTtl,
     /// `ttl_expire(view)`
     TtlExpire,
+    /// `flush()`
+    Flush,
 }
 
 /// A literal argument.
@@ -349,7 +374,10 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
         return Ok(StatementKind::Describe(cursor.name()?));
     }
     if cursor.word("copy") {
-        return copy::copy(cursor).map(StatementKind::Copy);
+        return copy::copy(cursor);
+    }
+    if cursor.word("insert") {
+        return insert::insert(cursor).map(Box::new).map(StatementKind::Insert);
     }
     if let Some(session) = session::statement(cursor)? {
         return Ok(StatementKind::Session(session));

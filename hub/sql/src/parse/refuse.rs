@@ -8,8 +8,10 @@ use crate::text::Text;
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, Spanned, TableFactor, Visit, Visitor};
 use std::ops::ControlFlow;
 
-const STATEMENTS: &[&str] =
-    &["select", "with", "values", "create", "alter", "truncate", "drop", "show", "describe", "explain"];
+const STATEMENTS: &[&str] = &[
+    "select", "with", "values", "insert", "copy", "create", "alter", "truncate", "drop", "show", "describe",
+    "explain",
+];
 
 /// SQL commands of PostgreSQL that Headwater does not have.
 const REFUSED: &[&str] = &[
@@ -22,7 +24,6 @@ const REFUSED: &[&str] = &[
     "cluster",
     "comment",
     "commit",
-    "copy",
     "deallocate",
     "declare",
     "delete",
@@ -33,7 +34,6 @@ const REFUSED: &[&str] = &[
     "fetch",
     "grant",
     "import",
-    "insert",
     "listen",
     "load",
     "lock",
@@ -69,9 +69,7 @@ pub(super) fn statement(cursor: &Cursor<'_>) -> SqlError {
     }
     let refused = SqlError::unsupported(folded.to_uppercase()).at(cursor.position());
     match folded.as_str() {
-        "insert" | "copy" | "load" => {
-            refused.with_hint("events reach a stream through an SDK, HTTP or `headwater load`")
-        }
+        "load" => refused.with_hint("COPY ... FROM STDIN, or `headwater load`"),
         "update" | "delete" | "merge" => {
             refused.with_hint("views change only by events; TRUNCATE CONTINUOUS VIEW empties one")
         }

@@ -76,7 +76,7 @@ fn show_describe_explain() {
 
 #[test]
 fn others_are_refused_by_name_and_place() {
-    assert_eq!(refused("insert into s values (1)"), ("0A000", "INSERT is not supported".into(), Some(1)));
+    assert_eq!(refused("merge into s values (1)"), ("0A000", "MERGE is not supported".into(), Some(1)));
     assert_eq!(refused("select 1;\n  update v set a = 1").2, Some(13));
     assert_eq!(refused("create table t (a int)"), ("0A000", "CREATE TABLE is not supported".into(), Some(8)));
     assert_eq!(refused("create stream s (a json)"), ("0A000", "type json is not supported".into(), Some(20)));

@@ -10,7 +10,7 @@ use headwater::rollup::{Rollup, RollupOptions};
 use headwater::value::Value;
 use headwater::value::column::ColumnBatch;
 use headwater_sql::definition::{Ddl, StreamDef, ViewChange, ViewDef};
-use headwater_sql::source::{CatalogSnapshot, ScanRequest, Source};
+use headwater_sql::source::{CatalogSnapshot, Insertion, ScanRequest, Source};
 use headwater_sql::{Engine, EngineOptions, ReadOptions, Rows, SqlError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -223,6 +223,14 @@ impl Source for Handle {
         let rows =
             self.0.inner.lock().expect("lock").groups.get(&view).map_or(0, |groups| groups.len() as u64);
         Box::pin(async move { Ok(rows) })
+    }
+
+    fn insert(&self, insertion: Insertion) -> BoxFuture<'static, Result<(), SqlError>> {
+        for batch in &insertion.batches {
+            batch.check(&insertion.stream.schema).expect("a batch of the stream");
+            self.0.push_batch(&insertion.stream, batch);
+        }
+        Box::pin(async { Ok(()) })
     }
 
     fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>> {

@@ -275,7 +275,7 @@ const REFUSED: &[(&str, &str, &str, bool)] = &[
     ("SELECT (i FROM e", "42601", "FROM", false),
     ("SELEC i FROM e", "42601", "SELEC", true),
     ("SELECT i FROM e FOR UPDATE", "0A000", "SELECT", false),
-    ("INSERT INTO s VALUES (1)", "0A000", "INSERT", true),
+    ("MERGE INTO s VALUES (1)", "0A000", "MERGE", true),
     ("SELECT i INTO z FROM e", "0A000", "SELECT", false),
     ("SELECT $1 FROM e", "0A000", "$1", false),
     ("SELECT t, i FROM e GROUP BY t", "42803", "i", false),

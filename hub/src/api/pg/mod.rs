@@ -10,6 +10,7 @@
 
 mod binary;
 mod cancel;
+mod copying;
 mod door;
 mod lines;
 mod message;

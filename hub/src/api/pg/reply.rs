@@ -29,6 +29,8 @@ pub enum Severity {
     Fatal,
     /// Something to know.
     Warning,
+    /// Something to know that is no fault.
+    Notice,
 }
 
 impl Severity {
@@ -37,6 +39,7 @@ impl Severity {
             Self::Error => "ERROR",
             Self::Fatal => "FATAL",
             Self::Warning => "WARNING",
+            Self::Notice => "NOTICE",
         }
     }
 }
@@ -159,9 +162,18 @@ impl Replies {
         });
     }
 
+    /// Lines are waited for.
+    pub fn copy_in(&mut self, columns: usize) {
+        self.put(b'G', |body| {
+            body.put_u8(0);
+            body.put_u16(u16::try_from(columns).unwrap_or(u16::MAX));
+            (0..columns).for_each(|_| body.put_u16(0));
+        });
+    }
+
     /// An error, or a notice.
     pub fn error(&mut self, severity: Severity, error: &SqlError) {
-        let kind = if severity == Severity::Warning { b'N' } else { b'E' };
+        let kind = if matches!(severity, Severity::Warning | Severity::Notice) { b'N' } else { b'E' };
         let position = error.position.map(|position| position.to_string());
         let fields = [
             (b'S', Some(severity.name())),

@@ -18,7 +18,8 @@ use super::{parameter, types};
 use crate::ingress::Backend;
 use headwater::schema::Field;
 use headwater_sql::{
-    Description, PARAMETERS_MAX, Parameter, Session as Said, SqlError, Statement, StatementKind, parse,
+    Description, PARAMETERS_MAX, Parameter, Session as Said, SqlError, Statement, StatementKind,
+    WriteOptions, parse,
 };
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -81,21 +82,21 @@ enum Progress {
 
 /// The state of transactions, and whether definitions were changed in the block.
 #[derive(Clone, Copy, Debug)]
-struct Transaction {
-    status: Status,
-    changed: bool,
+pub(super) struct Transaction {
+    pub(super) status: Status,
+    pub(super) changed: bool,
 }
 
 /// A session.
 pub(super) struct Session {
     pub wire: Wire,
-    backend: Arc<dyn Backend>,
-    settings: Settings,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) settings: Settings,
     start: Settings,
-    cancellable: Cancellable,
+    pub(super) cancellable: Cancellable,
     statements: HashMap<String, Prepared>,
     portals: HashMap<String, Portal>,
-    transaction: Transaction,
+    pub(super) transaction: Transaction,
     /// Bytes that statements and portals hold, and may.
     held: usize,
     held_max: usize,
@@ -200,6 +201,10 @@ impl Session {
                 self.control(said)?;
                 continue;
             }
+            if let StatementKind::CopyFrom(from) = &statement.kind {
+                self.copy_in(from).await?;
+                continue;
+            }
             let mut running = self.begin(&statement, Vec::new(), Vec::new()).await?;
             if let Sink::Rows = running.sink
                 && running.has_rows()
@@ -246,7 +251,7 @@ impl Session {
         }
         let (statement, sink) = match (&statement.kind, statement.copied()) {
             (StatementKind::Copy(copy), Some(query)) => (Arc::new(query), Sink::Copy(copy.options.clone())),
-            _ => (Arc::clone(statement), Sink::Rows),
+            _ => (self.written(statement), Sink::Rows),
         };
         let answer = self.backend.run(statement, parameters, self.settings.read_options());
         let answer = tokio::select! {
@@ -256,6 +261,13 @@ impl Session {
             end = self.wire.gone() => return Err(end.into()),
         };
         Ok(Running::new(answer, formats, sink, cancelled))
+    }
+
+    /// The statement as this session's settings want it written.
+    fn written(&self, statement: &Arc<Statement>) -> Arc<Statement> {
+        let write = self.settings.write_options();
+        let written = (*write != WriteOptions::default()).then(|| statement.written(write)).flatten();
+        written.map_or_else(|| Arc::clone(statement), Arc::new)
     }
 
     /// Sends rows, at most `rows_max` where that is not 0; true at the end.
@@ -354,7 +366,7 @@ impl Session {
         } else if undone && was.changed {
             self.warn(
                 "01000",
-                "streams and views that this transaction made or dropped stay as they are now",
+                "what this transaction changed stays: streams and views as they are now, and events that were inserted",
             );
         }
         if undone { "ROLLBACK" } else { "COMMIT" }
@@ -482,7 +494,9 @@ impl Session {
                     let fields = Running::shown_fields(name.as_ref().map(|name| name.name.as_str()));
                     Description { fields, ..Description::default() }
                 }
-                StatementKind::Session(_) | StatementKind::Copy(_) => Description::default(),
+                StatementKind::Session(_) | StatementKind::Copy(_) | StatementKind::CopyFrom(_) => {
+                    Description::default()
+                }
                 _ => {
                     let statement = Arc::clone(statement);
                     let cancelled = self.cancellable.begin();
@@ -567,7 +581,7 @@ impl Session {
     async fn describe_portal(&mut self, name: &str) -> Result<(), Stop> {
         let portal = self.portal(name)?;
         let has_rows = portal.statement.as_ref().is_some_and(|statement| {
-            statement.is_read() || matches!(statement.kind, StatementKind::Session(Said::Show(_)))
+            statement.has_rows() || matches!(statement.kind, StatementKind::Session(Said::Show(_)))
         });
         if !has_rows {
             self.wire.out.plain(b'n');
@@ -609,6 +623,9 @@ impl Session {
         {
             return Ok(self.control(said)?);
         }
+        if let StatementKind::CopyFrom(from) = &statement.kind {
+            return self.copy_in(from).await;
+        }
         self.start(name).await?;
         let running = std::mem::replace(&mut self.portal(name)?.running, Progress::Done);
         let Progress::Rows(mut running) = running else {
@@ -632,7 +649,7 @@ impl Session {
     }
 }
 
-fn cancel() -> SqlError {
+pub(super) fn cancel() -> SqlError {
     SqlError::new("57014", "canceling statement due to user request")
 }
 

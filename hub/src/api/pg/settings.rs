@@ -7,7 +7,7 @@
 //! clients set and that have no meaning here: they are kept and shown.
 
 use headwater::wire::ReadLevel;
-use headwater_sql::{ReadOptions, SqlError};
+use headwater_sql::{InsertLevel, ReadOptions, SqlError, WriteOptions};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ enum Kind {
     Milliseconds,
     /// `replicated` or `durable`.
     ReadLevel,
+    /// `async`, `sync_receive` or `sync_commit`.
+    InsertLevel,
+    /// Names of views.
+    Targets,
 }
 
 struct Setting {
@@ -95,6 +99,8 @@ static SETTINGS: &[Setting] = &[
     setting("ssl", "on", Kind::Fixed),
     reported("standard_conforming_strings", "on", Kind::Only(ON)),
     setting("statement_timeout", "0", Kind::Milliseconds),
+    setting("stream_insert_level", "sync_commit", Kind::InsertLevel),
+    setting("stream_targets", "", Kind::Targets),
     setting("synchronize_seqscans", "on", Kind::Free),
     setting("synchronous_commit", "on", Kind::Free),
     setting("tcp_keepalives_idle", "0", Kind::Free),
@@ -119,10 +125,16 @@ pub struct Settings {
     values: BTreeMap<String, String>,
     timeout: Option<Duration>,
     read_level: ReadLevel,
+    write: WriteOptions,
 }
 
+/// PipelineDB's settings have its name before their own, or not.
+const SCHEMA: &str = "pipelinedb.";
+
 fn find(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
+    let known = |name: &str| SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name));
+    let is_pipelinedbs = |setting: &&Setting| setting.name.starts_with("stream_");
+    known(name).or_else(|| known(name.strip_prefix(SCHEMA)?).filter(is_pipelinedbs))
 }
 
 fn unknown(name: &str) -> SqlError {
@@ -140,10 +152,11 @@ impl Settings {
         name: &str,
         value: Option<&str>,
     ) -> Result<Option<(&'static str, String)>, SqlError> {
-        let folded = name.to_lowercase();
-        let Some(setting) = find(name) else {
-            return self.set_custom(&folded, value).map(|()| None);
+        let lower = name.to_lowercase();
+        let Some(setting) = find(&lower) else {
+            return self.set_custom(&lower, value).map(|()| None);
         };
+        let folded = setting.name.to_lowercase();
         let value = value.map(|value| checked(setting, value)).transpose()?;
         match setting.kind {
             Kind::Milliseconds => {
@@ -153,6 +166,10 @@ impl Settings {
                 let durable = value.as_deref() == Some("durable");
                 self.read_level = if durable { ReadLevel::Durable } else { ReadLevel::Replicated };
             }
+            Kind::InsertLevel => {
+                self.write.level = value.as_deref().and_then(insert_level).unwrap_or_default();
+            }
+            Kind::Targets => self.write.targets = value.as_deref().map(targets).unwrap_or_default(),
             _ => {}
         }
         match value {
@@ -194,7 +211,9 @@ impl Settings {
         name: &str,
         start: &Self,
     ) -> Result<Option<(&'static str, String)>, SqlError> {
-        let value = start.values.get(&name.to_lowercase()).cloned();
+        let lower = name.to_lowercase();
+        let folded = find(&lower).map_or(lower, |setting| setting.name.to_lowercase());
+        let value = start.values.get(&folded).cloned();
         self.set(name, value.as_deref())
     }
 
@@ -228,6 +247,11 @@ impl Settings {
         reported.map(|setting| (setting.name, self.value(setting)))
     }
 
+    /// How this session's events are written.
+    pub fn write_options(&self) -> &WriteOptions {
+        &self.write
+    }
+
     /// What statements of this session are run with.
     pub fn read_options(&self) -> ReadOptions {
         ReadOptions { read_level: self.read_level, timeout: self.timeout }
@@ -250,6 +274,9 @@ fn checked(setting: &Setting, value: &str) -> Result<String, SqlError> {
         Kind::Milliseconds => span(value).map(|span| format!("{}ms", span.as_millis())).ok_or_else(wrong),
         Kind::ReadLevel if ["replicated", "durable"].contains(&lower.as_str()) => Ok(lower),
         Kind::ReadLevel => Err(wrong().with_hint("replicated or durable")),
+        Kind::InsertLevel if insert_level(&lower).is_some() => Ok(lower),
+        Kind::InsertLevel => Err(wrong().with_hint("async, sync_receive or sync_commit")),
+        Kind::Targets => Ok(value.to_owned()),
         Kind::Only(values) => {
             let plain = |text: &str| text.replace(['-', '_', '\''], "");
             let is_known = values.iter().any(|known| plain(known) == plain(lower.trim()));
@@ -263,6 +290,24 @@ fn checked(setting: &Setting, value: &str) -> Result<String, SqlError> {
             }
         }
     }
+}
+
+fn insert_level(value: &str) -> Option<InsertLevel> {
+    match value {
+        "async" => Some(InsertLevel::Async),
+        "sync_receive" => Some(InsertLevel::Received),
+        "sync_commit" => Some(InsertLevel::Durable),
+        _ => None,
+    }
+}
+
+/// Names of views, folded unless they are quoted.
+fn targets(value: &str) -> Vec<String> {
+    let name = |part: &str| match part.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => part.strip_prefix("public.").unwrap_or(part).to_lowercase(),
+    };
+    value.split(',').map(str::trim).filter(|part| !part.is_empty()).map(name).collect()
 }
 
 /// `100`, `100ms`, `5s`, `1 min`: milliseconds without a unit.
@@ -300,6 +345,21 @@ mod tests {
         assert_eq!(settings.set("headwater.read_level", Some("mine")).map_err(|e| e.code), Err("22023"));
         settings.reset(&Settings::default());
         assert_eq!(settings.read_options().read_level, ReadLevel::Replicated);
+    }
+
+    #[test]
+    fn settings_of_events() {
+        let mut settings = Settings::default();
+        settings.set("pipelinedb.stream_insert_level", Some("ASYNC")).expect("PipelineDB's name");
+        assert_eq!(settings.write_options().level, InsertLevel::Async);
+        assert_eq!(settings.show("stream_insert_level"), Ok(("stream_insert_level".into(), "async".into())));
+        settings.reset_one("pipelinedb.stream_insert_level", &Settings::default()).expect("reset");
+        assert_eq!(settings.write_options().level, InsertLevel::Durable);
+        settings.set("stream_targets", Some("public.A, \"B\"")).expect("names");
+        assert_eq!(settings.write_options().targets, ["a", "B"]);
+        settings.reset(&Settings::default());
+        assert_eq!(*settings.write_options(), WriteOptions::default());
+        assert_eq!(settings.set("stream_insert_level", Some("never")).map_err(|e| e.code), Err("22023"));
     }
 
     #[test]

@@ -4,30 +4,15 @@
 
 use super::faults::Fault;
 use super::mapping::Target;
+pub(super) use crate::ingest::json::Found;
 use headwater::emit::{Cell, EmitError, push_cell};
 use headwater::limits::TimeLimits;
 use headwater::value::DataType;
 use headwater::value::column::{Column, ColumnBatch, ColumnData};
 use headwater_sql::type_name;
-use std::borrow::Cow;
 
 /// Text and bytea may be as long as for `emit`.
 const VALUE_KIB: usize = 64;
-
-/// A value as text formats have it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Found<'a> {
-    /// NULL.
-    Null,
-    /// `true` or `false`.
-    Bool(bool),
-    /// A number, as it is written.
-    Number(&'a str),
-    /// Text.
-    Text(Cow<'a, str>),
-    /// An array or an object.
-    Nested,
-}
 
 /// What a load tells about its rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,20 +78,9 @@ impl<'a> Block<'a> {
 
     fn put_found(&mut self, at: usize, found: &Found<'_>) -> Result<(), Fault> {
         let data_type = &self.targets[at].field.data_type;
-        let cell = match found {
-            Found::Null => Cell::Null,
-            Found::Bool(v) => Cell::Bool(*v),
-            Found::Text(text) => Cell::Text(text),
-            // All digits count where the column is a number; elsewhere only whole ones mean something.
-            Found::Number(text) if data_type.is_numeric() => Cell::Text(text),
-            Found::Number(text) => match text.parse() {
-                Ok(v) => Cell::Int(v),
-                Err(_) => Cell::Float(text.parse().unwrap_or(f64::INFINITY)),
-            },
-            Found::Nested => {
-                let what = format!("column {}: an array or object", self.targets[at].field.name);
-                return Err(Fault { code: "wrong_type", what });
-            }
+        let Some(cell) = found.cell(data_type) else {
+            let what = format!("column {}: an array or object", self.targets[at].field.name);
+            return Err(Fault { code: "wrong_type", what });
         };
         self.put(at, cell)
     }

@@ -1,12 +1,12 @@
 //! NDJSON: one JSON object per line. Numbers keep all their digits; blank lines are skipped.
 
-use super::block::{Block, Found};
+use super::block::Block;
 use super::faults::{Fault, Place};
 use super::lines::{Lines, Part};
 use super::text::Records;
+use crate::ingest::json::{found, message};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
@@ -54,7 +54,7 @@ impl Records for Objects {
         let object = Object { wanted: &self.wanted, columns: self.columns };
         let values = object.deserialize(&mut reader).and_then(|values| reader.end().map(|()| values));
         let values = values.map_err(|error| Fault::malformed(message(&error)))?;
-        block.push_row(|at| found(values.get(at).copied().flatten()))
+        block.push_row(|at| found(values.get(at).copied().flatten()).map_err(Fault::malformed))
     }
 }
 
@@ -112,31 +112,6 @@ impl<'de> DeserializeSeed<'de> for &mut Names {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_str(self)
     }
-}
-
-/// The words of a JSON error without its line, which is always the first.
-fn message(error: &serde_json::Error) -> String {
-    let words = error.to_string();
-    let words = words.split(" at line ").next().unwrap_or_default();
-    if error.column() > 0 { format!("{words} at byte {}", error.column()) } else { words.into() }
-}
-
-fn found(raw: Option<&RawValue>) -> Result<Found<'_>, Fault> {
-    let Some(raw) = raw.map(RawValue::get) else { return Ok(Found::Null) };
-    Ok(match raw.as_bytes() {
-        b"null" => Found::Null,
-        b"true" => Found::Bool(true),
-        b"false" => Found::Bool(false),
-        [b'[' | b'{', ..] => Found::Nested,
-        [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => {
-            Found::Text(Cow::Borrowed(&raw[1..raw.len() - 1]))
-        }
-        [b'"', ..] => {
-            let text = serde_json::from_str(raw).map_err(|error| Fault::malformed(message(&error)))?;
-            Found::Text(Cow::Owned(text))
-        }
-        _ => Found::Number(raw),
-    })
 }
 
 /// A record's values by position.

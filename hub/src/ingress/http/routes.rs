@@ -249,7 +249,7 @@ pub(crate) fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
 }
 
 /// A part of a query without its `%xx`.
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

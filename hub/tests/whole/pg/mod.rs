@@ -3,7 +3,7 @@
 mod drivers;
 mod hostile;
 mod psql;
-mod raw;
+pub mod raw;
 
 use super::{House, View, with_view};
 use headwater::client::Client;

@@ -1,0 +1,89 @@
+//! Single values onto columns of events, with PostgreSQL's errors.
+//!
+//! Owns: which SQLSTATE and words a value gets that a column does not take. Must not know: where values come from.
+
+use crate::error::SqlError;
+use crate::types::type_name;
+use headwater::emit::{Cell, EmitError, EmitOptions, push_cell};
+use headwater::schema::Field;
+use headwater::value::DataType;
+use headwater::value::column::Column;
+
+/// Characters of a value that an error shows.
+const SHOWN_CHARS: usize = 60;
+
+/// Adds a value to a column of the field's type, or refuses it and leaves the column alone.
+///
+/// # Errors
+/// `22P02`, `22007`: text that is no such value; `22003`, `22008`: out of range; `42804`: a value of another kind;
+/// `22001`: text or bytea longer than events may have; `22023`: NaN, which no event may have.
+pub fn put_cell(column: &mut Column, field: &Field, cell: Cell<'_>) -> Result<(), SqlError> {
+    push_cell(column, field, cell).map_err(|error| explain(&error, field, cell))
+}
+
+#[cold]
+fn explain(error: &EmitError, field: &Field, cell: Cell<'_>) -> SqlError {
+    let of = type_name(&field.data_type);
+    let is_time = matches!(field.data_type, DataType::Date | DataType::Timestamp | DataType::Interval);
+    match (error, cell) {
+        (EmitError::Malformed(_) | EmitError::WrongType(_), Cell::Text(text)) => {
+            let code = if is_time { "22007" } else { "22P02" };
+            SqlError::new(code, format!("invalid input syntax for type {of}: \"{}\"", shown(text)))
+        }
+        (EmitError::OutOfRange(_), cell) => {
+            let code = if is_time { "22008" } else { "22003" };
+            let message = match cell {
+                Cell::Text(text) => format!("value \"{}\" is out of range for type {of}", shown(text)),
+                _ => format!("value is out of range for type {of}"),
+            };
+            SqlError::new(code, message)
+        }
+        (EmitError::TooLong(_), _) => {
+            let bytes_max = EmitOptions::default().value_bytes_max;
+            SqlError::new("22001", format!("value too long: one of an event has at most {bytes_max} bytes"))
+        }
+        (EmitError::NotANumber(_), _) => {
+            SqlError::new("22023", "NaN is no value of an event").with_hint("NULL is what is not known")
+        }
+        (EmitError::Full, _) => SqlError::new("54000", "too many bytes at a time"),
+        _ => SqlError::new("42804", format!("column \"{}\" is of type {of}", field.name))
+            .with_hint("cast the value"),
+    }
+}
+
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_postgresqls() {
+        let long = "x".repeat(70_000);
+        for (data_type, cell, code, message) in [
+            (DataType::Int32, Cell::Text("a"), "22P02", "invalid input syntax for type integer: \"a\""),
+            (DataType::Int32, Cell::Text("1.5"), "22P02", "invalid input syntax for type integer: \"1.5\""),
+            (DataType::Date, Cell::Text("soon"), "22007", "invalid input syntax for type date: \"soon\""),
+            (DataType::Int16, Cell::Int(70_000), "22003", "value is out of range for type smallint"),
+            (DataType::Bool, Cell::Int(1), "42804", "column \"c\" is of type boolean"),
+            (DataType::Float64, Cell::Text("NaN"), "22023", "NaN is no value of an event"),
+            (
+                DataType::Text,
+                Cell::Text(&long),
+                "22001",
+                "value too long: one of an event has at most 65536 bytes",
+            ),
+        ] {
+            let field = Field { name: "c".into(), data_type };
+            let mut column = Column::new(&field.data_type);
+            let error = put_cell(&mut column, &field, cell).expect_err(message);
+            assert_eq!((error.code, error.message.as_str(), column.len()), (code, message, 0));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! `VALUES` of literals and parameters, read as they stand: a literal is read as its column's type, and nothing is
+//! planned.
+
+use super::assigned::mismatch;
+use super::rows::{Rows, Slot};
+use crate::engine::parameters::{self, Parameter, ParameterValue};
+use crate::error::SqlError;
+use crate::text::Text;
+use crate::types::parse_type;
+use datafusion::sql::sqlparser::ast::{Expr, Query, SetExpr, UnaryOperator, Value, Values};
+use headwater::emit::Cell;
+use headwater::value::DataType;
+use std::borrow::Cow;
+
+/// A query's rows, if it is VALUES and nothing else.
+pub(super) struct Constants<'a> {
+    values: Option<&'a Values>,
+    parameters: &'a [Parameter],
+    text: &'a Text,
+}
+
+/// A value as it was written.
+enum Constant<'a> {
+    Null,
+    Bool(bool),
+    Number(Cow<'a, str>),
+    Text(&'a str),
+}
+
+impl<'a> Constants<'a> {
+    pub(super) fn of(query: &'a Query, parameters: &'a [Parameter], text: &'a Text) -> Self {
+        let is_plain = query.with.is_none()
+            && query.order_by.is_none()
+            && query.limit_clause.is_none()
+            && query.fetch.is_none();
+        let values = match query.body.as_ref() {
+            SetExpr::Values(values) if is_plain => Some(values),
+            _ => None,
+        };
+        Self { values, parameters, text }
+    }
+
+    /// Adds all rows. False, and none added, when some value is more than a constant.
+    pub(super) fn fill(&self, rows: &mut Rows<'_>) -> Result<bool, SqlError> {
+        let Some(values) = self.values else { return Ok(false) };
+        self.check_widths(values, rows)?;
+        let target = |at| rows.target(at).map(|field| &field.data_type);
+        let mut all = values.rows.iter().flat_map(|row| row.iter().enumerate());
+        if !all.all(|(at, expr)| self.constant(expr, target(at)).is_some()) {
+            return Ok(false);
+        }
+        for row in &values.rows {
+            rows.push(|at, slot| {
+                let Some(expr) = row.get(at) else { return Ok(()) };
+                let Some(constant) = self.constant(expr, Some(&slot.field().data_type)) else {
+                    return Ok(());
+                };
+                put(&constant, slot).map_err(|error| error.at(self.text.of(expr)))
+            })?;
+        }
+        Ok(true)
+    }
+
+    fn check_widths(&self, values: &Values, rows: &Rows<'_>) -> Result<(), SqlError> {
+        let Some(width) = values.rows.first().map(|row| row.len()) else { return Ok(()) };
+        if let Some(odd) = values.rows.iter().find(|row| row.len() != width) {
+            let at = odd.first().and_then(|expr| self.text.of(expr));
+            return Err(SqlError::new("42601", "VALUES lists must all be the same length").at(at));
+        }
+        let beyond = values.rows.first().and_then(|row| row.get(rows.width()).or(row.first()));
+        rows.check_count(width).map_err(|error| error.at(beyond.and_then(|expr| self.text.of(expr))))
+    }
+
+    fn constant(&self, expr: &'a Expr, wanted: Option<&DataType>) -> Option<Constant<'a>> {
+        match expr {
+            Expr::Nested(inner) => self.constant(inner, wanted),
+            Expr::Identifier(_) if is_default(expr) => Some(Constant::Null),
+            Expr::Cast { expr, data_type, .. } if wanted == parse_type(data_type).ok().as_ref() => {
+                match self.constant(expr, wanted)? {
+                    constant @ (Constant::Text(_) | Constant::Null) => Some(constant),
+                    _ => None,
+                }
+            }
+            Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match self.constant(expr, wanted)? {
+                Constant::Number(digits) if !digits.starts_with('-') => {
+                    Some(Constant::Number(Cow::Owned(format!("-{digits}"))))
+                }
+                _ => None,
+            },
+            Expr::Value(value) => match &value.value {
+                Value::Null => Some(Constant::Null),
+                Value::Boolean(v) => Some(Constant::Bool(*v)),
+                Value::Number(digits, _) => Some(Constant::Number(Cow::Borrowed(digits))),
+                Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                    Some(Constant::Text(text))
+                }
+                Value::Placeholder(_) => self.parameter(expr),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn parameter(&self, expr: &Expr) -> Option<Constant<'a>> {
+        let number = parameters::number_of(expr)?;
+        match &self.parameters.get(number - 1)?.value {
+            ParameterValue::Null => Some(Constant::Null),
+            ParameterValue::Text(text) => Some(Constant::Text(text)),
+            ParameterValue::List(_) => None,
+        }
+    }
+}
+
+/// The word DEFAULT, which is no column's name.
+pub(super) fn is_default(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
+fn put(constant: &Constant<'_>, slot: &mut Slot<'_>) -> Result<(), SqlError> {
+    let data_type = slot.field().data_type.clone();
+    match constant {
+        Constant::Null => slot.put(Cell::Null),
+        Constant::Text(text) => slot.put(Cell::Text(text)),
+        Constant::Bool(v) if data_type == DataType::Text => {
+            slot.put(Cell::Text(if *v { "true" } else { "false" }))
+        }
+        Constant::Bool(v) if data_type == DataType::Bool => slot.put(Cell::Bool(*v)),
+        Constant::Bool(_) => Err(mismatch(slot.field(), &DataType::Bool)),
+        Constant::Number(digits) if data_type == DataType::Text => slot.put(Cell::Text(digits)),
+        Constant::Number(digits) if is_whole(&data_type) => slot.put(rounded(digits)),
+        Constant::Number(digits) if data_type.is_numeric() => slot.put(Cell::Text(digits)),
+        Constant::Number(digits) => {
+            let is_fraction = digits.contains(['.', 'e', 'E']);
+            let decimal = DataType::Decimal { precision: 38, scale: 0 };
+            Err(mismatch(slot.field(), if is_fraction { &decimal } else { &DataType::Int32 }))
+        }
+    }
+}
+
+pub(super) fn is_whole(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
+}
+
+/// A number for a column of whole ones: PostgreSQL's assignment rounds, half away from zero.
+fn rounded(digits: &str) -> Cell<'_> {
+    /// Up to here every whole number is a double.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match digits.parse::<f64>() {
+        Ok(number) if digits.contains(['.', 'e', 'E']) && number.abs() < EXACT => {
+            Cell::Int(number.round() as i128)
+        }
+        _ => Cell::Text(digits),
+    }
+}

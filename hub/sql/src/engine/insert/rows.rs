@@ -1,0 +1,155 @@
+//! Rows on their way into columns.
+//!
+//! Invariant: a row is in all columns or in none.
+
+use super::place;
+use crate::convert::put_cell;
+use crate::error::SqlError;
+use crate::parse::Name;
+use crate::suggest::did_you_mean;
+use headwater::emit::Cell;
+use headwater::ids::Micros;
+use headwater::schema::Field;
+use headwater::value::column::{Column, ColumnBatch, ColumnData};
+
+/// Rows of one batch: what an evaluation keeps per row is bounded by this.
+const BATCH_ROWS: usize = 4_096;
+
+/// Rows for the columns of a target.
+pub(super) struct Rows<'a> {
+    fields: &'a [Field],
+    /// For every value of a row, the column that gets it.
+    targets: Vec<usize>,
+    /// True when the statement has a list of columns.
+    is_listed: bool,
+    full: Vec<ColumnBatch>,
+    open: Vec<Column>,
+    rows: u64,
+}
+
+/// The columns that a list names; without one all but the last, which is `arrival_timestamp`.
+///
+/// # Errors
+/// `42703` for a column that there is not; `42701` for one that is named twice.
+pub fn columns_of(fields: &[Field], names: &[Name], of: &str) -> Result<Vec<usize>, SqlError> {
+    if names.is_empty() {
+        return Ok((0..fields.len().saturating_sub(1)).collect());
+    }
+    let mut columns = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(at) = fields.iter().position(|field| field.name == name.name) else {
+            return Err(unknown_column(&name.name, fields, of).at(name.position));
+        };
+        if columns.contains(&at) {
+            let message = format!("column \"{}\" specified more than once", name.name);
+            return Err(SqlError::new("42701", message).at(name.position));
+        }
+        columns.push(at);
+    }
+    Ok(columns)
+}
+
+/// `42703`: there is no such column of a stream.
+pub fn unknown_column(name: &str, fields: &[Field], of: &str) -> SqlError {
+    let hint = did_you_mean(name, fields.iter().map(|field| field.name.as_str()));
+    let message = format!("column \"{name}\" of stream \"{of}\" does not exist");
+    SqlError::new("42703", message).with_hint_opt(hint)
+}
+
+fn empty(fields: &[Field]) -> Vec<Column> {
+    fields.iter().map(|field| Column::new(&field.data_type)).collect()
+}
+
+impl<'a> Rows<'a> {
+    /// No rows. `fields`: all columns of the target, `arrival_timestamp` last.
+    pub(super) fn new(fields: &'a [Field], targets: Vec<usize>, is_listed: bool) -> Self {
+        Self { fields, targets, is_listed, full: Vec::new(), open: empty(fields), rows: 0 }
+    }
+
+    /// The column that value `at` of a row is for.
+    pub(super) fn target(&self, at: usize) -> Option<&'a Field> {
+        self.targets.get(at).and_then(|target| self.fields.get(*target))
+    }
+
+    /// Columns that get values.
+    pub(super) fn width(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// Whether rows of so many values can be assigned.
+    pub(super) fn check_count(&self, values: usize) -> Result<(), SqlError> {
+        if values > self.targets.len() {
+            return Err(SqlError::new("42601", "INSERT has more expressions than target columns"));
+        }
+        if values < self.targets.len() && self.is_listed {
+            return Err(SqlError::new("42601", "INSERT has more target columns than expressions"));
+        }
+        Ok(())
+    }
+
+    /// Adds a row: `value` is asked for each value by its position and column, and puts it; columns that get none are
+    /// NULL.
+    pub(super) fn push(
+        &mut self,
+        mut value: impl FnMut(usize, &mut Slot<'_>) -> Result<(), SqlError>,
+    ) -> Result<(), SqlError> {
+        let row = self.open.first().map_or(0, Column::len);
+        for (at, target) in self.targets.iter().enumerate() {
+            let (Some(column), Some(field)) = (self.open.get_mut(*target), self.fields.get(*target)) else {
+                continue;
+            };
+            if let Err(error) = value(at, &mut Slot { column, field }) {
+                self.open.iter_mut().for_each(|column| column.truncate(row));
+                let name = self.fields.get(*target).map_or("", |field| field.name.as_str());
+                return Err(place(error, self.rows + 1, name));
+            }
+        }
+        for column in self.open.iter_mut().filter(|column| column.len() == row) {
+            column.push_slot(headwater::value::column::Slot::Null);
+        }
+        self.rows += 1;
+        if row + 1 >= BATCH_ROWS {
+            let columns = std::mem::replace(&mut self.open, empty(self.fields));
+            self.full.push(ColumnBatch { columns });
+        }
+        Ok(())
+    }
+
+    /// All rows, those without a time at `now`.
+    pub(super) fn finish(mut self, now: Micros) -> (u64, Vec<ColumnBatch>) {
+        if self.open.first().is_some_and(|column| !column.is_empty()) {
+            self.full.push(ColumnBatch { columns: self.open });
+        }
+        self.full.iter_mut().for_each(|batch| fill_times(batch, now));
+        (self.rows, self.full)
+    }
+}
+
+/// The last column is always valid.
+fn fill_times(batch: &mut ColumnBatch, now: Micros) {
+    let Some(times) = batch.columns.last_mut() else { return };
+    let Some(slots) = times.slots.take() else { return };
+    if let ColumnData::Int(values) = &mut times.data {
+        for (value, slot) in values.iter_mut().zip(slots) {
+            if slot != headwater::value::column::Slot::Valid {
+                *value = now.0;
+            }
+        }
+    }
+}
+
+/// The place for one value.
+pub(super) struct Slot<'a> {
+    column: &'a mut Column,
+    field: &'a Field,
+}
+
+impl Slot<'_> {
+    pub(super) fn field(&self) -> &Field {
+        self.field
+    }
+
+    pub(super) fn put(&mut self, cell: Cell<'_>) -> Result<(), SqlError> {
+        put_cell(self.column, self.field, cell)
+    }
+}

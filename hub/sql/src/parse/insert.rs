@@ -1,0 +1,149 @@
+//! `INSERT INTO ...`: its syntax.
+//!
+//! Owns: what an INSERT may say. Must not know: what its target is: a stream or a table.
+
+use super::cursor::Cursor;
+use super::{Name, known, refuse};
+use crate::error::SqlError;
+use datafusion::sql::sqlparser::ast::Query;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+/// `INSERT INTO target [(columns)] source`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Insert {
+    /// What gets the rows.
+    pub target: Name,
+    /// The columns that the source's are for, in order; empty: the target's own.
+    pub columns: Vec<Name>,
+    /// Where rows come from; `None` is DEFAULT VALUES.
+    pub source: Option<Box<Query>>,
+    /// How a session wants it done.
+    pub write: WriteOptions,
+}
+
+/// How a session wants events written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// `stream_insert_level`
+    pub level: InsertLevel,
+    /// `stream_targets`: folded names of the views that are fed; empty is all of the stream's.
+    pub targets: Vec<String>,
+}
+
+/// How safe events are when a statement is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum InsertLevel {
+    /// In the hub's memory, not yet in a batch: a crash may lose them (`async`).
+    Async,
+    /// In a batch that the hub has taken: a crash may lose them (`sync_receive`).
+    Received,
+    /// Synced to disk (`sync_commit`).
+    #[default]
+    Durable,
+}
+
+/// Words in parentheses behind the target that begin a query and not a list of columns.
+const QUERIES: [&str; 4] = ["select", "with", "values", "table"];
+
+/// Behind the word INSERT.
+pub(super) fn insert(cursor: &mut Cursor<'_>) -> Result<Insert, SqlError> {
+    cursor.expect_word("into")?;
+    let target = cursor.name()?;
+    if cursor.word("as") {
+        cursor.ident()?;
+    }
+    let columns = columns(cursor)?;
+    if cursor.is_word(0, "overriding") {
+        return Err(SqlError::unsupported("OVERRIDING").at(cursor.position()));
+    }
+    let source = match cursor.words(&["default", "values"]) {
+        true => None,
+        false => Some(source(cursor)?),
+    };
+    clauses(cursor)?;
+    Ok(Insert { target, columns, source, write: WriteOptions::default() })
+}
+
+/// `(a, b)`, if it is there.
+pub(super) fn columns(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, SqlError> {
+    let mut columns = Vec::new();
+    let is_query = QUERIES.iter().any(|word| cursor.is_word(1, word)) || cursor.is_next(1, &Token::LParen);
+    if *cursor.token() != Token::LParen || is_query {
+        return Ok(columns);
+    }
+    cursor.expect(&Token::LParen)?;
+    loop {
+        let position = cursor.position();
+        let ident = cursor.ident()?;
+        columns.push(Name { name: crate::text::fold(&ident), position });
+        if !cursor.consume(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect(&Token::RParen)?;
+    Ok(columns)
+}
+
+fn source(cursor: &mut Cursor<'_>) -> Result<Box<Query>, SqlError> {
+    if !cursor.at_query() {
+        return Err(cursor.expected("VALUES, SELECT or DEFAULT VALUES"));
+    }
+    let query = known::known(cursor.query()?)?;
+    refuse::query(cursor.text(), &query)?;
+    Ok(query)
+}
+
+/// What PostgreSQL takes behind the rows.
+fn clauses(cursor: &Cursor<'_>) -> Result<(), SqlError> {
+    let refused = if cursor.is_word(0, "on") && cursor.is_word(1, "conflict") {
+        "ON CONFLICT"
+    } else if cursor.is_word(0, "returning") {
+        "RETURNING"
+    } else {
+        return Ok(());
+    };
+    let hint = "events are counted, not stored: there is nothing to conflict with and nothing to return";
+    Err(SqlError::unsupported(refused).at(cursor.position()).with_hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::{StatementKind, parse};
+
+    fn insert(sql: &str) -> Insert {
+        match parse(sql).unwrap_or_else(|e| panic!("{sql}: {e:?}")).remove(0).kind {
+            StatementKind::Insert(insert) => *insert,
+            other => panic!("{sql}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn targets_columns_and_sources() {
+        let names = |insert: &Insert| insert.columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        let plain = insert("INSERT INTO public.S VALUES (1, 'a'), (2, DEFAULT)");
+        assert_eq!((plain.target.name.as_str(), plain.columns.len()), ("s", 0));
+        let listed = insert("insert into s as t (A, \"B\") select 1, 2");
+        assert_eq!(names(&listed), ["a", "B"]);
+        assert_eq!(insert("INSERT INTO s (SELECT 1)").columns, []);
+        assert_eq!(insert("INSERT INTO s ((SELECT 1))").columns, []);
+        assert_eq!(insert("INSERT INTO s DEFAULT VALUES").source, None);
+        assert_eq!(parse("INSERT INTO s VALUES ($2)").expect("parses")[0].parameters(), 2);
+    }
+
+    #[test]
+    fn what_is_refused_is_named() {
+        for (sql, code, position) in [
+            ("INSERT INTO s VALUES (1) RETURNING *", "0A000", Some(26)),
+            ("INSERT INTO s SELECT x FROM v ON CONFLICT DO NOTHING", "0A000", Some(31)),
+            ("INSERT INTO s (a) OVERRIDING USER VALUE VALUES (1)", "0A000", Some(19)),
+            ("INSERT s VALUES (1)", "42601", Some(8)),
+            ("INSERT INTO s", "42601", Some(14)),
+            ("INSERT INTO s (a, VALUES (1)", "42601", Some(26)),
+            ("INSERT INTO x.s VALUES (1)", "3F000", Some(13)),
+        ] {
+            let error = parse(sql).expect_err(sql);
+            assert_eq!((error.code, error.position), (code, position), "{sql}: {error}");
+        }
+    }
+}

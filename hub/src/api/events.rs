@@ -1,0 +1,159 @@
+//! `POST /v1/events?stream=NAME`: lines of JSON objects, or CSV with a header, as events.
+//!
+//! Owns: the request and its answer. Must not know: how lines are read or counted. The body is read as it comes; all of
+//! its events are counted, or none.
+
+use super::Api;
+use super::sql::{error, failed};
+use crate::ingest::events::Events;
+use crate::ingest::lines::{Header, LineOptions, Lines};
+use crate::ingest::{Load, Loading};
+use crate::ingress::http::{decoded, token};
+use crate::server::now;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use headwater::value::column::ColumnBatch;
+use headwater_sql::{CopyFormat, CopyOptions, Name, OnError, SqlError, WriteOptions};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// The handler.
+pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    if let Err(close) = api.door.policy.check(token(&parts.headers, &parts.uri).as_deref()) {
+        return error(StatusCode::UNAUTHORIZED, "28000", &close.message);
+    }
+    let (stream, format) = match wanted(&parts.uri, &parts.headers) {
+        Ok(wanted) => wanted,
+        Err(refused) => return failed(&refused),
+    };
+    match count(&api, stream, format, body).await {
+        Ok(events) => axum::Json(json!({ "events": events })).into_response(),
+        Err(refused) => failed(&refused),
+    }
+}
+
+/// What bodies are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    NdJson,
+    Csv,
+}
+
+/// The stream and the format that a request names.
+fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<(String, Format), SqlError> {
+    let mut stream = None;
+    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=') {
+            Some(("stream", name)) if !name.is_empty() => stream = Some(decoded(name)),
+            Some(("token", _)) => {}
+            _ => {
+                let name = pair.split('=').next().unwrap_or_default();
+                let message = format!("unknown query parameter {name:?}: there are stream and token");
+                return Err(SqlError::new("08P01", message));
+            }
+        }
+    }
+    let stream = stream.ok_or_else(|| {
+        SqlError::new("08P01", "no stream").with_hint("POST /v1/events?stream=NAME, one JSON object per line")
+    })?;
+    let of = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let encoding = of(header::CONTENT_ENCODING);
+    if !matches!(encoding, "" | "identity") {
+        return Err(SqlError::unsupported(format!("Content-Encoding {encoding}")));
+    }
+    let media = of(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_lowercase();
+    let format = if media == "text/csv" { Format::Csv } else { Format::NdJson };
+    Ok((stream, format))
+}
+
+async fn count(api: &Api, stream: String, format: Format, body: Body) -> Result<u64, SqlError> {
+    let target = Name { name: stream, position: None };
+    let loading = Loading { target, columns: Vec::new(), write: WriteOptions::default() };
+    let mut load = api.door.backend.load(&loading)?;
+    let mut reader = Reader::new(format, &load);
+    let bytes_max = load.options().body_bytes;
+    let mut bytes = 0;
+    let mut chunks = body.into_data_stream();
+    let slow = || SqlError::new("57014", "the body did not come in time");
+    while let Some(chunk) = timeout(api.door.body_within, chunks.next()).await.map_err(|_| slow())? {
+        let chunk = chunk.map_err(|_| SqlError::new("08P01", "the body was cut short"))?;
+        bytes += chunk.len();
+        if bytes > bytes_max {
+            return Err(SqlError::new("54000", format!("the body is above {bytes_max} bytes"))
+                .with_hint("send several bodies, or raise events_body_bytes_max"));
+        }
+        reader.feed(&chunk, &mut |batch| load.push(batch))?;
+        tokio::task::yield_now().await;
+    }
+    reader.end(&mut |batch| load.push(batch))?;
+    load.finish().await
+}
+
+/// Reads a body.
+enum Reader {
+    NdJson(Box<Events>),
+    Csv(Box<Lines>),
+}
+
+type Take<'a> = &'a mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>;
+
+impl Reader {
+    fn new(format: Format, load: &Load) -> Self {
+        let (target, line_bytes_max) = (load.target(), load.options().line_bytes);
+        let (fields, name) = (target.fields.clone(), &target.stream.schema.name);
+        match format {
+            Format::NdJson => Self::NdJson(Box::new(Events::new(fields, name, line_bytes_max))),
+            Format::Csv => {
+                let copy = CopyOptions {
+                    format: CopyFormat::Csv,
+                    delimiter: ',',
+                    null: String::new(),
+                    header: true,
+                    quote: '"',
+                    escape: '"',
+                    force_quote: false,
+                };
+                let (header, on_error) = (Header::Names, OnError::Stop);
+                let options = LineOptions { copy, header, on_error, line_bytes_max };
+                Self::Csv(Box::new(Lines::new(options, fields, target.columns.clone(), name)))
+            }
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8], take: Take<'_>) -> Result<(), SqlError> {
+        match self {
+            Self::NdJson(events) => events.feed(bytes, now(), take),
+            Self::Csv(lines) => lines.feed(bytes, now(), take),
+        }
+    }
+
+    fn end(&mut self, take: Take<'_>) -> Result<(), SqlError> {
+        match self {
+            Self::NdJson(events) => events.end(now(), take),
+            Self::Csv(lines) => lines.end(now(), take),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_a_stream_and_a_format() {
+        let of = |uri: &str, media: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, media.parse().expect("a media type"));
+            wanted(&uri.parse().expect("a URI"), &headers).map_err(|error| error.code)
+        };
+        assert_eq!(of("/v1/events?stream=s%20x&token=t", ""), Ok(("s x".into(), Format::NdJson)));
+        assert_eq!(of("/v1/events?stream=s", "text/csv; charset=utf-8"), Ok(("s".into(), Format::Csv)));
+        assert_eq!(of("/v1/events", ""), Err("08P01"));
+        assert_eq!(of("/v1/events?stream=s&dedup_key=id", ""), Err("08P01"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Rows of lines on their way into columns.
+//!
+//! Invariant: a row is in all columns or in none.
+
+use headwater::emit::Cell;
+use headwater::ids::Micros;
+use headwater::schema::Field;
+use headwater::value::column::{Column, ColumnBatch, ColumnData, Slot};
+use headwater_sql::{SqlError, put_cell};
+
+/// Rows evaluated at a time: enough to amortise a plan's work per batch, few enough to stay in cache.
+const ROWS: usize = 4_096;
+
+/// Columns that are filled row by row.
+pub(super) struct Block {
+    /// The stream's columns, `arrival_timestamp` last.
+    fields: Vec<Field>,
+    columns: Vec<Column>,
+    rows: usize,
+}
+
+impl Block {
+    pub(super) fn new(fields: Vec<Field>) -> Self {
+        let columns = fields.iter().map(|field| Column::new(&field.data_type)).collect();
+        Self { fields, columns, rows: 0 }
+    }
+
+    pub(super) fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// True when the row at hand has a value for this column.
+    pub(super) fn has(&self, at: usize) -> bool {
+        self.columns.get(at).is_some_and(|column| column.len() > self.rows)
+    }
+
+    /// Puts a value of the row at hand.
+    pub(super) fn put(&mut self, at: usize, cell: Cell<'_>) -> Result<(), SqlError> {
+        match (self.columns.get_mut(at), self.fields.get(at)) {
+            (Some(column), Some(field)) => put_cell(column, field, cell),
+            _ => Err(SqlError::new("XX000", "a value without a column")),
+        }
+    }
+
+    /// The row is complete: columns that got nothing are NULL. True when the block should be taken.
+    pub(super) fn end_row(&mut self) -> bool {
+        for column in self.columns.iter_mut().filter(|column| column.len() == self.rows) {
+            column.push_slot(Slot::Null);
+        }
+        self.rows += 1;
+        self.rows >= ROWS
+    }
+
+    /// The row at hand is none.
+    pub(super) fn undo_row(&mut self) {
+        let rows = self.rows;
+        self.columns.iter_mut().filter(|column| column.len() > rows).for_each(|column| column.truncate(rows));
+    }
+
+    /// All complete rows, those without a time at `now`.
+    pub(super) fn take(&mut self, now: Micros) -> Option<ColumnBatch> {
+        if self.rows == 0 {
+            return None;
+        }
+        self.rows = 0;
+        let fresh = self.fields.iter().map(|field| Column::new(&field.data_type)).collect();
+        let mut batch = ColumnBatch { columns: std::mem::replace(&mut self.columns, fresh) };
+        if let Some(times) = batch.columns.last_mut()
+            && let Some(slots) = times.slots.take()
+            && let ColumnData::Int(values) = &mut times.data
+        {
+            let missing = values.iter_mut().zip(slots).filter(|(_, slot)| *slot != Slot::Valid);
+            missing.for_each(|(value, _)| *value = now.0);
+        }
+        Some(batch)
+    }
+}
