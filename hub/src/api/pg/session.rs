@@ -352,10 +352,7 @@ impl Session {
         if was.status == Status::Idle {
             self.warn("25P01", "there is no transaction in progress");
         } else if undone && was.changed {
-            self.warn(
-                "01000",
-                "streams and views that this transaction made or dropped stay as they are now",
-            );
+            self.warn("01000", "what this transaction changed stays as it is now");
         }
         if undone { "ROLLBACK" } else { "COMMIT" }
     }

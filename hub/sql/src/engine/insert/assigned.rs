@@ -21,14 +21,14 @@ use headwater::value::{DataType, Interval};
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
-/// Literals of VALUES become those of their columns, DEFAULT becomes NULL.
+/// Literals of VALUES become those of their columns, DEFAULT becomes what it stands for.
 pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> Query {
     let mut query = query.clone();
     if let SetExpr::Values(values) = query.body.as_mut() {
         for row in &mut values.rows {
             for (at, expr) in row.iter_mut().enumerate() {
                 if let Some(field) = rows.target(at) {
-                    spell_literal(expr, &field.data_type);
+                    spell_literal(expr, &field.data_type, rows.default(at));
                 }
             }
         }
@@ -36,7 +36,7 @@ pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> Query {
     query
 }
 
-fn spell_literal(expr: &mut Expr, data_type: &DataType) {
+fn spell_literal(expr: &mut Expr, data_type: &DataType, default: Option<&str>) {
     let is_open = match &*expr {
         Expr::Value(value) => {
             matches!(value.value, Value::Null | Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_))
@@ -46,7 +46,10 @@ fn spell_literal(expr: &mut Expr, data_type: &DataType) {
     };
     let Some(wanted) = sql_type(data_type).filter(|_| is_open) else { return };
     let inner = match is_default(expr) {
-        true => Expr::Value(Value::Null.into()),
+        true => {
+            let value = default.map_or(Value::Null, |text| Value::SingleQuotedString(text.to_owned()));
+            Expr::Value(value.into())
+        }
         false => expr.clone(),
     };
     *expr = Expr::Cast {
