@@ -318,6 +318,12 @@ options! {
         quarantine_bytes_max: u64 = "67108864" in 0, 1_099_511_627_776, "quarantine-bytes-max", "HEADWATER_QUARANTINE_BYTES_MAX";
         /// Bytes of batches waiting to be written before clients have to wait; decoded states come on top, two to four times as much.
         inbox_bytes: u64 = "33554432" in 1_024, 68_719_476_736, "inbox-bytes", "HEADWATER_INBOX_BYTES";
+        /// Rows of one reference table. A statement that would make it larger is refused.
+        table_rows_max: u64 = "1000000" in 0, 1_000_000_000_000, "table-rows-max", "HEADWATER_TABLE_ROWS_MAX";
+        /// Bytes of keys and values of one reference table; on disk about twice as much, for each of at most 256 tables.
+        table_bytes_max: u64 = "67108864" in 0, 1_099_511_627_776, "table-bytes-max", "HEADWATER_TABLE_BYTES_MAX";
+        /// Bytes of reference tables kept in memory; what does not fit is read anew and held by each statement that reads it.
+        table_cache_bytes: u64 = "134217728" in 0, 1_099_511_627_776, "table-cache-bytes", "HEADWATER_TABLE_CACHE_BYTES";
         /// Bytes of the store's page cache.
         cache_bytes: u64 = "268435456" in 0, 1_099_511_627_776, "cache-bytes", "HEADWATER_CACHE_BYTES";
     }

@@ -1,11 +1,11 @@
-//! What SQL defines: streams and views as the catalog keeps them, and the DDL that changes them.
+//! What SQL defines: streams, views and tables as the catalog keeps them, and the DDL that changes them.
 //!
 //! Owns: the serialised definitions. Must not know: how they are stored or replicated.
 
 use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::ids::{PlanVersion, ViewId};
 use headwater::plan::Plan;
-use headwater::schema::StreamSchema;
+use headwater::schema::{Field, StreamSchema};
 use headwater::value::DataType;
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +178,46 @@ pub struct SelectItem {
     pub expr: String,
 }
 
+/// A table's identity in the catalog; never used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TableId(pub u32);
+
+/// A reference table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableDef {
+    /// The table.
+    pub id: TableId,
+    /// Its name, folded.
+    pub name: String,
+    /// Its columns, at least one.
+    pub columns: Vec<TableColumn>,
+    /// The primary key: places in [`TableDef::columns`], in its order; empty for none.
+    pub key: Vec<u16>,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableColumn {
+    /// Its name and type, which is that of a single value.
+    pub field: Field,
+    /// NOT NULL; columns of the primary key are.
+    pub not_null: bool,
+    /// DEFAULT: the constant's text, as a cast from text reads it; `None` is NULL.
+    pub default: Option<String>,
+}
+
+impl TableDef {
+    /// Names and types.
+    pub fn fields(&self) -> Vec<Field> {
+        self.columns.iter().map(|column| column.field.clone()).collect()
+    }
+
+    /// The place of a column.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.field.name == name)
+    }
+}
+
 /// A checked change to the catalog. Ids inside are placeholders (0): the catalog assigns them when it applies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -218,6 +258,20 @@ pub enum Ddl {
         view: Option<ViewId>,
         /// What becomes of it.
         change: ViewChange,
+    },
+    /// CREATE TABLE
+    CreateTable {
+        /// Name and columns.
+        def: TableDef,
+        /// IF NOT EXISTS
+        if_not_exists: bool,
+    },
+    /// DROP TABLE, with all rows.
+    DropTable {
+        /// Its name.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
     },
 }
 
@@ -266,6 +320,8 @@ impl Ddl {
             Self::CreateView { .. } => "CREATE CONTINUOUS VIEW",
             Self::DropView { .. } => "DROP CONTINUOUS VIEW",
             Self::AlterView { change, .. } => change.tag(),
+            Self::CreateTable { .. } => "CREATE TABLE",
+            Self::DropTable { .. } => "DROP TABLE",
         }
     }
 }

@@ -2,8 +2,9 @@
 //! a file or a socket.
 
 use crate::SqlError;
-use crate::definition::{Ddl, StreamDef, ViewDef};
+use crate::definition::{Ddl, StreamDef, TableDef, ViewDef};
 use crate::parse::InsertLevel;
+use datafusion::arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
@@ -22,6 +23,8 @@ pub struct CatalogSnapshot {
     pub streams: Vec<Arc<StreamDef>>,
     /// All views.
     pub views: Vec<Arc<ViewDef>>,
+    /// All tables.
+    pub tables: Vec<Arc<TableDef>>,
 }
 
 impl CatalogSnapshot {
@@ -33,6 +36,11 @@ impl CatalogSnapshot {
     /// A view by folded name.
     pub fn view(&self, name: &str) -> Option<&Arc<ViewDef>> {
         self.views.iter().find(|v| v.name == name)
+    }
+
+    /// A table by folded name.
+    pub fn table(&self, name: &str) -> Option<&Arc<TableDef>> {
+        self.tables.iter().find(|t| t.name == name)
     }
 }
 
@@ -62,6 +70,44 @@ pub struct Insertion {
     pub targets: Option<Vec<ViewId>>,
 }
 
+/// The column of [`TableRows::batches`] that says which row it is.
+pub const ROW_COLUMN: &str = "$row";
+
+/// All rows of a table after some number of writes; immutable.
+#[derive(Clone, Debug, Default)]
+pub struct TableRows {
+    /// Rises with every write that changes a row.
+    pub version: u64,
+    /// The rows in small batches: the table's columns, then [`ROW_COLUMN`], `bytea`.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// One statement's changes to the rows of a table: all of them or none.
+#[derive(Clone, Debug)]
+pub struct TableWrite {
+    /// The table; where it is to be [made](TableWrite::create), without an id.
+    pub table: Arc<TableDef>,
+    /// CREATE TABLE AS: makes the table in the same transaction. `Some(true)`: unless there is one.
+    pub create: Option<bool>,
+    /// Refused with `40001` when the rows have another version by now.
+    pub expected: Option<u64>,
+    /// What goes, before anything comes.
+    pub removed: Removed,
+    /// What comes: batches of the table's columns, NOT NULL checked.
+    pub added: Vec<RecordBatch>,
+    /// Rows whose key is there already are left out instead of being refused.
+    pub skip_duplicates: bool,
+}
+
+/// Rows that a write removes.
+#[derive(Clone, Debug)]
+pub enum Removed {
+    /// These, by their [`ROW_COLUMN`].
+    Rows(Vec<Vec<u8>>),
+    /// All.
+    All,
+}
+
 /// The hub, as SQL sees it.
 pub trait Source: Send + Sync + 'static {
     /// The newest catalog.
@@ -73,6 +119,18 @@ pub trait Source: Send + Sync + 'static {
 
     /// Applies a checked change; returns the command tag's details (`true` when something changed).
     fn apply(&self, ddl: Ddl) -> BoxFuture<'static, Result<bool, SqlError>>;
+
+    /// The rows of a table as they are now.
+    fn table(&self, table: &Arc<TableDef>) -> BoxFuture<'static, Result<Arc<TableRows>, SqlError>> {
+        let _ = table;
+        Box::pin(async { Err(SqlError::unsupported("a table")) })
+    }
+
+    /// Changes rows of a table; they are durable when this is done. How many were added.
+    fn write_table(&self, write: TableWrite) -> BoxFuture<'static, Result<u64, SqlError>> {
+        let _ = write;
+        Box::pin(async { Err(SqlError::unsupported("writing to a table")) })
+    }
 
     /// Removes the rows of a view that are past its `ttl` at once; how many those were.
     fn expire(&self, view: ViewId) -> BoxFuture<'static, Result<u64, SqlError>> {

@@ -1,9 +1,10 @@
 //! What changes a catalog, as it is logged.
 //!
-//! Bytes of a logged command and of a snapshot: format version u8 (2), then postcard. Variants are append-only; so are
-//! the fields of what is not within anything else. `first` reads format 1.
+//! Bytes of a logged command and of a snapshot: format version u8 (3), then postcard. Variants are append-only.
+//! `first` reads format 1, `second` format 2.
 
 use super::first::{FirstCommand, FirstState};
+use super::second::SecondState;
 use super::state::CatalogState;
 use crate::store::StoreError;
 use headwater_sql::definition::Ddl;
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of the bytes written by [`encode`].
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// One entry of the catalog's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ const FORMAT: u8 = 2;
 pub enum Command {
     /// The first command of every catalog.
     Init(Settings),
-    /// A checked change of streams or views.
+    /// A checked change of streams, views or tables.
     Ddl(Ddl),
 }
 
@@ -40,14 +41,19 @@ pub struct Settings {
 pub(super) trait Entry: Serialize + DeserializeOwned {
     /// As format 1 has it.
     type First: DeserializeOwned + Into<Self>;
+    /// As format 2 has it.
+    type Second: DeserializeOwned + Into<Self>;
 }
 
 impl Entry for Command {
     type First = FirstCommand;
+    /// Its changes are a part of today's.
+    type Second = Self;
 }
 
 impl Entry for CatalogState {
     type First = FirstState;
+    type Second = SecondState;
 }
 
 pub(super) fn encode<T: Entry>(value: &T) -> Result<Vec<u8>, StoreError> {
@@ -57,6 +63,7 @@ pub(super) fn encode<T: Entry>(value: &T) -> Result<Vec<u8>, StoreError> {
 pub(super) fn decode<T: Entry>(bytes: &[u8]) -> Result<T, StoreError> {
     match bytes.split_first() {
         Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(|e| damaged(&e)),
+        Some((&2, rest)) => postcard::from_bytes::<T::Second>(rest).map(Into::into).map_err(|e| damaged(&e)),
         Some((&1, rest)) => postcard::from_bytes::<T::First>(rest).map(Into::into).map_err(|e| damaged(&e)),
         Some((&found, _)) if found > FORMAT => {
             Err(StoreError::FormatTooNew { found: found.into(), known: FORMAT.into() })

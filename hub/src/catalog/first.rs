@@ -79,7 +79,7 @@ impl From<FirstState> for CatalogState {
     fn from(state: FirstState) -> Self {
         let FirstState { version, settings, streams, views, last_stream, last_view } = state;
         let views = views.into_iter().map(Into::into).collect();
-        Self { version, settings, streams, views, last_stream, last_view }
+        Self { version, settings, streams, views, last_stream, last_view, ..Self::default() }
     }
 }
 

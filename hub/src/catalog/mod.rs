@@ -1,24 +1,31 @@
-//! The catalog: streams, views and settings, changed by logged commands.
+//! The catalog: streams, views, tables and settings, changed by logged commands; and the rows of tables.
 //!
-//! Owns: the pure state machine ([`state::CatalogState`]), its command log and snapshots in `catalog.redb`,
-//! the handle that everybody reads ([`Catalog`]). Must not know: SQL text, sessions, shards.
+//! Owns: the pure state machine ([`state::CatalogState`]), its command log and snapshots in `catalog.redb`, the rows of
+//! reference tables there, the handle that everybody reads ([`Catalog`]). Must not know: SQL text, sessions, shards.
 //! Invariants: a change is on disk before anybody sees it; a refused change leaves no trace; the version is
-//! the number of applied commands.
+//! the number of applied commands. Rows are no commands: they change in transactions of their own, one per statement,
+//! by the same one writer.
 
 pub mod command;
 mod first;
+mod read;
+mod row;
+mod second;
 pub mod state;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use table::TableSize;
+
 use crate::store::marker::{self, CATALOG_FILE, HUB_FILE, Marker};
 use crate::store::tables::{CATALOG_TABLES, version_key};
-use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table};
+use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table, WriteBody};
 use command::{Command, Settings};
 use headwater::ids::{CatalogVersion, PlanVersion, ViewId};
 use headwater_sql::SqlError;
-use headwater_sql::definition::{Ddl, ViewChange, ViewDef};
-use headwater_sql::source::CatalogSnapshot;
+use headwater_sql::definition::{Ddl, TableDef, TableId, ViewChange, ViewDef};
+use headwater_sql::source::{CatalogSnapshot, TableRows, TableWrite};
 use state::CatalogState;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -39,11 +46,33 @@ pub struct CatalogOptions {
     /// Bytes of one stream's schema and plans: every session that feeds it is sent all of them in one frame.
     /// Default 192 KiB, which leaves a page's frame of 256 KiB some room. A view that does not fit is refused.
     pub stream_plans_bytes_max: usize,
+    /// What tables may take.
+    pub tables: TableOptions,
+}
+
+/// Limits of reference tables.
+#[derive(Clone, Copy, Debug)]
+pub struct TableOptions {
+    /// Rows of one table. Default 1,000,000.
+    pub rows_max: u64,
+    /// Bytes of the keys and values of one table's rows. Default 64 MiB; on disk about twice as much, for each of at most
+    /// [`state::TABLES_MAX`] tables. Reading a table takes two to four times its bytes in memory.
+    pub bytes_max: u64,
+    /// Bytes of tables kept in memory for the next reader. Default 128 MiB. What does not fit is read again for every
+    /// statement, and held by that statement alone: the worst case is this, and one table per running statement.
+    pub cache_bytes: usize,
+}
+
+impl Default for TableOptions {
+    fn default() -> Self {
+        Self { rows_max: 1_000_000, bytes_max: 64 << 20, cache_bytes: 128 << 20 }
+    }
 }
 
 impl Default for CatalogOptions {
     fn default() -> Self {
-        Self { shard_groups: 1, stream_plans_bytes_max: STREAM_PLANS_BYTES_MAX }
+        let tables = TableOptions::default();
+        Self { shard_groups: 1, stream_plans_bytes_max: STREAM_PLANS_BYTES_MAX, tables }
     }
 }
 
@@ -57,15 +86,18 @@ struct Inner {
     writer: Mutex<Writer>,
     newest: watch::Sender<Arc<CatalogSnapshot>>,
     settings: Settings,
+    store: Arc<dyn Store>,
+    cache: read::Cache,
 }
 
 struct Writer {
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
     state: CatalogState,
     /// The version of the newest snapshot on disk.
     snapshot: CatalogVersion,
     /// See [`CatalogOptions::stream_plans_bytes_max`].
     plans_bytes_max: usize,
+    tables: TableOptions,
     /// A write failed: what is on disk is not known until it was read again.
     doubtful: bool,
 }
@@ -89,17 +121,31 @@ impl Catalog {
             CATALOG_TABLES,
             RedbOptions { cache_bytes: 8 << 20, ..RedbOptions::default() },
         )?;
-        let catalog = Self::with_store(Box::new(store), marker)?;
-        catalog.inner.writer().plans_bytes_max = options.stream_plans_bytes_max;
+        let catalog = Self::with_options(Arc::new(store), marker, options)?;
         marker::sync_directory(dir)?;
         Ok(catalog)
     }
 
     /// A catalog in a store of the caller's: memory in tests.
+    #[cfg(test)]
     pub(crate) fn with_store(store: Box<dyn Store>, marker: Marker) -> Result<Self, StoreError> {
+        Self::with_options(Arc::from(store), marker, &CatalogOptions::default())
+    }
+
+    pub(crate) fn with_options(
+        store: Arc<dyn Store>,
+        marker: Marker,
+        options: &CatalogOptions,
+    ) -> Result<Self, StoreError> {
         let (state, snapshot) = load(&*store.snapshot()?)?;
-        let plans_bytes_max = STREAM_PLANS_BYTES_MAX;
-        let mut writer = Writer { store, state, snapshot, plans_bytes_max, doubtful: false };
+        let mut writer = Writer {
+            store: Arc::clone(&store),
+            state,
+            snapshot,
+            plans_bytes_max: options.stream_plans_bytes_max,
+            tables: options.tables,
+            doubtful: false,
+        };
         if writer.state.version() == CatalogVersion(0) {
             writer.apply(Command::Init(draw_settings(&marker)?)).map_err(|e| match e {
                 ApplyError::Store(e) => e,
@@ -113,7 +159,9 @@ impl Catalog {
             ));
         }
         let newest = watch::Sender::new(Arc::new(writer.state.snapshot()));
-        Ok(Self { inner: Arc::new(Inner { writer: Mutex::new(writer), newest, settings }) })
+        let cache = read::Cache::new(options.tables.cache_bytes);
+        let writer = Mutex::new(writer);
+        Ok(Self { inner: Arc::new(Inner { writer, newest, settings, store, cache }) })
     }
 
     /// The newest catalog.
@@ -145,6 +193,36 @@ impl Catalog {
         let applied = tokio::task::spawn_blocking(move || inner.apply(ddl)).await;
         applied.unwrap_or_else(|e| Err(SqlError::new("XX000", format!("catalog change failed: {e}"))))
     }
+
+    /// Changes rows of a table, durably when this returns; how many were added.
+    ///
+    /// # Errors
+    /// `23505` for a key that is there already; `54000` above [`TableOptions`]; `40001` when the table was dropped or
+    /// changed meanwhile; `58030` when storage failed. Nothing was changed then, but for `58030`, where the whole change may
+    /// turn out to be there.
+    pub async fn write_table(&self, write: TableWrite) -> Result<u64, SqlError> {
+        let inner = self.inner.clone();
+        let written = tokio::task::spawn_blocking(move || inner.write_table(&write)).await;
+        written.unwrap_or_else(|e| Err(SqlError::new("XX000", format!("writing to a table failed: {e}"))))
+    }
+
+    /// The rows of a table as they are now.
+    ///
+    /// # Errors
+    /// `40001` when the table was dropped meanwhile; `XX001` when its rows cannot be read.
+    pub async fn table(&self, table: Arc<TableDef>) -> Result<Arc<TableRows>, SqlError> {
+        let inner = self.inner.clone();
+        let read = tokio::task::spawn_blocking(move || inner.table(&table)).await;
+        read.unwrap_or_else(|e| Err(SqlError::new("XX000", format!("reading a table failed: {e}"))))
+    }
+
+    /// How large a table is.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::get`].
+    pub fn table_size(&self, table: TableId) -> Result<TableSize, StoreError> {
+        table::size(&*self.inner.store.snapshot()?, table)
+    }
 }
 
 impl Inner {
@@ -153,9 +231,31 @@ impl Inner {
     }
 
     fn apply(&self, mut ddl: Ddl) -> Result<bool, SqlError> {
+        self.change(|writer| {
+            name_plan(&mut ddl).and_then(|()| writer.recover()).map_err(ApplyError::Store)?;
+            writer.apply(Command::Ddl(ddl))
+        })
+    }
+
+    fn write_table(&self, write: &TableWrite) -> Result<u64, SqlError> {
+        self.change(|writer| {
+            writer.recover().map_err(ApplyError::Store)?;
+            writer.write_table(write)
+        })
+    }
+
+    fn table(&self, table: &Arc<TableDef>) -> Result<Arc<TableRows>, SqlError> {
+        let rows = self.cache.read(table, &*self.store);
+        // After the read: a table that was dropped before it is empty there.
+        if !self.newest.borrow().tables.iter().any(|known| known.id == table.id) {
+            return Err(table::gone(&table.name));
+        }
+        rows.map_err(|e| SqlError::new("XX001", format!("table \"{}\" cannot be read: {e}", table.name)))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Writer) -> Result<T, ApplyError>) -> Result<T, SqlError> {
         let mut writer = self.writer();
-        let named = name_plan(&mut ddl).and_then(|()| writer.recover());
-        let changed = named.map_err(ApplyError::Store).and_then(|()| writer.apply(Command::Ddl(ddl)));
+        let changed = change(&mut writer);
         // Still under the writer's lock, so that watchers see versions in order. Also after a refusal: a change
         // that was reported as failed may have turned out to be on disk.
         if writer.state.version() != self.newest.borrow().version {
@@ -184,12 +284,22 @@ impl Writer {
         {
             check_plans(&next, &view, self.plans_bytes_max).map_err(ApplyError::Refused)?;
         }
-        if let Err(error) = self.log(&command, &next) {
-            self.doubtful = true;
-            return Err(ApplyError::Store(error));
-        }
-        self.state = next;
+        let dropped = self.table_dropped_by(&command);
+        self.log(&command, next, &mut |txn| dropped.map_or(Ok(()), |table| table::remove_all(txn, table)))?;
         Ok(true)
+    }
+
+    fn table_dropped_by(&self, command: &Command) -> Option<TableId> {
+        let Command::Ddl(Ddl::DropTable { name, .. }) = command else { return None };
+        self.state.tables.iter().find(|table| table.name == *name).map(|table| table.id)
+    }
+
+    /// One durable transaction; a failed one may have been applied all the same.
+    fn commit(&mut self, body: WriteBody<'_>) -> Result<(), ApplyError> {
+        self.store.write(body).map_err(|error| {
+            self.doubtful = true;
+            ApplyError::Store(error)
+        })
     }
 
     /// After a failed write: opens the store again and reads what it holds, because the failed change may be
@@ -204,14 +314,16 @@ impl Writer {
         Ok(())
     }
 
-    fn log(&mut self, command: &Command, next: &CatalogState) -> Result<(), StoreError> {
+    /// Logs an applied command, and changes rows with it.
+    fn log(&mut self, command: &Command, next: CatalogState, rows: WriteBody<'_>) -> Result<(), ApplyError> {
         let version = next.version();
-        let bytes = command::encode(command)?;
+        let bytes = command::encode(command).map_err(ApplyError::Store)?;
         let snapshot = match version.0 - self.snapshot.0 >= SNAPSHOT_EVERY {
-            true => Some(command::encode(next)?),
+            true => Some(command::encode(&next).map_err(ApplyError::Store)?),
             false => None,
         };
-        self.store.write(&mut |txn| {
+        self.commit(&mut |txn| {
+            rows(txn)?;
             txn.put(Table::Command, &version_key(version), &bytes)?;
             if let Some(snapshot) = &snapshot {
                 txn.put(Table::Catalog, &version_key(version), snapshot)?;
@@ -223,6 +335,7 @@ impl Writer {
         if snapshot.is_some() {
             self.snapshot = version;
         }
+        self.state = next;
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::command::{Command, Settings};
 use headwater::ids::{CatalogVersion, StreamId, ViewId};
 use headwater::wire::{StreamPlans, encode_control};
 use headwater_sql::SqlError;
-use headwater_sql::definition::{Ddl, StreamDef, ViewChange, ViewDef};
+use headwater_sql::definition::{Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef};
 use headwater_sql::source::CatalogSnapshot;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -15,7 +15,10 @@ use std::sync::Arc;
 /// Most streams and most views of one catalog: every session may be sent all of them.
 pub const RELATIONS_MAX: usize = 4_096;
 
-/// Streams, views and settings after some number of commands.
+/// Most tables of one catalog: with `table_bytes_max` each, that is what they may take on disk.
+pub const TABLES_MAX: usize = 256;
+
+/// Streams, views, tables and settings after some number of commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CatalogState {
     pub(super) version: CatalogVersion,
@@ -24,6 +27,8 @@ pub struct CatalogState {
     pub(super) views: Vec<ViewDef>,
     pub(super) last_stream: StreamId,
     pub(super) last_view: ViewId,
+    pub(super) tables: Vec<TableDef>,
+    pub(super) last_table: TableId,
 }
 
 impl CatalogState {
@@ -63,6 +68,7 @@ impl CatalogState {
             version: self.version,
             streams: self.streams.iter().cloned().map(Arc::new).collect(),
             views: self.views.iter().cloned().map(Arc::new).collect(),
+            tables: self.tables.iter().cloned().map(Arc::new).collect(),
         }
     }
 
@@ -92,6 +98,8 @@ impl CatalogState {
             Ddl::DropView { name, if_exists } => self.drop_view(name, *if_exists),
             Ddl::AlterView { view: Some(view), change } => self.alter_view(*view, change),
             Ddl::AlterView { view: None, .. } => Ok(false),
+            Ddl::CreateTable { def, if_not_exists } => self.create_table(def, *if_not_exists),
+            Ddl::DropTable { name, if_exists } => self.drop_table(name, *if_exists),
             other => Err(unknown_change(other)),
         }
     }
@@ -100,7 +108,7 @@ impl CatalogState {
         if self.is_taken(&def.schema.name, Kind::Stream, if_not_exists)? {
             return Ok(false);
         }
-        check_room("streams", self.streams.len())?;
+        check_room("streams", self.streams.len(), RELATIONS_MAX)?;
         let mut def = def.clone();
         self.last_stream = self.last_stream.next();
         def.schema.id = self.last_stream;
@@ -112,7 +120,7 @@ impl CatalogState {
         if self.is_taken(&def.name, Kind::View, if_not_exists)? {
             return Ok(false);
         }
-        check_room("views", self.views.len())?;
+        check_room("views", self.views.len(), RELATIONS_MAX)?;
         if !self.streams.iter().any(|s| s.schema.id == def.plan.stream) {
             return Err(no_stream(def));
         }
@@ -193,12 +201,32 @@ impl CatalogState {
         Ok(true)
     }
 
-    fn kind_of(&self, name: &str) -> Option<Kind> {
-        let stream = self.streams.iter().any(|s| s.schema.name == name).then_some(Kind::Stream);
-        stream.or_else(|| self.views.iter().any(|v| v.name == name).then_some(Kind::View))
+    fn create_table(&mut self, def: &TableDef, if_not_exists: bool) -> Result<bool, SqlError> {
+        if self.is_taken(&def.name, Kind::Table, if_not_exists)? {
+            return Ok(false);
+        }
+        check_room("tables", self.tables.len(), TABLES_MAX)?;
+        self.last_table = TableId(self.last_table.0 + 1);
+        self.tables.push(TableDef { id: self.last_table, ..def.clone() });
+        Ok(true)
     }
 
-    /// Streams and views share one name space, as relations do in PostgreSQL.
+    fn drop_table(&mut self, name: &str, if_exists: bool) -> Result<bool, SqlError> {
+        let Some(at) = self.tables.iter().position(|t| t.name == name) else {
+            return self.absent(name, Kind::Table, if_exists);
+        };
+        self.tables.remove(at);
+        Ok(true)
+    }
+
+    fn kind_of(&self, name: &str) -> Option<Kind> {
+        let is_table = || self.tables.iter().any(|t| t.name == name);
+        let is_view = || self.views.iter().any(|v| v.name == name);
+        let stream = self.streams.iter().any(|s| s.schema.name == name).then_some(Kind::Stream);
+        stream.or_else(|| is_view().then_some(Kind::View)).or_else(|| is_table().then_some(Kind::Table))
+    }
+
+    /// Streams, views and tables share one name space, as relations do in PostgreSQL.
     fn is_taken(&self, name: &str, wanted: Kind, if_not_exists: bool) -> Result<bool, SqlError> {
         match self.kind_of(name) {
             None => Ok(false),
@@ -224,6 +252,7 @@ impl CatalogState {
 enum Kind {
     Stream,
     View,
+    Table,
 }
 
 impl Kind {
@@ -231,6 +260,7 @@ impl Kind {
         match self {
             Self::Stream => "stream",
             Self::View => "view",
+            Self::Table => "table",
         }
     }
 
@@ -238,6 +268,7 @@ impl Kind {
         match self {
             Self::Stream => "STREAM",
             Self::View => "CONTINUOUS VIEW",
+            Self::Table => "TABLE",
         }
     }
 }
@@ -251,11 +282,11 @@ fn unknown_change(change: &impl std::fmt::Debug) -> SqlError {
     SqlError::new("0A000", format!("the catalog does not know this change: {change:?}"))
 }
 
-fn check_room(what: &str, count: usize) -> Result<(), SqlError> {
-    if count < RELATIONS_MAX {
+fn check_room(what: &str, count: usize, most: usize) -> Result<(), SqlError> {
+    if count < most {
         return Ok(());
     }
-    Err(SqlError::new("54000", format!("too many {what}: a catalog holds at most {RELATIONS_MAX}")))
+    Err(SqlError::new("54000", format!("too many {what}: a catalog holds at most {most}")))
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use headwater::ids::{PlanVersion, StreamId, ViewId};
 use headwater::plan::{ExprId, Node, Op, Plan, StatePlan};
 use headwater::schema::{Field, StreamSchema};
 use headwater::value::DataType;
-use headwater_sql::definition::{Ddl, Output, SelectItem, StreamDef, ViewDef};
+use headwater_sql::definition::{
+    Ddl, Output, SelectItem, StreamDef, TableColumn, TableDef, TableId, ViewDef,
+};
 
 /// A stream with the columns `k text, v bigint`.
 pub(crate) fn stream_def(name: &str) -> StreamDef {
@@ -66,4 +68,15 @@ pub(crate) fn drop_stream(name: &str, cascade: bool) -> Ddl {
 
 pub(crate) fn drop_view(name: &str) -> Ddl {
     Ddl::DropView { name: name.into(), if_exists: false }
+}
+
+/// A table with the columns `k text, v bigint`, k the primary key or not.
+pub(crate) fn table_def(name: &str, keyed: bool) -> TableDef {
+    let column = |name: &str, data_type, not_null| TableColumn {
+        field: Field { name: name.into(), data_type },
+        not_null,
+        default: None,
+    };
+    let columns = vec![column("k", DataType::Text, keyed), column("v", DataType::Int64, false)];
+    TableDef { id: TableId(0), name: name.into(), columns, key: if keyed { vec![0] } else { Vec::new() } }
 }

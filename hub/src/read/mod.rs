@@ -15,8 +15,10 @@ use futures::stream::BoxStream;
 use headwater::group::GroupTable;
 use headwater::ids::ViewId;
 use headwater_sql::SqlError;
-use headwater_sql::definition::Ddl;
-use headwater_sql::source::{CatalogSnapshot, Insertion, ScanRequest, Source, SystemTable};
+use headwater_sql::definition::{Ddl, TableDef};
+use headwater_sql::source::{
+    CatalogSnapshot, Insertion, ScanRequest, Source, SystemTable, TableRows, TableWrite,
+};
 use std::sync::Arc;
 
 /// The catalog and the shard groups of this hub.
@@ -55,6 +57,16 @@ impl Source for HubSource {
         async move { catalog.apply(ddl).await }.boxed()
     }
 
+    fn table(&self, table: &Arc<TableDef>) -> BoxFuture<'static, Result<Arc<TableRows>, SqlError>> {
+        let (catalog, table) = (self.catalog.clone(), Arc::clone(table));
+        async move { catalog.table(table).await }.boxed()
+    }
+
+    fn write_table(&self, write: TableWrite) -> BoxFuture<'static, Result<u64, SqlError>> {
+        let catalog = self.catalog.clone();
+        async move { catalog.write_table(write).await }.boxed()
+    }
+
     fn expire(&self, view: ViewId) -> BoxFuture<'static, Result<u64, SqlError>> {
         let shards = self.shards.clone();
         async move { shards.expire(view).await }.boxed()
@@ -77,9 +89,12 @@ impl Source for HubSource {
     }
 
     fn system_table(&self, name: &str) -> Option<SystemTable> {
-        if name == "quarantine" {
-            return Some(system::quarantine(&self.catalog.snapshot(), &self.shards.quarantine()));
+        match name {
+            "quarantine" => Some(system::quarantine(&self.catalog.snapshot(), &self.shards.quarantine())),
+            "tables" => {
+                Some(system::tables(&self.catalog.snapshot(), |table| self.catalog.table_size(table).ok()))
+            }
+            _ => system::table(name, || (self.status)()),
         }
-        system::table(name, || (self.status)())
     }
 }

@@ -1,15 +1,19 @@
 //! Tables of the hub about itself: `headwater.status`, `headwater.ledger`, `headwater.view_sizes`,
-//! `headwater.shard_groups`, `headwater.quarantine`.
+//! `headwater.shard_groups`, `headwater.quarantine`, `headwater.tables`.
 
 use crate::api::status::Status;
+use crate::catalog::TableSize;
 use crate::shard::Quarantined;
 use crate::store::StoreError;
 use headwater::schema::Field;
 use headwater::value::{DataType, Value};
+use headwater_sql::definition::{TableColumn, TableDef, TableId};
 use headwater_sql::source::{CatalogSnapshot, SystemTable};
+use headwater_sql::type_name;
+use std::sync::Arc;
 
 /// The names of all tables of this file.
-pub const TABLES: [&str; 5] = ["status", "ledger", "view_sizes", "shard_groups", "quarantine"];
+pub const TABLES: [&str; 6] = ["status", "ledger", "view_sizes", "shard_groups", "quarantine", "tables"];
 
 /// The table of this name; the status is read only when there is one.
 pub fn table(name: &str, status: impl FnOnce() -> Status) -> Option<SystemTable> {
@@ -55,6 +59,29 @@ pub fn quarantine(catalog: &CatalogSnapshot, rows: &Result<Vec<Quarantined>, Sto
         }
     };
     SystemTable { columns, rows }
+}
+
+/// All reference tables; a size that cannot be read is NULL.
+pub fn tables(catalog: &CatalogSnapshot, size: impl Fn(TableId) -> Option<TableSize>) -> SystemTable {
+    let columns = DataType::List(Box::new(DataType::Text));
+    let columns = Field { name: "columns".into(), data_type: columns };
+    let row = |table: &Arc<TableDef>| {
+        let size = size(table.id);
+        let column = |column: &TableColumn| {
+            let null = if column.not_null { " not null" } else { "" };
+            let data_type = type_name(&column.field.data_type);
+            Value::Text(format!("{} {data_type}{null}", column.field.name))
+        };
+        vec![
+            Value::Int(table.id.0.into()),
+            Value::Text(table.name.clone()),
+            Value::List(table.columns.iter().map(column).collect()),
+            size.map_or(Value::Null, |size| int(size.rows)),
+            size.map_or(Value::Null, |size| int(size.bytes)),
+        ]
+    };
+    let columns = vec![bigint("id"), text("name"), columns, bigint("rows"), bigint("bytes")];
+    SystemTable { columns, rows: catalog.tables.iter().map(row).collect() }
 }
 
 fn text(name: &str) -> Field {

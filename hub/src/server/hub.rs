@@ -3,7 +3,7 @@
 use super::rooms::{Rooms, status_source};
 use super::{DoorError, Doors};
 use crate::api::metrics::Metrics;
-use crate::catalog::{Catalog, CatalogOptions};
+use crate::catalog::{Catalog, CatalogOptions, TableOptions};
 use crate::ingest::{Ingest, IngestOptions};
 use crate::ingress::certificate::Fingerprint;
 use crate::options::Options;
@@ -128,6 +128,11 @@ async fn open(options: &Options) -> Result<(Catalog, Shards), HubError> {
     let catalog_options = CatalogOptions {
         shard_groups: options.storage.shard_groups,
         stream_plans_bytes_max: options.limits.stream_plans_bytes_max as usize,
+        tables: TableOptions {
+            rows_max: options.storage.table_rows_max,
+            bytes_max: options.storage.table_bytes_max,
+            cache_bytes: size(options.storage.table_cache_bytes),
+        },
     };
     let shard_options = shard_options(options);
     let opening = tokio::task::spawn_blocking(move || {

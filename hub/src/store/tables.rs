@@ -4,6 +4,7 @@
 //! The schema number is part of a table's name: it changes when keys or meaning do. Values have version bytes of their own.
 
 use headwater::ids::{CatalogVersion, Lsn, Pid, ShardGroupId, ViewId};
+use headwater_sql::definition::TableId;
 use redb::TableDefinition;
 
 /// A table of bytes.
@@ -33,11 +34,15 @@ pub enum Table {
     Quarantine = 8,
     /// What counts for a group of a full view beside its states: shard group u16, view u32, group key.
     Weight = 9,
+    /// Rows of reference tables: table u32, then the primary key's bytes, or a row number u64.
+    Row = 10,
+    /// Version and size of reference tables: table u32.
+    TableSize = 11,
 }
 
 impl Table {
     /// All tables, in the order of their discriminants.
-    pub const ALL: [Table; 10] = [
+    pub const ALL: [Table; 12] = [
         Table::Log,
         Table::Base,
         Table::Session,
@@ -48,6 +53,8 @@ impl Table {
         Table::Catalog,
         Table::Quarantine,
         Table::Weight,
+        Table::Row,
+        Table::TableSize,
     ];
 
     /// Its name in the file.
@@ -63,6 +70,8 @@ impl Table {
             Table::Catalog => "catalog-1",
             Table::Quarantine => "quarantine-1",
             Table::Weight => "weight-1",
+            Table::Row => "row-1",
+            Table::TableSize => "table-1",
         }
     }
 
@@ -84,7 +93,8 @@ pub const HUB_TABLES: &[Table] = &[
 ];
 
 /// Tables of the catalog file.
-pub const CATALOG_TABLES: &[Table] = &[Table::Command, Table::Catalog, Table::Meta];
+pub const CATALOG_TABLES: &[Table] =
+    &[Table::Command, Table::Catalog, Table::Meta, Table::Row, Table::TableSize];
 
 /// Key of a log record.
 pub fn log_key(group: ShardGroupId, lsn: Lsn) -> [u8; 10] {
@@ -149,6 +159,16 @@ pub fn parse_view_key(key: &[u8]) -> Option<(ShardGroupId, ViewId)> {
 /// Key of a catalog command or snapshot.
 pub fn version_key(version: CatalogVersion) -> [u8; 8] {
     version.0.to_be_bytes()
+}
+
+/// Key of what there is one of per reference table, and the prefix of its rows' keys.
+pub fn table_key(table: TableId) -> [u8; 4] {
+    table.0.to_be_bytes()
+}
+
+/// Key of a row.
+pub fn row_key(table: TableId, row: &[u8]) -> Vec<u8> {
+    [&table_key(table)[..], row].concat()
 }
 
 /// The smallest byte string above everything that starts with `prefix`; `None` when there is none.

@@ -4,7 +4,7 @@
 //! again meanwhile is another one.
 
 use super::options::{self, check_alterable};
-use super::{GROUPS_MAX_DEFAULT, ViewOptions, check_free, missing_view};
+use super::{GROUPS_MAX_DEFAULT, Kind, ViewOptions, check_free, missing_view};
 use crate::definition::{Ddl, ViewChange, ViewDef};
 use crate::error::SqlError;
 use crate::parse::{AlterAction, AlterView, Call, CallName, Name, WithOption};
@@ -17,12 +17,16 @@ pub(super) fn view(alter: &AlterView, catalog: &CatalogSnapshot) -> Result<Ddl, 
     let name = &alter.name;
     let def = match catalog.view(&name.name) {
         Some(def) => Some(def),
-        None if alter.if_exists && catalog.stream(&name.name).is_none() => None,
+        None if alter.if_exists && Kind::of(&name.name, catalog).is_none() => None,
+        None if alter.action == AlterAction::Truncate && Kind::of(&name.name, catalog).is_none() => {
+            let message = format!("relation \"{}\" does not exist", name.name);
+            return Err(SqlError::new("42P01", message).at(name.position));
+        }
         None => return Err(missing_view(name, catalog)),
     };
     let change = match (&alter.action, def) {
         (AlterAction::Rename(to), _) => {
-            check_free(to, false, catalog, false)?;
+            check_free(to, false, catalog, Kind::View)?;
             ViewChange::Rename(to.name.clone())
         }
         (AlterAction::Truncate, _) => ViewChange::Truncate { version: PlanVersion(0) },

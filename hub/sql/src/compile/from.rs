@@ -111,6 +111,14 @@ impl From<'_> {
     }
 }
 
+/// Why, and what to do instead.
+const JOIN_WHEN_READ: &str = "producers evaluate a view's definition, and they do not have the hub's tables: join the view \
+                              with the table when you read it";
+
+fn joined(text: &Text, relation: &TableFactor) -> SqlError {
+    SqlError::not_in_definition("a join").at(text.of(relation)).with_hint(JOIN_WHEN_READ)
+}
+
 /// Opens what a SELECT reads.
 pub(super) fn open<'c>(
     text: &'c Text,
@@ -122,10 +130,10 @@ pub(super) fn open<'c>(
     let from = match select.from.as_slice() {
         [] => return Err(SqlError::new("42601", "a continuous view reads a stream: FROM is missing").at(at)),
         [from] => from,
-        [_, second, ..] => return refuse("a join", text.of(&second.relation)),
+        [_, second, ..] => return Err(joined(text, &second.relation)),
     };
     if let Some(join) = from.joins.first() {
-        return refuse("a join", text.of(&join.relation));
+        return Err(joined(text, &join.relation));
     }
     let at = text.of(&from.relation);
     match &from.relation {
@@ -176,6 +184,10 @@ fn open_stream<'c>(
         if catalog.view(&name.name).is_some() {
             let error = SqlError::unsupported("a continuous view over a continuous view");
             return Err(error.at(name.position).with_hint("read a stream, or query the view"));
+        }
+        if catalog.table(&name.name).is_some() {
+            let error = SqlError::not_in_definition("a table").at(name.position);
+            return Err(error.with_hint(JOIN_WHEN_READ));
         }
         return Err(super::missing_stream(&name, catalog));
     };

@@ -15,10 +15,12 @@ mod grouping;
 mod nodes;
 mod options;
 mod select;
+mod table;
 mod window;
 
 pub use options::{GROUPS_MAX_DEFAULT, ViewOptions};
-pub(crate) use select::item_name;
+pub(crate) use select::{is_aggregate_call, item_name};
+pub(crate) use table::{filled as filled_table, missing as missing_table};
 
 use crate::definition::{Ddl, StreamDef, ViewDef};
 use crate::error::SqlError;
@@ -46,31 +48,76 @@ fn compile_here(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Opti
         StatementKind::CreateView(create) => create_view(create, &statement.text, catalog)?,
         StatementKind::DropStream(drop) => drop_stream(drop, catalog)?,
         StatementKind::DropView(drop) => drop_view(drop, catalog)?,
+        StatementKind::CreateTable(create) => table::create(create, catalog)?,
+        StatementKind::DropTable(drop) => table::drop(drop, catalog)?,
         StatementKind::AlterView(alter) => alter::view(alter, catalog)?,
         StatementKind::Call(call) => return alter::call(call, catalog),
         _ => return Ok(None),
     }))
 }
 
+/// What a name may stand for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Stream,
+    View,
+    Table,
+}
+
+impl Kind {
+    pub(crate) fn of(name: &str, catalog: &CatalogSnapshot) -> Option<Self> {
+        let stream = catalog.stream(name).map(|_| Self::Stream);
+        let view = || catalog.view(name).map(|_| Self::View);
+        stream.or_else(view).or_else(|| catalog.table(name).map(|_| Self::Table))
+    }
+
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::View => "continuous view",
+            Self::Table => "table",
+        }
+    }
+
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Stream => "STREAM",
+            Self::View => "CONTINUOUS VIEW",
+            Self::Table => "TABLE",
+        }
+    }
+}
+
 fn check_free(
     name: &Name,
     if_not_exists: bool,
     catalog: &CatalogSnapshot,
-    creates_stream: bool,
+    wanted: Kind,
 ) -> Result<(), SqlError> {
-    let kind = match (catalog.stream(&name.name), catalog.view(&name.name)) {
-        (Some(_), _) if creates_stream && if_not_exists => return Ok(()),
-        (_, Some(_)) if !creates_stream && if_not_exists => return Ok(()),
-        (Some(_), _) => "stream",
-        (_, Some(_)) => "continuous view",
-        _ => return Ok(()),
-    };
-    let message = format!("{kind} \"{}\" already exists", name.name);
-    Err(SqlError::new("42P07", message).at(name.position))
+    match Kind::of(&name.name, catalog) {
+        None => Ok(()),
+        Some(kind) if kind == wanted && if_not_exists => Ok(()),
+        Some(kind) => {
+            let message = format!("{} \"{}\" already exists", kind.noun(), name.name);
+            Err(SqlError::new("42P07", message).at(name.position))
+        }
+    }
+}
+
+/// `42809`: there is something else of this name.
+fn check_kind(name: &Name, wanted: Kind, catalog: &CatalogSnapshot) -> Result<(), SqlError> {
+    match Kind::of(&name.name, catalog) {
+        Some(kind) if kind != wanted => {
+            Err(SqlError::new("42809", format!("\"{}\" is a {}", name.name, kind.noun()))
+                .at(name.position)
+                .with_hint(format!("DROP {}", kind.sql())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn create_stream(create: &CreateStream, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
-    check_free(&create.name, create.if_not_exists, catalog, true)?;
+    check_free(&create.name, create.if_not_exists, catalog, Kind::Stream)?;
     let schema =
         StreamSchema { id: StreamId(0), name: create.name.name.clone(), fields: create.columns.clone() };
     Ok(Ddl::CreateStream { def: StreamDef { schema }, if_not_exists: create.if_not_exists })
@@ -78,6 +125,7 @@ fn create_stream(create: &CreateStream, catalog: &CatalogSnapshot) -> Result<Ddl
 
 fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     let name = &drop.name;
+    check_kind(name, Kind::Stream, catalog)?;
     match catalog.stream(&name.name) {
         Some(stream) if !drop.cascade => {
             let id = stream.schema.id;
@@ -91,9 +139,6 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
                     .with_hint("DROP STREAM ... CASCADE drops them too"));
             }
         }
-        None if catalog.view(&name.name).is_some() => {
-            return Err(wrong_kind(name, "continuous view", "DROP CONTINUOUS VIEW"));
-        }
         None if !drop.if_exists => return Err(missing_stream(name, catalog)),
         _ => {}
     }
@@ -102,24 +147,17 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
 
 fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     let name = &drop.name;
-    if catalog.view(&name.name).is_none() {
-        if catalog.stream(&name.name).is_some() {
-            return Err(wrong_kind(name, "stream", "DROP STREAM"));
-        }
-        if !drop.if_exists {
-            return Err(missing_view(name, catalog));
-        }
+    check_kind(name, Kind::View, catalog)?;
+    if catalog.view(&name.name).is_none() && !drop.if_exists {
+        return Err(missing_view(name, catalog));
     }
     Ok(Ddl::DropView { name: name.name.clone(), if_exists: drop.if_exists })
 }
 
-fn wrong_kind(name: &Name, kind: &str, hint: &str) -> SqlError {
-    SqlError::new("42809", format!("\"{}\" is a {kind}", name.name)).at(name.position).with_hint(hint)
-}
-
 pub(crate) fn missing_view(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
-    if catalog.stream(&name.name).is_some() {
-        return SqlError::new("42809", format!("\"{}\" is a stream", name.name)).at(name.position);
+    if let Some(kind @ (Kind::Stream | Kind::Table)) = Kind::of(&name.name, catalog) {
+        let message = format!("\"{}\" is a {}", name.name, kind.noun());
+        return SqlError::new("42809", message).at(name.position);
     }
     let message = format!("continuous view \"{}\" does not exist", name.name);
     let hint = did_you_mean(&name.name, catalog.views.iter().map(|v| v.name.as_str()));
@@ -136,7 +174,7 @@ fn missing_stream(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
 fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     let replaced = catalog.view(&create.name.name).filter(|_| create.or_replace);
     if replaced.is_none() {
-        check_free(&create.name, create.if_not_exists, catalog, false)?;
+        check_free(&create.name, create.if_not_exists, catalog, Kind::View)?;
     }
     let def = view_def(create, text, catalog)?;
     match replaced {

@@ -53,6 +53,11 @@ pub(super) struct Key {
     pub(super) name: String,
 }
 
+/// True for a call of an aggregate, by its name.
+pub(crate) fn is_aggregate_call(call: &ast::Function) -> bool {
+    function_name(call).is_ok_and(|name| aggregate::is_aggregate(&name))
+}
+
 /// The first aggregate call in an expression, by name.
 pub(super) fn find_aggregate(expr: &Expr) -> Option<ObjectName> {
     struct Find;
@@ -60,9 +65,7 @@ pub(super) fn find_aggregate(expr: &Expr) -> Option<ObjectName> {
         type Break = ObjectName;
         fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<ObjectName> {
             match expr {
-                Expr::Function(f) if function_name(f).is_ok_and(|name| aggregate::is_aggregate(&name)) => {
-                    ControlFlow::Break(f.name.clone())
-                }
+                Expr::Function(f) if is_aggregate_call(f) => ControlFlow::Break(f.name.clone()),
                 _ => ControlFlow::Continue(()),
             }
         }

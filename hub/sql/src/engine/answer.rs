@@ -202,7 +202,10 @@ impl Stream for Limited {
 }
 
 /// The same values in the Arrow type that carries the answer's type.
-fn conform(column: &ArrayRef, wanted: &datafusion::arrow::datatypes::DataType) -> Result<ArrayRef, SqlError> {
+pub(super) fn conform(
+    column: &ArrayRef,
+    wanted: &datafusion::arrow::datatypes::DataType,
+) -> Result<ArrayRef, SqlError> {
     if column.data_type() == wanted {
         return Ok(Arc::clone(column));
     }

@@ -7,11 +7,13 @@
 
 use super::merge::{Emit, MergeStates};
 use super::scan::{ViewScan, state_column};
+use super::stored::StoredTable;
+use super::unions::MergeValues;
 use crate::definition::ViewDef;
 use crate::error::SqlError;
 use datafusion::arrow::datatypes::DataType as ArrowType;
 use datafusion::catalog::default_table_source::source_as_provider;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DataFusionError, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 use datafusion::logical_expr::function::AccumulatorArgs;
@@ -158,10 +160,41 @@ fn merge_calls(input: LogicalPlan, expr: Expr, aggr_expr: &mut Vec<Expr>) -> Res
         return Err(refuse("DISTINCT, ORDER BY and NULLS in combine are not supported"));
     }
     let argument = argument_column(&params)?;
-    let (input, traced) = trace(input, &argument)?;
+    let stored = is_stored(&input, &argument)?.then(|| input.clone());
+    let (input, traced) = match (trace(input, &argument), stored) {
+        (Ok(traced), _) => traced,
+        (Err(_), Some(input)) => return Ok((input, stored_value(params, aggr_expr))),
+        (Err(error), None) => return Err(error),
+    };
     check_aggregate(&func, &traced)?;
     let value = merged_value(&traced, params.filter.as_deref(), aggr_expr)?;
     Ok((input, value))
+}
+
+/// True for a column of bytes of a plan that reads a table: states may have been stored there, and say what they are.
+fn is_stored(input: &LogicalPlan, column: &Column) -> Result<bool> {
+    let mut reads_table = false;
+    input.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+        {
+            reads_table |= (provider.as_ref() as &dyn Any).is::<StoredTable>();
+        }
+        Ok(if reads_table { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    let is_bytes = input
+        .schema()
+        .maybe_index_of_column(column)
+        .is_some_and(|at| input.schema().field(at).data_type() == &ArrowType::Binary);
+    Ok(reads_table && is_bytes)
+}
+
+/// The merge of states by what they say of themselves.
+fn stored_value(params: AggregateFunctionParams, aggr_expr: &mut Vec<Expr>) -> Expr {
+    let merge = Arc::new(AggregateUDF::from(MergeValues::combine()));
+    let name = fresh("merged");
+    aggr_expr.push(Expr::AggregateFunction(AggregateFunction { func: merge, params }).alias(&name));
+    Expr::Column(Column::new_unqualified(name))
 }
 
 /// `42883` for a column of another aggregate than the name says.

@@ -1,13 +1,15 @@
 //! What a statement will take and answer, before it runs: types of parameters, names and types of columns.
 
 use super::answer::field_of;
+use super::change::whole_query;
 use super::tables::Tables;
 use super::{
     Core, ReadOptions, combine, df_statement, expansion, failure, names, parameters, session, sizes, system,
 };
+use crate::compile::missing_table;
 use crate::convert::type_of_field;
 use crate::error::SqlError;
-use crate::parse::{CallName, Explain, Show, Statement, StatementKind};
+use crate::parse::{CallName, CreateTable, Explain, Show, Statement, StatementKind};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -54,6 +56,21 @@ impl Core {
                     _ => DataType::Bool,
                 };
                 vec![Field { name: call.name.clone(), data_type }]
+            }
+            StatementKind::CreateTable(CreateTable { query: Some(query), .. }) => {
+                let parameters =
+                    statement.with_stack(|| self.types(statement, query, declared, (&tables, options)))?;
+                return Ok(Description { parameters, fields: Vec::new() });
+            }
+            StatementKind::Change(change) => {
+                let catalog = tables.catalog();
+                let table = catalog.table(&change.table.name);
+                let table = table.ok_or_else(|| missing_table(&change.table, catalog))?;
+                return statement.with_stack(|| {
+                    let query = whole_query(change, table)?;
+                    let parameters = self.types(statement, &query, declared, (&tables, options))?;
+                    Ok(Description { parameters, fields: Vec::new() })
+                });
             }
             StatementKind::Show(Show::Streams | Show::Views) | StatementKind::Describe(_) => {
                 system::fields(&statement.kind)

@@ -253,7 +253,7 @@ fn plan_code(lower: &str) -> &'static str {
     }
 }
 
-/// `42P01` for a name that is neither stream, view nor system table.
+/// `42P01` for a name that is neither stream, view nor table.
 pub(super) fn unknown_relation(name: &str, catalog: &CatalogSnapshot) -> SqlError {
     SqlError::new("42P01", format!("relation \"{name}\" does not exist")).with_catalog_hint(catalog)
 }
@@ -271,8 +271,9 @@ impl SqlError {
             let hint = "query a continuous view over it, or DESCRIBE it";
             return Self { code: "42809", message, hint: Some(hint.to_owned()), ..self };
         }
-        let views = catalog.views.iter().map(|v| v.name.as_str());
-        let hint = did_you_mean(name, views);
+        let tables = catalog.tables.iter().map(|t| t.name.as_str());
+        let known = catalog.views.iter().map(|v| v.name.as_str()).chain(tables);
+        let hint = did_you_mean(name, known);
         self.with_hint_opt(hint)
     }
 }

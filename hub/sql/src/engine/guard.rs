@@ -19,6 +19,8 @@ pub(super) struct Guard {
     pub(super) deadline: Instant,
     /// The runtime of whoever asked: sources are polled and changes applied there.
     pub(super) hub: Handle,
+    /// The tables that it has read.
+    pub(super) seen: super::stored::Seen,
     pool: Arc<dyn MemoryPool>,
     bytes_max: usize,
     value_bytes_max: usize,
@@ -38,6 +40,7 @@ impl Guard {
         Self {
             deadline,
             hub,
+            seen: super::stored::Seen::default(),
             kept: MemoryConsumer::new("constants").register(&pool),
             pool,
             bytes_max,

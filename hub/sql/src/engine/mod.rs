@@ -2,11 +2,12 @@
 //!
 //! Owns: the DataFusion session, one query's thread, memory and deadline. Must not know: where groups come from
 //! ([`Source`]), how answers cross a wire.
-//! Invariants: a query sees one catalog version; nothing but a [`Source`] is ever read or changed (no files,
-//! no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
+//! Invariants: a query sees one catalog version and one version of each table; nothing but a [`Source`] is ever read or
+//! changed (no files, no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
 
 mod answer;
 mod arrays;
+mod change;
 mod checked;
 mod collected;
 mod combine;
@@ -42,6 +43,7 @@ mod session;
 mod sizes;
 mod sketch;
 mod states;
+mod stored;
 mod sums;
 mod system;
 mod tables;
@@ -60,7 +62,7 @@ pub use parameters::{PARAMETERS_MAX, Parameter, ParameterValue};
 use crate::compile::compile;
 use crate::definition::{Ddl, ViewChange};
 use crate::error::SqlError;
-use crate::parse::{Call, CallName, Explain, Statement, StatementKind, parse};
+use crate::parse::{AlterAction, AlterView, Call, CallName, Explain, Statement, StatementKind, parse};
 use crate::source::{CatalogSnapshot, Source};
 use crate::text::Text;
 use datafusion::common::DataFusionError;
@@ -146,6 +148,8 @@ struct Core {
     tables: Mutex<Option<Arc<Tables>>>,
     /// One per statement that may run at a time.
     places: Arc<Semaphore>,
+    /// Whose turn it is to write to tables.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Engine {
@@ -153,7 +157,8 @@ impl Engine {
     pub fn new(source: Arc<dyn Source>, options: EngineOptions) -> Self {
         let base = session::base_state(options.batch_rows);
         let places = Arc::new(Semaphore::new(options.concurrent_max.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { core: Arc::new(Core { source, options, base, tables: Mutex::new(None), places }) }
+        let (tables, writing) = (Mutex::new(None), Arc::default());
+        Self { core: Arc::new(Core { source, options, base, tables, places, writing }) }
     }
 
     /// Executes a statement. A text without one answers with an empty tag. Runs on a thread of its own; the caller, who must be in a Tokio runtime with
@@ -224,6 +229,19 @@ impl Core {
             StatementKind::Show(show) => system::show(*show, tables.catalog()),
             StatementKind::Describe(name) => self.describe(name, &tables),
             StatementKind::ExplainView(name) => self.explain_view(name, tables.catalog(), guard).await,
+            StatementKind::CreateTable(create) if let Some(query) = &create.query => {
+                let running = change::Running { statement, parameters, tables: &tables, options, guard };
+                self.create_filled((create, query), running).await
+            }
+            StatementKind::Change(change) => {
+                let running = change::Running { statement, parameters, tables: &tables, options, guard };
+                self.change(change, running).await
+            }
+            StatementKind::AlterView(AlterView { name, action: AlterAction::Truncate, .. })
+                if let Some(table) = tables.catalog().table(&name.name) =>
+            {
+                self.truncate(table, guard).await
+            }
             StatementKind::Call(call) => self.call(statement, call, tables.catalog(), guard).await,
             _ => self.define(statement, tables.catalog(), guard).await,
         }

@@ -214,6 +214,7 @@ pub(super) fn states(
 /// True when a function of this name reads states of this aggregate.
 fn reads(name: &str, spec: &AggregateSpec) -> bool {
     match spec.name() {
+        _ if name == super::unions::COMBINE => true,
         "counter" => matches!(name, "delta" | "rate" | "num_resets" | "error_bound"),
         "tdigest" => name.starts_with("dist_") || name == "error_bound",
         aggregate => name.starts_with(aggregate) || name == "error_bound",

@@ -1,10 +1,12 @@
-//! One catalog version as DataFusion sees it: schemas `public` (views), `headwater` and `pipelinedb` (system).
+//! One catalog version as DataFusion sees it: schemas `public` (views and tables), `headwater` and `pipelinedb` (system).
 
 use super::plans::Plans;
 use super::session::{CATALOG, SCHEMA};
+use super::stored::StoredTable;
 use super::{answer, pg, system, view};
 use crate::convert::type_of_field;
 use crate::definition::ViewDef;
+use crate::parse::unhidden;
 use crate::source::{CatalogSnapshot, Source};
 use async_trait::async_trait;
 use datafusion::catalog::{
@@ -71,7 +73,7 @@ impl Tables {
         Arc::clone(&self.catalogs)
     }
 
-    /// The columns of a stream or view; `None` when there is neither.
+    /// The columns of a stream, view or table; `None` when there is none.
     pub(super) fn columns(&self, name: &str) -> Result<Option<Vec<Field>>> {
         self.inner.columns(name)
     }
@@ -82,11 +84,14 @@ impl Inner {
         &self.catalog
     }
 
-    /// The columns of a stream or view; `None` when there is neither.
+    /// The columns of a stream, view or table; `None` when there is none.
     pub(super) fn columns(&self, name: &str) -> Result<Option<Vec<Field>>> {
         if let Some(stream) = self.catalog.stream(name) {
             let arrival = Field { name: ARRIVAL_TIMESTAMP.to_owned(), data_type: DataType::Timestamp };
             return Ok(Some(stream.schema.fields.iter().cloned().chain([arrival]).collect()));
+        }
+        if let Some(table) = self.catalog.table(name) {
+            return Ok(Some(table.fields()));
         }
         let Some(view) = self.view(name)? else { return Ok(None) };
         let schema = view.schema();
@@ -112,6 +117,13 @@ impl Inner {
         let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(def.query.clone())));
         views.insert(name.to_owned(), Arc::clone(&view));
         Ok(Some(view))
+    }
+
+    /// A table by its name, or by the one under which it shows its rows.
+    fn stored(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let (name, with_rows) = unhidden(name).map_or((name, false), |name| (name, true));
+        let def = self.catalog.table(name)?;
+        Some(Arc::new(StoredTable::new(Arc::clone(def), Arc::clone(&self.source), with_rows)))
     }
 
     fn system(&self, schema: &str, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -149,7 +161,11 @@ struct Schema {
 impl SchemaProvider for Schema {
     fn table_names(&self) -> Vec<String> {
         match self.system {
-            None => self.inner.catalog.views.iter().map(|v| v.name.clone()).collect(),
+            None => {
+                let catalog = &self.inner.catalog;
+                let tables = catalog.tables.iter().map(|t| t.name.clone());
+                catalog.views.iter().map(|v| v.name.clone()).chain(tables).collect()
+            }
             Some(schema) if pg::SCHEMAS.contains(&schema) => pg::names(schema),
             Some(_) => system::NAMES.iter().map(|name| (*name).to_owned()).collect(),
         }
@@ -158,9 +174,12 @@ impl SchemaProvider for Schema {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.system {
             None => match self.inner.view(name)? {
-                // As if pg_catalog were in the search path.
-                None if name.starts_with("pg_") => self.inner.system("pg_catalog", name),
-                view => Ok(view),
+                Some(view) => Ok(Some(view)),
+                None => match self.inner.stored(name) {
+                    // As if pg_catalog were in the search path.
+                    None if name.starts_with("pg_") => self.inner.system("pg_catalog", name),
+                    table => Ok(table),
+                },
             },
             Some(schema) => self.inner.system(schema, name),
         }
@@ -171,7 +190,8 @@ impl SchemaProvider for Schema {
             None => {
                 let is_pg =
                     name.starts_with("pg_") && pg::names("pg_catalog").iter().any(|known| known == name);
-                self.inner.catalog.view(name).is_some() || is_pg
+                let table = unhidden(name).unwrap_or(name);
+                self.inner.catalog.view(name).is_some() || self.inner.catalog.table(table).is_some() || is_pg
             }
             Some(schema) if pg::SCHEMAS.contains(&schema) => {
                 pg::names(schema).iter().any(|known| known == name)

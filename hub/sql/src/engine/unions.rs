@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Their names; each begins with that of the aggregate it merges.
 const NAMES: [&str; 4] = ["bloom_union_agg", "bloom_intersection_agg", "theta_union_agg", "freq_merge_agg"];
 
+/// The name of [`MergeValues::combine`]: it takes states of any aggregate.
+pub(super) const COMBINE: &str = "combine";
+
 /// One of them.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct MergeValues {
@@ -29,6 +32,13 @@ pub(super) struct MergeValues {
 pub(super) fn aggregates() -> impl Iterator<Item = MergeValues> {
     let signature = || Signature::exact(vec![ArrowType::Binary], Volatility::Immutable);
     NAMES.into_iter().map(move |name| MergeValues { name, signature: signature() })
+}
+
+impl MergeValues {
+    /// What `combine` is over states that were stored in a table.
+    pub(super) fn combine() -> Self {
+        Self { name: COMBINE, signature: Signature::exact(vec![ArrowType::Binary], Volatility::Immutable) }
+    }
 }
 
 impl AggregateUDFImpl for MergeValues {

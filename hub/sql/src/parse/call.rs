@@ -30,7 +30,7 @@ pub(super) fn call(text: &Text, query: &Query) -> Result<Option<Call>, SqlError>
     if is_ours && name == "combine_table" {
         return Err(SqlError::unsupported("function combine_table")
             .at(at)
-            .with_hint("a hub has no tables; load the events that the table was made of"));
+            .with_hint("SELECT combine(column) FROM (SELECT column FROM the view UNION ALL SELECT column FROM the table) AS both"));
     }
     let Some((_, function_name, more)) = FUNCTIONS.iter().find(|(known, ..)| is_ours && *known == name)
     else {
@@ -87,7 +87,7 @@ fn arguments(text: &Text, function: &ast::Function, name: &str) -> Result<Vec<Ar
 }
 
 /// The text of a literal; `Some(None)` for NULL.
-fn literal(expr: &Expr) -> Option<Option<String>> {
+pub(super) fn literal(expr: &Expr) -> Option<Option<String>> {
     match expr {
         Expr::Nested(inner) => literal(inner),
         Expr::Cast { expr, .. } => literal(expr),

@@ -1,7 +1,7 @@
 //! CREATE and DROP: Headwater's spellings and PipelineDB's.
 
 use super::cursor::Cursor;
-use super::{CreateStream, CreateView, Drop, Name, StatementKind, WithOption, refuse};
+use super::{CreateStream, CreateView, Drop, Name, StatementKind, WithOption, refuse, table};
 use crate::error::SqlError;
 use crate::text::fold;
 use crate::types::parse_type;
@@ -32,6 +32,9 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError>
     }
     if cursor.words(&["foreign", "table"]) {
         return create_stream(cursor, true);
+    }
+    if cursor.word("table") {
+        return table::create(cursor);
     }
     Err(refuse::create_or_drop(cursor, "CREATE"))
 }
@@ -109,7 +112,7 @@ pub(super) fn checked_name(cursor: &mut Cursor<'_>) -> Result<Name, SqlError> {
     Ok(name)
 }
 
-fn check_name(name: &str) -> Result<(), SqlError> {
+pub(super) fn check_name(name: &str) -> Result<(), SqlError> {
     if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
         return Err(SqlError::new("42622", format!("a name has 1 to {NAME_BYTES_MAX} bytes")));
     }
@@ -203,6 +206,9 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     }
     if cursor.words(&["continuous", "view"]) || cursor.word("view") {
         return dropped(cursor).map(StatementKind::DropView);
+    }
+    if cursor.word("table") {
+        return dropped(cursor).map(StatementKind::DropTable);
     }
     Err(refuse::create_or_drop(cursor, "DROP"))
 }

@@ -131,6 +131,18 @@ impl<'a> Cursor<'a> {
         query.map_err(|e| self.convert(e))
     }
 
+    /// Any statement of SQL.
+    pub(super) fn statement(&mut self) -> Result<ast::Statement, SqlError> {
+        let statement = self.parser.parse_statement();
+        statement.map_err(|e| self.convert(e))
+    }
+
+    /// An expression without operators behind it.
+    pub(super) fn operand(&mut self) -> Result<ast::Expr, SqlError> {
+        let expr = self.parser.parse_prefix();
+        expr.map_err(|e| self.convert(e))
+    }
+
     pub(super) fn data_type(&mut self) -> Result<ast::DataType, SqlError> {
         let data_type = self.parser.parse_data_type();
         data_type.map_err(|e| self.convert(e))

@@ -17,9 +17,31 @@ pub struct Insert {
     pub columns: Vec<Name>,
     /// Where rows come from; `None` is DEFAULT VALUES.
     pub source: Option<Box<Query>>,
+    /// `ON CONFLICT DO NOTHING`
+    pub on_conflict: Option<OnConflict>,
     /// How a session wants it done.
     pub write: WriteOptions,
 }
+
+/// `ON CONFLICT [(columns)] DO NOTHING`; only tables have it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnConflict {
+    /// The columns of the unique key, where they are named.
+    pub columns: Option<Vec<Name>>,
+    /// Where it stands.
+    pub position: Option<u32>,
+}
+
+impl OnConflict {
+    /// `0A000`: the target is no table.
+    pub(crate) fn refused(&self) -> SqlError {
+        SqlError::unsupported("ON CONFLICT").at(self.position).with_hint(NOT_STORED)
+    }
+}
+
+/// Why streams have neither conflicts nor anything to return.
+const NOT_STORED: &str =
+    "events are counted, not stored: there is nothing to conflict with and nothing to return";
 
 /// How a session wants events written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,8 +82,11 @@ pub(super) fn insert(cursor: &mut Cursor<'_>) -> Result<Insert, SqlError> {
         true => None,
         false => Some(source(cursor)?),
     };
-    clauses(cursor)?;
-    Ok(Insert { target, columns, source, write: WriteOptions::default() })
+    let on_conflict = on_conflict(cursor)?;
+    if cursor.is_word(0, "returning") {
+        return Err(SqlError::unsupported("RETURNING").at(cursor.position()).with_hint(NOT_STORED));
+    }
+    Ok(Insert { target, columns, source, on_conflict, write: WriteOptions::default() })
 }
 
 /// `(a, b)`, if it is there.
@@ -93,17 +118,41 @@ fn source(cursor: &mut Cursor<'_>) -> Result<Box<Query>, SqlError> {
     Ok(query)
 }
 
-/// What PostgreSQL takes behind the rows.
-fn clauses(cursor: &Cursor<'_>) -> Result<(), SqlError> {
-    let refused = if cursor.is_word(0, "on") && cursor.is_word(1, "conflict") {
-        "ON CONFLICT"
-    } else if cursor.is_word(0, "returning") {
-        "RETURNING"
-    } else {
-        return Ok(());
+/// Behind the rows.
+fn on_conflict(cursor: &mut Cursor<'_>) -> Result<Option<OnConflict>, SqlError> {
+    let position = cursor.position();
+    if !cursor.words(&["on", "conflict"]) {
+        return Ok(None);
+    }
+    let refused = |cursor: &Cursor<'_>, what: &str| {
+        let hint = "ON CONFLICT DO NOTHING, or UPDATE the rows that are there";
+        Err(SqlError::unsupported(what).at(cursor.position()).with_hint(hint))
     };
-    let hint = "events are counted, not stored: there is nothing to conflict with and nothing to return";
-    Err(SqlError::unsupported(refused).at(cursor.position()).with_hint(hint))
+    if *cursor.token() == Token::LParen {
+        let columns = columns(cursor)?;
+        if cursor.is_word(0, "where") {
+            return refused(cursor, "ON CONFLICT with WHERE");
+        }
+        return do_nothing(cursor, Some(columns), position, refused);
+    }
+    if cursor.is_word(0, "on") {
+        return refused(cursor, "ON CONFLICT ON CONSTRAINT");
+    }
+    do_nothing(cursor, None, position, refused)
+}
+
+fn do_nothing(
+    cursor: &mut Cursor<'_>,
+    columns: Option<Vec<Name>>,
+    position: Option<u32>,
+    refused: impl Fn(&Cursor<'_>, &str) -> Result<Option<OnConflict>, SqlError>,
+) -> Result<Option<OnConflict>, SqlError> {
+    cursor.expect_word("do")?;
+    if cursor.is_word(0, "update") {
+        return refused(cursor, "ON CONFLICT DO UPDATE");
+    }
+    cursor.expect_word("nothing")?;
+    Ok(Some(OnConflict { columns, position }))
 }
 
 #[cfg(test)]
@@ -135,7 +184,7 @@ mod tests {
     fn what_is_refused_is_named() {
         for (sql, code, position) in [
             ("INSERT INTO s VALUES (1) RETURNING *", "0A000", Some(26)),
-            ("INSERT INTO s SELECT x FROM v ON CONFLICT DO NOTHING", "0A000", Some(31)),
+            ("INSERT INTO s SELECT x FROM v ON CONFLICT (a) DO UPDATE SET b = 1", "0A000", Some(50)),
             ("INSERT INTO s (a) OVERRIDING USER VALUE VALUES (1)", "0A000", Some(19)),
             ("INSERT s VALUES (1)", "42601", Some(8)),
             ("INSERT INTO s", "42601", Some(14)),

@@ -14,10 +14,12 @@ mod insert;
 mod known;
 mod refuse;
 mod session;
+mod table;
 
 pub use copy::{CopyFormat, CopyFrom, CopyOptions, CopyTo, OnError};
-pub use insert::{Insert, InsertLevel, WriteOptions};
+pub use insert::{Insert, InsertLevel, OnConflict, WriteOptions};
 pub use session::Session;
+pub(crate) use table::unhidden;
 
 use crate::error::SqlError;
 use crate::text::Text;
@@ -92,7 +94,11 @@ impl Statement {
     /// How many parameters it has: the highest number.
     pub fn parameters(&self) -> usize {
         match &self.kind {
-            StatementKind::Query { query, .. } => crate::engine::count_parameters(query, &self.text),
+            StatementKind::Query { query, .. }
+            | StatementKind::CreateTable(CreateTable { query: Some(query), .. })
+            | StatementKind::Change(Change { query, .. }) => {
+                crate::engine::count_parameters(query, &self.text)
+            }
             StatementKind::Insert(insert) => {
                 let source = insert.source.as_ref();
                 source.map_or(0, |query| crate::engine::count_parameters(query, &self.text))
@@ -146,6 +152,12 @@ pub enum StatementKind {
     DropStream(Drop),
     /// `DROP CONTINUOUS VIEW`, `DROP VIEW`
     DropView(Drop),
+    /// `CREATE TABLE`
+    CreateTable(CreateTable),
+    /// `DROP TABLE`
+    DropTable(Drop),
+    /// `UPDATE`, `DELETE`
+    Change(Change),
     /// `ALTER CONTINUOUS VIEW`, `ALTER VIEW`, `TRUNCATE`
     AlterView(AlterView),
     /// `SELECT activate('view')` and the other functions that change a view.
@@ -219,6 +231,32 @@ pub struct WithOption {
     pub value: String,
     /// Where the value stands.
     pub value_position: Option<u32>,
+}
+
+/// `CREATE TABLE`
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateTable {
+    /// Its name.
+    pub name: Name,
+    /// IF NOT EXISTS
+    pub if_not_exists: bool,
+    /// Its columns; none where a query makes them.
+    pub columns: Vec<crate::definition::TableColumn>,
+    /// The columns of its primary key, and where they stand.
+    pub key: Vec<Name>,
+    /// `AS SELECT ...`
+    pub query: Option<Box<ast::Query>>,
+}
+
+/// `UPDATE` or `DELETE`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The table.
+    pub table: Name,
+    /// The columns behind SET; `None` for DELETE.
+    pub set: Option<Vec<Name>>,
+    /// `SELECT values FROM table WHERE condition`, the table under a name that shows which row is which.
+    pub query: Box<ast::Query>,
 }
 
 /// `DROP ...`
@@ -363,6 +401,9 @@ fn statement(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     }
     if cursor.word("truncate") {
         return alter::truncate(cursor);
+    }
+    if cursor.is_word(0, "update") || cursor.is_word(0, "delete") {
+        return table::change(cursor);
     }
     if cursor.word("show") {
         return show(cursor);

@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::ast::{Expr, Query, Select, SetExpr, Spanned, Tab
 use std::ops::ControlFlow;
 
 const STATEMENTS: &[&str] = &[
-    "select", "with", "values", "insert", "copy", "create", "alter", "truncate", "drop", "show", "describe",
-    "explain",
+    "select", "with", "values", "insert", "update", "delete", "copy", "create", "alter", "truncate", "drop",
+    "show", "describe", "explain",
 ];
 
 /// SQL commands of PostgreSQL that Headwater does not have.
@@ -70,9 +70,7 @@ pub(super) fn statement(cursor: &Cursor<'_>) -> SqlError {
     let refused = SqlError::unsupported(folded.to_uppercase()).at(cursor.position());
     match folded.as_str() {
         "load" => refused.with_hint("COPY ... FROM STDIN, or `headwater load`"),
-        "update" | "delete" | "merge" => {
-            refused.with_hint("views change only by events; TRUNCATE CONTINUOUS VIEW empties one")
-        }
+        "merge" => refused.with_hint("UPDATE and INSERT change tables; views change only by events"),
         _ => refused,
     }
 }
@@ -107,7 +105,6 @@ const CREATABLE: &[&str] = &[
     "server",
     "statistics",
     "subscription",
-    "table",
     "tablespace",
     "temp",
     "temporary",
@@ -122,14 +119,14 @@ const CREATABLE: &[&str] = &[
 
 /// Something that cannot be created or dropped.
 pub(super) fn create_or_drop(cursor: &Cursor<'_>, verb: &str) -> SqlError {
-    let hint = format!("{verb} STREAM or {verb} CONTINUOUS VIEW");
+    let hint = format!("{verb} STREAM, {verb} CONTINUOUS VIEW or {verb} TABLE");
     let what = cursor.describe_next().to_lowercase();
     let error = if cursor.is_word(0, "continuous") && cursor.is_word(1, "transform") {
         SqlError::unsupported(format!("{verb} CONTINUOUS TRANSFORM")).at(cursor.position())
     } else if CREATABLE.contains(&what.as_str()) {
         SqlError::unsupported(format!("{verb} {}", what.to_uppercase())).at(cursor.position())
     } else {
-        cursor.expected("STREAM or CONTINUOUS VIEW")
+        cursor.expected("STREAM, CONTINUOUS VIEW or TABLE")
     };
     error.with_hint(hint)
 }

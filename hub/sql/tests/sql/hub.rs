@@ -7,11 +7,14 @@ use headwater::emit::EventBuffer;
 use headwater::group::GroupTable;
 use headwater::ids::{CatalogVersion, Micros, StreamId, ViewId};
 use headwater::rollup::{Rollup, RollupOptions};
-use headwater::value::Value;
+use headwater::schema::Field;
 use headwater::value::column::ColumnBatch;
-use headwater_sql::definition::{Ddl, StreamDef, ViewChange, ViewDef};
-use headwater_sql::source::{CatalogSnapshot, Insertion, ScanRequest, Source};
-use headwater_sql::{Engine, EngineOptions, ReadOptions, Rows, SqlError};
+use headwater::value::{DataType, Value};
+use headwater_sql::definition::{Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef};
+use headwater_sql::source::{
+    CatalogSnapshot, Insertion, ROW_COLUMN, Removed, ScanRequest, Source, TableRows, TableWrite,
+};
+use headwater_sql::{Engine, EngineOptions, ReadOptions, Rows, SqlError, batch_of, rows_of};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -29,6 +32,7 @@ struct Inner {
     catalog: Arc<CatalogSnapshot>,
     next_id: u32,
     groups: BTreeMap<ViewId, GroupTable>,
+    tables: BTreeMap<TableId, Table>,
     events: BTreeMap<StreamId, Vec<ColumnBatch>>,
     scanned: usize,
     /// Where the clock stands, once it is set.
@@ -143,6 +147,13 @@ impl Inner {
                     c.views.retain(|v| Some(v.plan.stream) != id);
                 });
             }
+            Ddl::CreateTable { def, .. } if self.catalog.table(&def.name).is_some() => return false,
+            Ddl::CreateTable { mut def, .. } => {
+                def.id = TableId(id);
+                self.tables.insert(TableId(id), Table::default());
+                self.change(|c| c.tables.push(Arc::new(def)));
+            }
+            Ddl::DropTable { name, .. } => self.change(|c| c.tables.retain(|t| t.name != name)),
             Ddl::AlterView { view: Some(view), change } => return self.alter(view, change),
             Ddl::AlterView { view: None, .. } => return false,
             other => panic!("unknown change {other:?}"),
@@ -203,6 +214,71 @@ impl Inner {
     }
 }
 
+/// Rows by their number; it stands for the hub's store, whose own tests are the hub's.
+#[derive(Default)]
+struct Table {
+    version: u64,
+    next: u64,
+    rows: BTreeMap<u64, Vec<Value>>,
+}
+
+impl Inner {
+    fn table(&self, def: &TableDef) -> TableRows {
+        let table = &self.tables[&def.id];
+        let mut fields = def.fields();
+        fields.push(Field { name: ROW_COLUMN.into(), data_type: DataType::Bytea });
+        let rows: Vec<Vec<Value>> = table
+            .rows
+            .iter()
+            .map(|(number, row)| {
+                let mut row = row.clone();
+                row.push(Value::Bytes(number.to_be_bytes().to_vec()));
+                row
+            })
+            .collect();
+        let batches = rows.chunks(CHUNK).map(|rows| batch_of(&fields, rows).expect("batch")).collect();
+        TableRows { version: table.version, batches }
+    }
+
+    fn write_table(&mut self, write: TableWrite) -> Result<u64, SqlError> {
+        let mut def = write.table;
+        if write.create.is_some() {
+            let ddl = Ddl::CreateTable { def: TableDef::clone(&def), if_not_exists: false };
+            assert!(self.apply(ddl), "the engine looks first");
+            def = Arc::clone(self.catalog.table(&def.name).expect("table"));
+        }
+        let table = self.tables.get_mut(&def.id).expect("table");
+        assert!(write.expected.is_none_or(|expected| expected == table.version), "nobody else writes");
+        let mut rows = table.rows.clone();
+        match write.removed {
+            Removed::All => rows.clear(),
+            Removed::Rows(gone) => gone.iter().for_each(|row| {
+                let number = u64::from_be_bytes(row.as_slice().try_into().expect("a number"));
+                assert!(rows.remove(&number).is_some(), "a row that was read");
+            }),
+        }
+        let key = |row: &[Value]| -> Vec<Value> {
+            def.key.iter().map(|at| row[usize::from(*at)].clone()).collect()
+        };
+        let mut added = 0;
+        for row in write.added.iter().flat_map(|batch| rows_of(batch, &def.fields()).expect("rows")) {
+            assert!(row.iter().zip(&def.columns).all(|(v, c)| v.fits(&c.field.data_type)), "{row:?}");
+            if !def.key.is_empty() && rows.values().any(|other| key(other) == key(&row)) {
+                if write.skip_duplicates {
+                    continue;
+                }
+                return Err(SqlError::new("23505", "duplicate key value"));
+            }
+            rows.insert(table.next, row);
+            table.next += 1;
+            added += 1;
+        }
+        table.rows = rows;
+        table.version += 1;
+        Ok(added)
+    }
+}
+
 struct Handle(Arc<Hub>);
 
 impl Source for Handle {
@@ -213,6 +289,16 @@ impl Source for Handle {
     fn scan(&self, request: ScanRequest) -> BoxStream<'static, Result<GroupTable, SqlError>> {
         let chunks = self.0.inner.lock().expect("lock").scan(&request);
         futures::stream::iter(chunks.into_iter().map(Ok)).boxed()
+    }
+
+    fn table(&self, table: &Arc<TableDef>) -> BoxFuture<'static, Result<Arc<TableRows>, SqlError>> {
+        let rows = self.0.inner.lock().expect("lock").table(table);
+        Box::pin(async move { Ok(Arc::new(rows)) })
+    }
+
+    fn write_table(&self, write: TableWrite) -> BoxFuture<'static, Result<u64, SqlError>> {
+        let written = self.0.inner.lock().expect("lock").write_table(write);
+        Box::pin(async move { written })
     }
 
     fn now(&self) -> Micros {

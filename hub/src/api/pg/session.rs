@@ -366,7 +366,7 @@ impl Session {
         } else if undone && was.changed {
             self.warn(
                 "01000",
-                "what this transaction changed stays: streams and views as they are now, and events that were inserted",
+                "what this transaction changed stays: streams, views and tables as they are now, and what was inserted",
             );
         }
         if undone { "ROLLBACK" } else { "COMMIT" }

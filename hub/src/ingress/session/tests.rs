@@ -55,7 +55,12 @@ fn view(id: u32, stream: u32) -> Arc<ViewDef> {
 }
 
 fn catalog(version: u64, streams: &[Arc<StreamDef>], views: &[Arc<ViewDef>]) -> CatalogSnapshot {
-    CatalogSnapshot { version: CatalogVersion(version), streams: streams.to_vec(), views: views.to_vec() }
+    CatalogSnapshot {
+        version: CatalogVersion(version),
+        streams: streams.to_vec(),
+        views: views.to_vec(),
+        ..CatalogSnapshot::default()
+    }
 }
 
 fn hello(streams: &[&str]) -> Hello {

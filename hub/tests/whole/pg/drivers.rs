@@ -316,3 +316,34 @@ async fn a_shutdown_tells_idle_clients() {
     let last = tokio::task::spawn_blocking(move || raw.until(b'E')).await.expect("messages");
     assert_eq!(code(&last), "57P01");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_written_with_parameters() {
+    let (_house, hub, native) = with_rows().await;
+    let client = connect(&hub).await;
+    client
+        .batch_execute("CREATE TABLE labels (url text PRIMARY KEY, label text, weight int)")
+        .await
+        .expect("table");
+    let insert = client.prepare("INSERT INTO labels VALUES ($1, $2, $3)").await.expect("prepare");
+    assert_eq!(insert.params(), [Type::TEXT, Type::TEXT, Type::INT4]);
+    for (url, label, weight) in [("/", Some("home"), 3), ("/a", None, 4)] {
+        assert_eq!(client.execute(&insert, &[&url, &label, &weight]).await.expect("insert"), 1);
+    }
+    let again = client.execute(&insert, &[&"/", &"again", &1]).await.expect_err("duplicate");
+    assert_eq!(again.code().map(|code| code.code()), Some("23505"));
+    let update = client
+        .prepare("UPDATE labels SET label = $1, weight = weight + $2 WHERE url = $3")
+        .await
+        .expect("prepare");
+    assert_eq!(update.params(), [Type::TEXT, Type::INT4, Type::TEXT]);
+    assert_eq!(client.execute(&update, &[&"section a", &1, &"/a"]).await.expect("update"), 1);
+    let joined =
+        "SELECT l.label, v.count, l.weight FROM by_url v JOIN labels l ON l.url = v.url WHERE v.url = $1";
+    let rows = client.query(joined, &[&"/a"]).await.expect("rows");
+    let row = &rows[0];
+    assert_eq!((row.get(0), row.get(1), row.get(2)), ("section a", 1_i64, 5_i32));
+    let deleted = client.execute("DELETE FROM labels WHERE weight > $1::int", &[&4]).await.expect("delete");
+    assert_eq!(deleted, 1);
+    end(hub, native).await;
+}

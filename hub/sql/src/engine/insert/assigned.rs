@@ -24,8 +24,9 @@ const DAY: i64 = 86_400_000_000;
 /// Values of one VALUES that are planned as one row.
 const FOLDED_MAX: usize = 1_000;
 
-/// Literals of VALUES become those of their columns, DEFAULT becomes NULL. Where there are several rows, they become
-/// one: DataFusion wants one type for all values of a column, where PostgreSQL assigns each by itself. True if so.
+/// Literals of VALUES become those of their columns, DEFAULT becomes what it stands for. Where there are several rows,
+/// they become one: DataFusion wants one type for all values of a column, where PostgreSQL assigns each by itself. True
+/// if so.
 pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> (Query, bool) {
     let mut query = query.clone();
     let mut is_folded = false;
@@ -33,7 +34,7 @@ pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> (Query, bool) {
         for row in &mut values.rows {
             for (at, expr) in row.iter_mut().enumerate() {
                 if let Some(field) = rows.target(at) {
-                    spell_literal(expr, &field.data_type);
+                    spell_literal(expr, &field.data_type, rows.default(at));
                 }
             }
         }
@@ -50,7 +51,7 @@ pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> (Query, bool) {
     (query, is_folded)
 }
 
-fn spell_literal(expr: &mut Expr, data_type: &DataType) {
+fn spell_literal(expr: &mut Expr, data_type: &DataType, default: Option<&str>) {
     let is_open = match &*expr {
         Expr::Value(value) => {
             matches!(value.value, Value::Null | Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_))
@@ -60,7 +61,10 @@ fn spell_literal(expr: &mut Expr, data_type: &DataType) {
     };
     let Some(wanted) = sql_type(data_type).filter(|_| is_open) else { return };
     let inner = match is_default(expr) {
-        true => Expr::Value(Value::Null.into()),
+        true => {
+            let value = default.map_or(Value::Null, |text| Value::SingleQuotedString(text.to_owned()));
+            Expr::Value(value.into())
+        }
         false => expr.clone(),
     };
     *expr = Expr::Cast {

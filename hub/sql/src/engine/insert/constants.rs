@@ -22,6 +22,7 @@ pub(super) struct Constants<'a> {
 /// A value as it was written.
 enum Constant<'a> {
     Null,
+    Default,
     Bool(bool),
     Number(Cow<'a, str>),
     Text(&'a str),
@@ -74,7 +75,7 @@ impl<'a> Constants<'a> {
     fn constant(&self, expr: &'a Expr, wanted: Option<&DataType>) -> Option<Constant<'a>> {
         match expr {
             Expr::Nested(inner) => self.constant(inner, wanted),
-            Expr::Identifier(_) if is_default(expr) => Some(Constant::Null),
+            Expr::Identifier(_) if is_default(expr) => Some(Constant::Default),
             Expr::Cast { expr, data_type, .. } if wanted == parse_type(data_type).ok().as_ref() => {
                 match self.constant(expr, wanted)? {
                     constant @ (Constant::Text(_) | Constant::Null) => Some(constant),
@@ -120,6 +121,7 @@ fn put(constant: &Constant<'_>, slot: &mut Slot<'_>) -> Result<(), SqlError> {
     let data_type = slot.field().data_type.clone();
     match constant {
         Constant::Null => slot.put(Cell::Null),
+        Constant::Default => slot.put_default(),
         Constant::Text(text) => slot.put(Cell::Text(text)),
         Constant::Bool(v) if data_type == DataType::Text => {
             slot.put(Cell::Text(if *v { "true" } else { "false" }))

@@ -7,8 +7,10 @@
 mod assigned;
 mod constants;
 mod rows;
+mod table;
 
 use super::answer::Answer;
+use super::change::Running;
 use super::describing::Description;
 use super::guard::{self, Guard};
 use super::tables::Tables;
@@ -72,24 +74,39 @@ impl Core {
         (options, guard): (ReadOptions, &Arc<Guard>),
     ) -> Result<Answer, SqlError> {
         let catalog = tables.catalog();
+        if let Some(table) = catalog.table(&insert.target.name) {
+            let running = Running { statement, parameters, tables, options, guard };
+            return self.insert_into_table(insert, table, running).await;
+        }
+        if let Some(conflict) = &insert.on_conflict {
+            return Err(conflict.refused());
+        }
         let found = WriteTarget::find(&insert.target, &insert.columns, &insert.write, catalog)?;
         let mut rows = Rows::new(&found.fields, found.columns, !insert.columns.is_empty());
-        match &insert.source {
-            None => rows.push(|_, _| Ok(()))?,
-            Some(query) => {
-                let constants = Constants::of(query, parameters, &statement.text);
-                let read = statement.with_stack(|| constants.fill(&mut rows));
-                if !read? {
-                    self.insert_query(statement, query, parameters, tables, (options, guard), &mut rows)
-                        .await?;
-                }
-            }
-        }
+        self.fill(statement, insert, parameters, tables, (options, guard), &mut rows).await?;
         let (count, batches) = rows.finish(self.source.now());
         let (stream, targets) = (found.stream, found.targets);
         let insertion = Insertion { stream, batches, level: insert.write.level, targets };
         self.apply(guard, |source| source.insert(insertion)).await?;
         Ok(Answer::command(&format!("INSERT 0 {count}")))
+    }
+
+    /// All rows of an INSERT.
+    async fn fill(
+        &self,
+        statement: &Statement,
+        insert: &Insert,
+        parameters: &[Parameter],
+        tables: &Arc<Tables>,
+        (options, guard): (ReadOptions, &Arc<Guard>),
+        rows: &mut Rows<'_>,
+    ) -> Result<(), SqlError> {
+        let Some(query) = &insert.source else { return rows.push(|_, slot| slot.put_default()) };
+        let constants = Constants::of(query, parameters, &statement.text);
+        if statement.with_stack(|| constants.fill(rows))? {
+            return Ok(());
+        }
+        self.insert_query(statement, query, parameters, tables, (options, guard), rows).await
     }
 
     /// Rows of a query, assigned to columns.
@@ -128,8 +145,14 @@ impl Core {
     ) -> Result<Description, SqlError> {
         let Some(query) = &insert.source else { return Ok(Description::default()) };
         let catalog = tables.catalog();
-        let found = WriteTarget::find(&insert.target, &insert.columns, &insert.write, catalog)?;
-        let rows = Rows::new(&found.fields, found.columns, !insert.columns.is_empty());
+        let (fields, columns) = match catalog.table(&insert.target.name) {
+            Some(table) => table::target(insert, table)?,
+            None => {
+                let found = WriteTarget::find(&insert.target, &insert.columns, &insert.write, catalog)?;
+                (found.fields, found.columns)
+            }
+        };
+        let rows = Rows::new(&fields, columns, !insert.columns.is_empty());
         let mut known = declared.to_vec();
         let lists: Vec<Vec<&_>> = match query.body.as_ref() {
             SetExpr::Values(values) => values.rows.iter().map(|row| row.iter().collect()).collect(),
@@ -177,7 +200,14 @@ fn no_target(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
             .at(name.position)
             .with_hint("write events to its stream");
     }
-    let hint = did_you_mean(&name.name, catalog.streams.iter().map(|s| s.schema.name.as_str()));
+    if catalog.table(&name.name).is_some() {
+        return SqlError::unsupported("COPY FROM into a table")
+            .at(name.position)
+            .with_hint("INSERT INTO table VALUES (...), (...)");
+    }
+    let tables = catalog.tables.iter().map(|t| t.name.as_str());
+    let known = catalog.streams.iter().map(|s| s.schema.name.as_str()).chain(tables);
+    let hint = did_you_mean(&name.name, known);
     SqlError::new("42P01", format!("relation \"{}\" does not exist", name.name))
         .at(name.position)
         .with_hint_opt(hint)

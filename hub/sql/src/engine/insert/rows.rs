@@ -3,7 +3,8 @@
 //! Invariant: a row is in all columns or in none.
 
 use super::place;
-use crate::convert::put_cell;
+use crate::convert::{cast_text, put_cell};
+use crate::definition::TableDef;
 use crate::error::SqlError;
 use crate::parse::Name;
 use crate::suggest::did_you_mean;
@@ -11,6 +12,7 @@ use headwater::emit::Cell;
 use headwater::ids::Micros;
 use headwater::schema::Field;
 use headwater::value::column::{Column, ColumnBatch, ColumnData};
+use headwater::value::{DataType, Value};
 
 /// Rows of one batch: what an evaluation keeps per row is bounded by this.
 const BATCH_ROWS: usize = 4_096;
@@ -22,6 +24,8 @@ pub(super) struct Rows<'a> {
     targets: Vec<usize>,
     /// True when the statement has a list of columns.
     is_listed: bool,
+    /// A table's: its values have no limits of events, its columns defaults.
+    table: Option<&'a TableDef>,
     full: Vec<ColumnBatch>,
     open: Vec<Column>,
     rows: u64,
@@ -63,7 +67,22 @@ fn empty(fields: &[Field]) -> Vec<Column> {
 impl<'a> Rows<'a> {
     /// No rows. `fields`: all columns of the target, `arrival_timestamp` last.
     pub(super) fn new(fields: &'a [Field], targets: Vec<usize>, is_listed: bool) -> Self {
-        Self { fields, targets, is_listed, full: Vec::new(), open: empty(fields), rows: 0 }
+        Self { fields, targets, is_listed, table: None, full: Vec::new(), open: empty(fields), rows: 0 }
+    }
+
+    /// No rows of a table. `fields`: its columns.
+    pub(super) fn of_table(
+        table: &'a TableDef,
+        fields: &'a [Field],
+        targets: Vec<usize>,
+        is_listed: bool,
+    ) -> Self {
+        Self { table: Some(table), ..Self::new(fields, targets, is_listed) }
+    }
+
+    /// What DEFAULT is in the place of value `at`; `None` is NULL.
+    pub(super) fn default(&self, at: usize) -> Option<&'a str> {
+        default_of(self.table, *self.targets.get(at)?)
     }
 
     /// The column that value `at` of a row is for.
@@ -98,14 +117,15 @@ impl<'a> Rows<'a> {
             let (Some(column), Some(field)) = (self.open.get_mut(*target), self.fields.get(*target)) else {
                 continue;
             };
-            if let Err(error) = value(at, &mut Slot { column, field }) {
+            if let Err(error) = value(at, &mut Slot { column, field, table: self.table, target: *target }) {
                 self.open.iter_mut().for_each(|column| column.truncate(row));
                 let name = self.fields.get(*target).map_or("", |field| field.name.as_str());
                 return Err(place(error, self.rows + 1, name));
             }
         }
-        for column in self.open.iter_mut().filter(|column| column.len() == row) {
-            column.push_slot(headwater::value::column::Slot::Null);
+        let left = self.open.iter_mut().zip(self.fields).enumerate();
+        for (target, (column, field)) in left.filter(|(_, (column, _))| column.len() == row) {
+            Slot { column, field, table: self.table, target }.put_default()?;
         }
         self.rows += 1;
         if row + 1 >= BATCH_ROWS {
@@ -113,6 +133,14 @@ impl<'a> Rows<'a> {
             self.full.push(ColumnBatch { columns });
         }
         Ok(())
+    }
+
+    /// All rows as they are.
+    pub(super) fn finish_as_they_are(mut self) -> Vec<ColumnBatch> {
+        if self.open.first().is_some_and(|column| !column.is_empty()) {
+            self.full.push(ColumnBatch { columns: self.open });
+        }
+        self.full
     }
 
     /// All rows, those without a time at `now`.
@@ -142,6 +170,12 @@ fn fill_times(batch: &mut ColumnBatch, now: Micros) {
 pub(super) struct Slot<'a> {
     column: &'a mut Column,
     field: &'a Field,
+    table: Option<&'a TableDef>,
+    target: usize,
+}
+
+fn default_of(table: Option<&TableDef>, target: usize) -> Option<&str> {
+    table?.columns.get(target)?.default.as_deref()
 }
 
 impl Slot<'_> {
@@ -149,7 +183,40 @@ impl Slot<'_> {
         self.field
     }
 
+    /// The column's default.
+    pub(super) fn put_default(&mut self) -> Result<(), SqlError> {
+        match default_of(self.table, self.target) {
+            Some(text) => {
+                let value = cast_text(text, &self.field.data_type)?;
+                self.put_value(&value)
+            }
+            None => self.put(Cell::Null),
+        }
+    }
+
+    fn put_value(&mut self, value: &Value) -> Result<(), SqlError> {
+        match self.column.push(value) {
+            true => Ok(()),
+            false => Err(SqlError::new("XX000", "a value is not of its column's type")),
+        }
+    }
+
     pub(super) fn put(&mut self, cell: Cell<'_>) -> Result<(), SqlError> {
+        // What a table takes and no event may have: long values, NaN.
+        let value = match (cell, &self.field.data_type) {
+            _ if self.table.is_none() => None,
+            (Cell::Text(text), DataType::Text) => Some(Value::Text(text.to_owned())),
+            (Cell::Bytes(bytes), DataType::Bytea) => Some(Value::Bytes(bytes.to_vec())),
+            (Cell::Text(text), DataType::Bytea | DataType::Float32 | DataType::Float64) => {
+                Some(cast_text(text, &self.field.data_type)?)
+            }
+            (Cell::Float(v), DataType::Float64) => Some(Value::Float(v)),
+            (Cell::Real(v), DataType::Float32 | DataType::Float64) => Some(Value::Float(v.into())),
+            _ => None,
+        };
+        if let Some(value) = value {
+            return self.put_value(&value);
+        }
         put_cell(self.column, self.field, cell)
     }
 }

@@ -1,6 +1,7 @@
-//! Columns of streams and views: `pg_attribute`, `information_schema.columns`.
+//! Columns of streams, views and tables: `pg_attribute`, `information_schema.columns`.
 
 use super::{NAME, flag, int, long_name, modifier, relations, text, type_oid, types};
+use crate::definition::TableColumn;
 use crate::engine::tables::Inner;
 use datafusion::common::Result;
 use headwater::schema::Field;
@@ -26,17 +27,23 @@ fn each(inner: &Inner, row: impl Fn(i64, &str, usize, &Field) -> Vec<Value>) -> 
 }
 
 pub(super) fn attributes(inner: &Inner) -> Result<Vec<Vec<Value>>> {
-    each(inner, |oid, _, number, field| {
+    each(inner, |oid, table, number, field| {
         let data_type = &field.data_type;
         let mut row = vec![int(oid), text(&field.name), int(type_oid(data_type)), int(-1)];
         row.extend([int(types::size(data_type)), int(number as i64), int(dimensions(data_type)), int(-1)]);
         row.extend([int(modifier(data_type)), flag(false), text("i"), text("p"), text("")]);
-        // From attnotnull to atthasmissing.
-        row.extend([false; 3].map(flag));
+        let column = table_column(inner, table, &field.name);
+        row.extend([flag(column.is_some_and(|column| column.not_null)), flag(false), flag(false)]);
         row.extend([text(""), text(""), flag(false), flag(true), int(0), int(0)]);
         row.extend(std::iter::repeat_n(Value::Null, 4));
         row
     })
+}
+
+/// What is known of a column beyond its type, where it is a table's.
+fn table_column<'a>(inner: &'a Inner, table: &str, column: &str) -> Option<&'a TableColumn> {
+    let table = inner.catalog().table(table)?;
+    table.columns.get(table.column(column)?)
 }
 
 fn dimensions(data_type: &DataType) -> i64 {
@@ -48,7 +55,11 @@ pub(super) fn columns(inner: &Inner) -> Result<Vec<Vec<Value>>> {
         let data_type = &field.data_type;
         let (precision, radix, scale) = numbers(data_type);
         let mut row = vec![text(NAME), text("public"), text(table), text(&field.name), int(number as i64)];
-        row.extend([Value::Null, text("YES"), text(&long_name(data_type)), Value::Null, Value::Null]);
+        let column = table_column(inner, table, &field.name);
+        let default = column.and_then(|column| column.default.as_deref());
+        let default = default.map_or(Value::Null, |t| text(&format!("'{}'", t.replace('\'', "''"))));
+        let is_nullable = if column.is_some_and(|column| column.not_null) { "NO" } else { "YES" };
+        row.extend([default, text(is_nullable), text(&long_name(data_type)), Value::Null, Value::Null]);
         row.extend([precision, radix, scale, time_digits(data_type), Value::Null, Value::Null]);
         row.extend([Value::Null, Value::Null, Value::Null, text(NAME), text("pg_catalog")]);
         row.extend([text(&types::name(data_type)), text("NO"), text("NO")]);

@@ -99,11 +99,6 @@ pub(super) const TABLES: &[(&str, &str, &str)] = &[
     ("pg_catalog", "pg_indexes", "t schemaname, t tablename, t indexname, t tablespace, t indexdef"),
     (
         "pg_catalog",
-        "pg_tables",
-        "t schemaname, t tablename, t tableowner, t tablespace, b hasindexes, b hasrules, b hastriggers, b rowsecurity",
-    ),
-    (
-        "pg_catalog",
         "pg_operator",
         "i oid, t oprname, i oprnamespace, i oprowner, t oprkind, i oprleft, i oprright, i oprresult",
     ),

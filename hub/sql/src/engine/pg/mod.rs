@@ -1,7 +1,7 @@
 //! What PostgreSQL's clients ask about the catalog: schemas `pg_catalog` and `information_schema`, the functions
 //! that read them, and the spellings that come with them.
 //!
-//! Owns: those tables, made from one catalog version; numbers (oids) of streams and views. Must not know: where the
+//! Owns: those tables, made from one catalog version; numbers (oids) of streams, views and tables. Must not know: where the
 //! catalog comes from, how queries run. Invariant: tables that are listed as empty are empty: queries over them are
 //! answered without being planned (see `spell`).
 
@@ -25,6 +25,8 @@ use headwater::value::{DataType, Value};
 pub(super) const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
 /// The first number of a stream or view; PostgreSQL's own objects have lower ones.
 const FIRST_OID: i64 = 16_384;
+/// The first number of a table: above all streams and views, and still four bytes.
+const FIRST_TABLE_OID: i64 = 1 << 30;
 const OWNER: i64 = 10;
 const PG_CATALOG: i64 = 11;
 const PUBLIC: i64 = 2_200;
@@ -36,11 +38,11 @@ const WRAPPER: i64 = 13_003;
 /// Who owns everything, and the database's name.
 const NAME: &str = "headwater";
 
-/// A stream or a view, as PostgreSQL sees it.
+/// A stream, a view or a table, as PostgreSQL sees it.
 struct Relation<'a> {
     oid: i64,
     name: &'a str,
-    /// `f`, a foreign table, as PipelineDB's streams are; or `v`, a view.
+    /// `f`, a foreign table, as PipelineDB's streams are; `v`, a view; or `r`, a table.
     kind: &'static str,
     definition: Option<&'a str>,
 }
@@ -58,7 +60,13 @@ fn relations(catalog: &CatalogSnapshot) -> Vec<Relation<'_>> {
         kind: "v",
         definition: Some(&view.query),
     });
-    streams.chain(views).collect()
+    let tables = catalog.tables.iter().map(|table| Relation {
+        oid: FIRST_TABLE_OID + i64::from(table.id.0),
+        name: &table.name,
+        kind: "r",
+        definition: None,
+    });
+    streams.chain(views).chain(tables).collect()
 }
 
 /// A table of these schemas; `None` when there is none of this name.
@@ -78,6 +86,7 @@ pub(super) fn table(schema: &str, name: &str, inner: &Inner) -> Result<Option<Sy
         ("pg_catalog", "pg_foreign_data_wrapper") => vec![wrapper()],
         ("pg_catalog", "pg_foreign_server") => vec![server()],
         ("pg_catalog", "pg_foreign_table") => foreign_tables(catalog),
+        ("pg_catalog", "pg_tables") => pg_tables(catalog),
         ("pg_catalog", "pg_views") => pg_views(catalog),
         ("pg_catalog", "pg_settings") => settings(),
         ("information_schema", "schemata") => schemata(),
@@ -162,6 +171,11 @@ const FULL: &[(&str, &str, &str)] = &[
         "i oid, t srvname, i srvowner, i srvfdw, t srvtype, t srvversion, T srvacl, T srvoptions",
     ),
     ("pg_catalog", "pg_foreign_table", "i ftrelid, i ftserver, T ftoptions"),
+    (
+        "pg_catalog",
+        "pg_tables",
+        "t schemaname, t tablename, t tableowner, t tablespace, b hasindexes, b hasrules, b hastriggers, b rowsecurity",
+    ),
     ("pg_catalog", "pg_views", "t schemaname, t viewname, t viewowner, t definition"),
     (
         "pg_catalog",
@@ -299,6 +313,15 @@ fn foreign_tables(catalog: &CatalogSnapshot) -> Vec<Vec<Value>> {
     streams.map(|stream| vec![int(stream.oid), int(SERVER), Value::Null]).collect()
 }
 
+fn pg_tables(catalog: &CatalogSnapshot) -> Vec<Vec<Value>> {
+    let row = |table: &std::sync::Arc<crate::definition::TableDef>| {
+        let mut row = vec![text("public"), text(&table.name), text(NAME), Value::Null];
+        row.extend([false; 4].map(flag));
+        row
+    };
+    catalog.tables.iter().map(row).collect()
+}
+
 fn pg_views(catalog: &CatalogSnapshot) -> Vec<Vec<Value>> {
     let row = |r: Relation<'_>| {
         let definition = text(r.definition?);
@@ -335,11 +358,17 @@ fn tables(catalog: &CatalogSnapshot) -> Vec<Vec<Value>> {
     let row = |schema: &str, name: &str, kind: &str| {
         let mut row = vec![text(NAME), text(schema), text(name), text(kind)];
         row.extend([Value::Null, Value::Null, Value::Null, Value::Null, Value::Null]);
-        row.extend([text("NO"), text("NO"), Value::Null]);
+        let takes_rows = if kind == "BASE TABLE" { "YES" } else { "NO" };
+        row.extend([text(takes_rows), text("NO"), Value::Null]);
         row
     };
+    let kind = |kind: &str| match kind {
+        "v" => "VIEW",
+        "r" => "BASE TABLE",
+        _ => "FOREIGN",
+    };
     let own = relations(catalog);
-    let own = own.iter().map(|r| row("public", r.name, if r.kind == "v" { "VIEW" } else { "FOREIGN" }));
+    let own = own.iter().map(|r| row("public", r.name, kind(r.kind)));
     let system = ["headwater", "pipelinedb"]
         .into_iter()
         .flat_map(|schema| super::system::NAMES.iter().map(move |name| (schema, *name)));

@@ -1,0 +1,282 @@
+//! Statements that change tables: CREATE TABLE AS, UPDATE, DELETE, TRUNCATE.
+//!
+//! What a statement changes is a query's answer, under the limits of every query; then it is one write of the source. Who
+//! reads before writing has the right to write from the read on: writers of a hub take turns.
+//! Invariant: a statement's write stands on the rows that the statement has seen, or is refused by the source.
+
+use super::answer::{Answer, conform};
+use super::guard::Guard;
+use super::parameters::sql_type;
+use super::tables::Tables;
+use super::{Core, Parameter, ReadOptions};
+use crate::compile::{filled_table, is_aggregate_call, missing_table};
+use crate::convert::arrow_type;
+use crate::definition::TableDef;
+use crate::error::SqlError;
+use crate::parse::{Change, CreateTable, Name, Statement};
+use crate::source::{ROW_COLUMN, Removed, TableWrite};
+use crate::suggest::did_you_mean;
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::sql::sqlparser::ast::{self, CastKind, Expr, Ident, SelectItem, SetExpr, Visit, Visitor};
+use futures::StreamExt;
+use headwater::schema::Field;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// A statement with what it runs by.
+#[derive(Clone, Copy)]
+pub(super) struct Running<'a> {
+    pub(super) statement: &'a Statement,
+    pub(super) parameters: &'a [Parameter],
+    pub(super) tables: &'a Arc<Tables>,
+    pub(super) options: ReadOptions,
+    pub(super) guard: &'a Arc<Guard>,
+}
+
+/// An answer in memory, charged to its statement until it is dropped.
+pub(super) struct Held {
+    pub(super) fields: Vec<Field>,
+    pub(super) batches: Vec<RecordBatch>,
+    memory: MemoryReservation,
+}
+
+impl Core {
+    /// Runs a query to its end.
+    pub(super) async fn hold(&self, query: &ast::Query, running: Running<'_>) -> Result<Held, SqlError> {
+        let Running { statement, parameters, tables, options, guard } = running;
+        let Answer { fields, mut batches, .. } =
+            self.query(statement, (query, None), parameters, tables, (options, guard))?;
+        let memory = MemoryConsumer::new("rows to be written").register(guard.pool());
+        let mut held = Held { fields, batches: Vec::new(), memory };
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            let grown = held.memory.try_grow(batch.get_array_memory_size());
+            grown.map_err(|e| super::failure::from_datafusion(e, &statement.text))?;
+            held.batches.push(batch);
+        }
+        Ok(held)
+    }
+
+    /// CREATE TABLE AS.
+    pub(super) async fn create_filled(
+        &self,
+        (create, query): (&CreateTable, &ast::Query),
+        running: Running<'_>,
+    ) -> Result<Answer, SqlError> {
+        let catalog = running.tables.catalog();
+        // What is there already is told before the query runs.
+        filled_table(create, &[], catalog)?;
+        if catalog.table(&create.name.name).is_some() {
+            return Ok(Answer::command("CREATE TABLE AS"));
+        }
+        let held = self.hold(query, running).await?;
+        let table = Arc::new(filled_table(create, &held.fields, catalog)?);
+        if table.columns.is_empty() {
+            return Err(SqlError::new("42611", "a table has at least one column").at(create.name.position));
+        }
+        let write = TableWrite {
+            create: Some(create.if_not_exists),
+            added: typed(&held.batches, &table)?,
+            ..nothing(&table)
+        };
+        let added = self.write(write, running.guard).await?;
+        Ok(Answer::command(&format!("SELECT {added}")))
+    }
+
+    /// UPDATE and DELETE.
+    pub(super) async fn change(&self, change: &Change, running: Running<'_>) -> Result<Answer, SqlError> {
+        let table = table_of(&change.table, running)?;
+        let query = running.statement.with_stack(|| {
+            check_aggregates(change, running.statement)?;
+            whole_query(change, &table)
+        })?;
+        let turn = Arc::clone(&self.writing).lock_owned().await;
+        let held = self.hold(&query, running).await?;
+        let seen = running.guard.seen.get(table.id);
+        let mut removed = Vec::new();
+        let mut added = Vec::new();
+        for batch in &held.batches {
+            let rows = batch.column(0).as_binary::<i32>();
+            removed.extend(rows.iter().flatten().map(<[u8]>::to_vec));
+            let columns: Vec<usize> = (1..batch.num_columns()).collect();
+            added.push(batch.project(&columns).map_err(|e| SqlError::new("XX000", e.to_string()))?);
+        }
+        let (count, verb) = (removed.len(), if change.set.is_some() { "UPDATE" } else { "DELETE" });
+        let added = if change.set.is_some() { typed(&added, &table)? } else { Vec::new() };
+        if count > 0 {
+            let expected = seen.map(|rows| rows.version);
+            let write = TableWrite { expected, removed: Removed::Rows(removed), added, ..nothing(&table) };
+            self.write_in_turn(write, turn, running.guard).await?;
+        }
+        Ok(Answer::command(&format!("{verb} {count}")))
+    }
+
+    /// TRUNCATE of a table.
+    pub(super) async fn truncate(&self, table: &Arc<TableDef>, guard: &Guard) -> Result<Answer, SqlError> {
+        let write = TableWrite { removed: Removed::All, ..nothing(table) };
+        self.write(write, guard).await?;
+        Ok(Answer::command("TRUNCATE TABLE"))
+    }
+
+    /// Writes when it is this statement's turn.
+    pub(super) async fn write(&self, write: TableWrite, guard: &Guard) -> Result<u64, SqlError> {
+        let turn = Arc::clone(&self.writing).lock_owned().await;
+        self.write_in_turn(write, turn, guard).await
+    }
+
+    /// The turn ends with the write, also where nobody waits for it any more.
+    async fn write_in_turn(
+        &self,
+        write: TableWrite,
+        turn: tokio::sync::OwnedMutexGuard<()>,
+        guard: &Guard,
+    ) -> Result<u64, SqlError> {
+        self.apply(guard, |source| {
+            let written = source.write_table(write);
+            Box::pin(async move {
+                let written = written.await;
+                drop(turn);
+                written
+            })
+        })
+        .await
+    }
+}
+
+/// A write that changes nothing yet.
+pub(super) fn nothing(table: &Arc<TableDef>) -> TableWrite {
+    TableWrite {
+        table: Arc::clone(table),
+        create: None,
+        expected: None,
+        removed: Removed::Rows(Vec::new()),
+        added: Vec::new(),
+        skip_duplicates: false,
+    }
+}
+
+pub(super) fn table_of(name: &Name, running: Running<'_>) -> Result<Arc<TableDef>, SqlError> {
+    let catalog = running.tables.catalog();
+    catalog.table(&name.name).cloned().ok_or_else(|| missing_table(name, catalog))
+}
+
+/// Batches in a table's own types, without NULLs where there may be none.
+pub(super) fn typed(batches: &[RecordBatch], table: &TableDef) -> Result<Vec<RecordBatch>, SqlError> {
+    let schema = super::answer::schema_of(&table.fields());
+    let one = |batch: &RecordBatch| {
+        let columns = table.columns.iter().zip(batch.columns());
+        let columns = columns.map(|(column, values)| {
+            let values = conform(values, &arrow_type(&column.field.data_type))?;
+            match column.not_null && values.null_count() > 0 {
+                true => Err(missing_value(table, &column.field.name)),
+                false => Ok(values),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>, SqlError>>()?;
+        RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|e| SqlError::new("XX000", e.to_string()))
+    };
+    batches.iter().filter(|batch| batch.num_rows() > 0).map(one).collect()
+}
+
+/// `23502`, in PostgreSQL's words.
+fn missing_value(table: &TableDef, column: &str) -> SqlError {
+    let message = format!(
+        "null value in column \"{column}\" of relation \"{}\" violates not-null constraint",
+        table.name
+    );
+    SqlError::new("23502", message)
+}
+
+/// `42703`: a table has no such column.
+pub(super) fn missing_column(name: &Name, table: &TableDef) -> SqlError {
+    let message = format!("column \"{}\" of relation \"{}\" does not exist", name.name, table.name);
+    let hint = did_you_mean(&name.name, table.columns.iter().map(|c| c.field.name.as_str()));
+    SqlError::new("42703", message).at(name.position).with_hint_opt(hint)
+}
+
+/// `42803`: a row's new values are made of that row.
+fn check_aggregates(change: &Change, statement: &Statement) -> Result<(), SqlError> {
+    let SetExpr::Select(select) = change.query.body.as_ref() else { return Ok(()) };
+    match select.projection.visit(&mut Aggregates { queries: 0 }) {
+        ControlFlow::Break(name) => {
+            let error = SqlError::new("42803", "aggregate functions are not allowed in UPDATE");
+            Err(error.at(statement.text.of(&name)))
+        }
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+/// Finds aggregates outside of subqueries.
+struct Aggregates {
+    queries: usize,
+}
+
+impl Visitor for Aggregates {
+    type Break = ast::ObjectName;
+
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<ast::ObjectName> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<ast::ObjectName> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<ast::ObjectName> {
+        match expr {
+            Expr::Function(call) if self.queries == 0 && call.over.is_none() && is_aggregate_call(call) => {
+                ControlFlow::Break(call.name.clone())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn quoted(name: &str) -> Ident {
+    Ident::with_quote('"', name)
+}
+
+/// An expression as a column's type. DEFAULT is the column's own.
+pub(super) fn as_column(expr: Expr, table: &TableDef, at: usize) -> Expr {
+    let Some(column) = table.columns.get(at) else { return expr };
+    let is_default = matches!(&expr, Expr::Identifier(ident)
+        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"));
+    let expr = match (is_default, &column.default) {
+        (false, _) => expr,
+        (true, Some(text)) => Expr::Value(ast::Value::SingleQuotedString(text.clone()).into()),
+        (true, None) => Expr::Value(ast::Value::Null.into()),
+    };
+    match sql_type(&column.field.data_type) {
+        Some(data_type) => {
+            Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+        }
+        None => expr,
+    }
+}
+
+/// What UPDATE or DELETE reads: which row it is, and for UPDATE all columns as they will be.
+pub(super) fn whole_query(change: &Change, table: &TableDef) -> Result<ast::Query, SqlError> {
+    let mut query = ast::Query::clone(&change.query);
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(SqlError::new("XX000", "a change is not a SELECT"));
+    };
+    let column = |name: &str| Expr::Identifier(quoted(name));
+    let mut projection = vec![SelectItem::UnnamedExpr(column(ROW_COLUMN))];
+    if let Some(set) = &change.set {
+        let mut values: Vec<Expr> = table.columns.iter().map(|c| column(&c.field.name)).collect();
+        for (name, item) in set.iter().zip(std::mem::take(&mut select.projection)) {
+            let at = table.column(&name.name).ok_or_else(|| missing_column(name, table))?;
+            if let SelectItem::UnnamedExpr(expr) = item {
+                values[at] = as_column(expr, table, at);
+            }
+        }
+        let named = values.into_iter().zip(&table.columns);
+        projection
+            .extend(named.map(|(expr, c)| SelectItem::ExprWithAlias { expr, alias: quoted(&c.field.name) }));
+    }
+    select.projection = projection;
+    Ok(query)
+}
