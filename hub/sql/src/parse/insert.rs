@@ -113,7 +113,7 @@ fn source(cursor: &mut Cursor<'_>) -> Result<Box<Query>, SqlError> {
     if !cursor.at_query() {
         return Err(cursor.expected("VALUES, SELECT or DEFAULT VALUES"));
     }
-    let query = known::known(cursor.query()?)?;
+    let query = known::known(cursor.query()?, cursor.text().as_str())?;
     refuse::query(cursor.text(), &query)?;
     Ok(query)
 }
