@@ -64,6 +64,15 @@ async def test_cursors_read_in_parts(connection):
 
 
 @each
+async def test_arrays_of_any(connection):
+    one = await connection.fetch("SELECT url FROM by_url WHERE url = ANY($1)", ["/b", "/no"])
+    assert [row["url"] for row in one] == ["/b"], one
+    rest = await connection.fetch("SELECT url FROM by_url WHERE url <> ALL($1) AND views >= $2", ["/b"], 0)
+    assert len(rest) == 2, rest
+    assert await connection.fetchval("SELECT count(*) FROM by_url WHERE views = ANY($1)", [-1]) == 0
+
+
+@each
 async def test_records(connection):
     rows = await connection.fetch("SELECT NULL::int8 AS a, ARRAY[1.5, 2.5] AS b")
     assert rows[0]["a"] is None and rows[0]["b"] == [1.5, 2.5], rows

@@ -289,6 +289,9 @@ pub enum ViewChange {
         groups_max: u32,
         /// As [`ViewDef::query`], where it was spelled anew.
         query: Option<String>,
+        /// The options that this was made of; other ones are a conflict. Checked once, and not logged.
+        #[serde(skip)]
+        before: Option<Vec<(String, String)>>,
     },
     /// `activate(view)`, `deactivate(view)`
     Active(bool),

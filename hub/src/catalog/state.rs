@@ -148,8 +148,15 @@ impl CatalogState {
                 self.is_taken(name, Kind::View, false)?;
                 self.views[at].name.clone_from(name);
             }
-            ViewChange::Options { options, groups_max, query } => {
+            ViewChange::Options { options, groups_max, query, before } => {
                 let view = &mut self.views[at];
+                if before.as_ref().is_some_and(|before| *before != view.options) {
+                    let message = "another statement changed the view's options meanwhile";
+                    return Err(SqlError {
+                        hint: Some("try again".into()),
+                        ..SqlError::new("40001", message)
+                    });
+                }
                 view.options.clone_from(options);
                 view.plan.groups_max = *groups_max;
                 view.query = query.clone().unwrap_or_else(|| view.query.clone());
@@ -361,8 +368,10 @@ mod tests {
         assert_eq!(code(state.apply(&alter(9, ViewChange::Active(true)))), "40001");
         assert_eq!(state.apply(&alter(1, ViewChange::Rename("x".into()))), Ok(true));
         let options = vec![("ttl".to_owned(), "1 day".to_owned())];
-        let change = ViewChange::Options { options: options.clone(), groups_max: 5, query: None };
-        assert_eq!(state.apply(&alter(1, change)), Ok(true));
+        let before = Some(Vec::new());
+        let change = ViewChange::Options { options: options.clone(), groups_max: 5, query: None, before };
+        assert_eq!(state.apply(&alter(1, change.clone())), Ok(true));
+        assert_eq!(code(state.apply(&alter(1, change))), "40001", "made of options that are gone");
         let view = state.snapshot().view("x").expect("renamed").clone();
         assert_eq!((&view.options, view.plan.groups_max, view.plan.version), (&options, 5, PlanVersion(1)));
         let all = state.plans_bytes(StreamId(1));

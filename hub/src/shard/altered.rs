@@ -84,11 +84,16 @@ async fn a_ttl_that_is_set_later_holds_when_it_is_asked_for() {
         let fixture = Fixture::open(store, &catalog, lazy());
         let times: Vec<i64> = (0..40).map(|n| START - n * HOUR).collect();
         assert!(fixture.send(at_times(leading, 1, &times)).await.is_ok());
-        alter(&catalog, 1, ViewChange::Options { options, groups_max: 9, query: None }).await;
+        alter(&catalog, 1, ViewChange::Options { options, groups_max: 9, query: None, before: None }).await;
         assert_eq!(fixture.shards.expire(ViewId(1)).await, Ok(15), "a day, and what is exactly that old");
         assert_eq!(fixture.shards.expire(ViewId(1)).await, Ok(0));
         assert_eq!(fixture.shards.expire(ViewId(9)).await, Ok(0), "no such view");
-        alter(&catalog, 1, ViewChange::Options { options: Vec::new(), groups_max: 9, query: None }).await;
+        alter(
+            &catalog,
+            1,
+            ViewChange::Options { options: Vec::new(), groups_max: 9, query: None, before: None },
+        )
+        .await;
         assert_eq!(fixture.shards.expire(ViewId(1)).await, Ok(0), "it has none any more");
         assert_eq!(rows(&memory, Table::Base), 25);
         stop(fixture).await;

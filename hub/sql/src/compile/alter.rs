@@ -44,6 +44,7 @@ pub(super) fn replace(before: &ViewDef, def: ViewDef) -> Ddl {
             groups_max: def.plan.groups_max,
             options: def.options,
             query: Some(def.query),
+            before: Some(before.options.clone()),
         },
         false => ViewChange::Replace(Box::new(def)),
     };
@@ -105,7 +106,7 @@ fn options_change(def: &ViewDef, set: &[WithOption], reset: &[Name]) -> Result<V
     let at = set.iter().find(|o| o.name.name.starts_with("ttl")).and_then(|o| o.value_position);
     check_ttl(def, &typed).map_err(|e| e.at(at.or_else(|| set.first().and_then(|o| o.name.position))))?;
     let groups_max = typed.group_cap.unwrap_or(GROUPS_MAX_DEFAULT);
-    Ok(ViewChange::Options { options, groups_max, query: None })
+    Ok(ViewChange::Options { options, groups_max, query: None, before: Some(def.options.clone()) })
 }
 
 fn check_ttl(def: &ViewDef, options: &ViewOptions) -> Result<(), SqlError> {

@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use headwater::schema::Field;
 use headwater::value::DataType;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a statement takes and answers.
@@ -93,9 +94,11 @@ impl Core {
         let told =
             |at: usize| declared.get(at).cloned().flatten().or_else(|| written.get(&(at + 1)).cloned());
         let mut types: Vec<Option<DataType>> = (0..count).map(told).collect();
+        let mut arrays = BTreeSet::new();
         if types.iter().any(Option::is_none) {
             let known: Vec<_> = types.iter().map(|t| t.as_ref().map(parameters::null)).collect();
-            let query = parameters::bind(query, &known, &statement.text)?;
+            let mut query = parameters::bind(query, &known, &statement.text)?;
+            arrays = parameters::items_of_arrays(&mut query);
             if let Ok(prepared) = self.checked(&query, statement, session::Placeholders::Stay)
                 && let Ok(plan) = logical(&self.state(tables, options), df_statement(prepared, None))
                 && let Ok(found) = plan.get_parameter_fields()
@@ -104,11 +107,18 @@ impl Core {
                     let at = parameters::number(&name)?.saturating_sub(1);
                     if let (Some(slot @ None), Some(field)) = (types.get_mut(at), field) {
                         *slot = Some(type_of_field(&field)).filter(|found| *found != DataType::Null);
+                        if arrays.remove(&(at + 1)) {
+                            *slot = slot.take().map(|item| DataType::List(Box::new(item)));
+                        }
                     }
                 }
             }
         }
-        Ok(types.into_iter().map(|data_type| data_type.unwrap_or(DataType::Text)).collect())
+        let unknown = |at: usize| match arrays.contains(&(at + 1)) {
+            true => DataType::List(Box::new(DataType::Text)),
+            false => DataType::Text,
+        };
+        Ok(types.into_iter().enumerate().map(|(at, found)| found.unwrap_or_else(|| unknown(at))).collect())
     }
 
     /// The checks that every query goes through.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 use headwater::value::DataType;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// Most parameters of one statement; the wire has no more.
@@ -59,6 +59,30 @@ pub(super) fn written_types(query: &Query) -> BTreeMap<usize, DataType> {
         Ok(())
     });
     types
+}
+
+/// `x = ANY ($1)` as `x = $1`, from which the type of the array's items can be found; which parameters these are.
+pub(super) fn items_of_arrays(query: &mut Query) -> BTreeSet<usize> {
+    struct Items(BTreeSet<usize>);
+    impl VisitorMut for Items {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            let (Expr::AnyOp { left, compare_op, right, .. } | Expr::AllOp { left, compare_op, right }) =
+                expr
+            else {
+                return ControlFlow::Continue(());
+            };
+            if let Some(number) = number_of(right) {
+                self.0.insert(number);
+                *expr = Expr::BinaryOp { left: left.clone(), op: compare_op.clone(), right: right.clone() };
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut items = Items(BTreeSet::new());
+    let _ = VisitMut::visit(query, &mut items);
+    items.0
 }
 
 type Found<'a> = &'a mut dyn FnMut(&str, Span, Option<DataType>) -> Result<(), SqlError>;

@@ -33,7 +33,8 @@ pub(super) fn plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionS
             Ok(Sort::new(expr, !item.descending, item.nulls_first))
         };
         let order = def.order_by().iter().map(sort).collect::<Result<Vec<_>>>()?;
-        plan = plan.sort(order)?;
+        // DataFusion drops the sort of a relation in FROM, unless a limit needs it.
+        plan = plan.sort(order)?.limit(0, None)?;
     }
     let items = def.select.iter().map(|item| {
         let expr = base.create_logical_expr(&item.expr, plan.schema())?;

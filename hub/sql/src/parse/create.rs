@@ -116,6 +116,11 @@ pub(super) fn check_name(name: &str) -> Result<(), SqlError> {
     if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
         return Err(SqlError::new("42622", format!("a name has 1 to {NAME_BYTES_MAX} bytes")));
     }
+    // Names without a schema are looked up among all: clients would ask a view about the catalog.
+    if name.starts_with("pg_") {
+        return Err(SqlError::new("42939", format!("unacceptable name \"{name}\""))
+            .with_hint("the prefix \"pg_\" is PostgreSQL's own"));
+    }
     // They would end the name, or worse, wherever it is shown.
     if name.contains(char::is_control) {
         return Err(SqlError::new("42602", "a name has no control characters"));

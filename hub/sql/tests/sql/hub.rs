@@ -166,7 +166,7 @@ impl Inner {
         let mut def = ViewDef::clone(&self.catalog.views[at]);
         match change {
             ViewChange::Rename(name) => def.name = name,
-            ViewChange::Options { options, groups_max, query } => {
+            ViewChange::Options { options, groups_max, query, .. } => {
                 def.options = options;
                 def.plan.groups_max = groups_max;
                 def.query = query.unwrap_or(def.query);
