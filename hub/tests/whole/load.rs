@@ -189,6 +189,29 @@ fn a_hub_that_lost_what_it_held_gets_it_again() {
     assert!(text(&output).contains("already"), "{}", text(&output));
 }
 
+/// Another --map made another journal, and all rows counted twice.
+#[test]
+fn a_file_is_not_loaded_again_with_other_columns() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let (file, state) = (csv(&house), tempfile::tempdir().expect("dir"));
+    let load = |flags: &[&str]| {
+        let mut command = server.command(&["load", "--stream", "numbers"]);
+        command.arg(&file).args(flags).env("XDG_STATE_HOME", state.path()).output().expect("load")
+    };
+    assert!(load(&[]).status.success());
+    let output = load(&["--map", "x="]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("they would count twice; --again"), "{}", text(&output));
+    assert_totals(&server, 1);
+    assert!(load(&["--map", "x=", "--again"]).status.success());
+    assert_totals(&server, 2);
+    let output = load(&["--map", "x="]);
+    assert!(output.status.success() && text(&output).contains("already"), "{}", text(&output));
+}
+
 /// A continued load with other columns would have mixed two readings of one file under the same numbers.
 #[test]
 fn a_load_goes_on_with_the_columns_it_began_with() {

@@ -110,7 +110,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             new_pid(link.welcome.time)?,
         );
         let path = args.journal.clone().unwrap_or_else(|| head.default_path());
-        let mut journal = open_journal(&path, &head, args.again)?;
+        let mut journal = open_journal(&path, &head, args)?;
         if let Some(rows) = journal.done
             && is_held(&mut link, &mut journal).await?
         {
@@ -143,9 +143,16 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
 }
 
 /// The journal of a load; a new one where a file that was loaded is to be loaded `again`.
-fn open_journal(path: &Path, head: &Head, again: bool) -> Result<Journal, CliError> {
+fn open_journal(path: &Path, head: &Head, args: &LoadArgs) -> Result<Journal, CliError> {
     let journal = Journal::open(path, head)?;
-    if journal.done.is_none() || !again {
+    if !args.again
+        && journal.next_row() == 0
+        && let Some(twin) = head.twin(&Head::default_dir(), path)
+    {
+        forget_empty(journal, path);
+        return Err(loaded_otherwise(args, &twin));
+    }
+    if journal.done.is_none() || !args.again {
         return Ok(journal);
     }
     drop(journal);
@@ -175,6 +182,16 @@ async fn end_on_interrupt(bar: ProgressBar) {
         std::process::exit(INTERRUPTED);
     }
 }
+fn loaded_otherwise(args: &LoadArgs, twin: &Path) -> CliError {
+    CliError::Usage(format!(
+        "rows of {} are in stream {} already, from a load with other columns or another --journal (its journal: {}): \
+         they would count twice; --again loads them all the same",
+        args.file.display(),
+        args.stream,
+        twin.display()
+    ))
+}
+
 
 fn nothing_sent(error: CliError) -> CliError {
     match error {
