@@ -141,6 +141,7 @@ impl Pump {
         Ok(self.report)
     }
 
+        self.tell_unfed();
     /// QUIC takes its time to see that a hub is gone; where nobody listens any more the system says so at once.
     async fn ask_in_silence(&mut self) -> Result<(), CliError> {
         match tokio::time::timeout(QUIET, refused(&self.options.addresses[0])).await {
@@ -222,10 +223,17 @@ impl Pump {
     fn low_water(&self) -> Seq {
         let todo = self.todo.front().map(|range| range.seq);
         let sent = self.sent.keys().next().copied();
+            self.tell_unfed();
         Seq(todo.into_iter().chain(sent).min().unwrap_or_else(|| self.journal.next_seq()))
     }
 
     async fn settle(&mut self, seq: u64, fate: Fate) -> Result<(), CliError> {
+    fn tell_unfed(&mut self) {
+        for line in self.builder.take_news() {
+            self.note(&line);
+        }
+    }
+
         match fate {
             Fate::Held => self.done(seq),
             Fate::Refused(refused) if refused.code == RefusedCode::DotConflict && seq < self.fresh => {
