@@ -293,6 +293,14 @@ fn history_loads_unless_the_hub_takes_none() {
         "CREATE CONTINUOUS VIEW by_day AS SELECT date_trunc('day', arrival_timestamp) AS day, count(*) FROM numbers GROUP BY day",
     );
     let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("1 rows lie in the future"), "{}", text(&output));
+    assert!(
+        text(&output).contains("--any-time") && text(&output).contains("no row was sent"),
+        "{}",
+        text(&output)
+    );
+    let output = load(&server, &house, &file, &["--any-time"]).output().expect("load");
     assert!(!output.status.success(), "{}", text(&output));
     assert!(
         text(&output).contains("takes no backfill") && text(&output).contains("--live"),
@@ -302,14 +310,14 @@ fn history_loads_unless_the_hub_takes_none() {
     assert_eq!(by_year(&server), "");
     server.kill();
     let server = Server::start(&house, &[]);
-    let output = load(&server, &house, &file, &[]).output().expect("load");
+    let output = load(&server, &house, &file, &["--any-time"]).output().expect("load");
     assert!(
         output.status.success() && text(&output).contains("1 rows lie in the future"),
         "{}",
         text(&output)
     );
     assert_eq!(by_year(&server), "1987,1 2016,1");
-    let output = load(&server, &house, &file, &["--again", "--live"]).output().expect("load");
+    let output = load(&server, &house, &file, &["--again", "--live", "--any-time"]).output().expect("load");
     assert!(output.status.success(), "{}", text(&output));
     assert!(text(&output).contains("left out groups with all their rows"), "{}", text(&output));
     assert!(text(&output).contains("2 late, ") || text(&output).contains(", 2 late"), "{}", text(&output));

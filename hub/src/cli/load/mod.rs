@@ -18,6 +18,7 @@ mod parquet;
 mod pump;
 mod rows;
 mod text;
+mod times;
 
 use super::connect::ConnectArgs;
 use super::{CliError, out, runtime};
@@ -74,6 +75,10 @@ pub(super) struct LoadArgs {
     /// (told at the end, and groups_late in `headwater status`), as from any other producer
     #[arg(long)]
     live: bool,
+    /// Load rows whose times look wrong as they are: some in the future, which views that group by time leave out, or
+    /// all before 1980
+    #[arg(long)]
+    any_time: bool,
     /// Seconds to wait for a hub that went away or takes no rows before giving up (at most a year); the next run
     /// continues
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
@@ -128,7 +133,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
         };
         if journal.next_row() == 0
             && !args.unchecked
-            && let Err(error) = builder(targets.clone()).and_then(Builder::check)
+            && let Err(error) = builder(targets.clone()).and_then(|builder| check(builder, args.any_time))
         {
             forget_empty(journal, &path);
             return Err(nothing_sent(error));
@@ -140,6 +145,15 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
         let builder = builder(targets)?;
         load(args, options, link, journal, builder, bar).await
     })
+}
+
+/// Ends a load whose rows cannot be read, or cannot be meant.
+fn check(builder: Builder, any_time: bool) -> Result<(), CliError> {
+    let odd = builder.check()?;
+    match times::doubt(&odd).filter(|_| !any_time) {
+        Some(doubt) => Err(CliError::Rows(doubt)),
+        None => Ok(()),
+    }
 }
 
 /// The journal of a load; a new one where a file that was loaded is to be loaded `again`.
