@@ -182,6 +182,16 @@ fn forget_empty(journal: Journal, path: &Path) {
     }
 }
 
+fn loaded_otherwise(args: &LoadArgs, twin: &Path) -> CliError {
+    CliError::Usage(format!(
+        "rows of {} are in stream {} already, from a load with other columns or another --journal (its journal: {}): \
+         they would count twice; --again loads them all the same",
+        args.file.display(),
+        args.stream,
+        twin.display()
+    ))
+}
+
 fn no_view(stream: &str) -> CliError {
     CliError::Usage(format!(
         "no view reads stream {stream}: nothing of the rows would be kept; CREATE CONTINUOUS VIEW first"
@@ -196,16 +206,6 @@ async fn end_on_interrupt(bar: ProgressBar) {
         std::process::exit(INTERRUPTED);
     }
 }
-fn loaded_otherwise(args: &LoadArgs, twin: &Path) -> CliError {
-    CliError::Usage(format!(
-        "rows of {} are in stream {} already, from a load with other columns or another --journal (its journal: {}): \
-         they would count twice; --again loads them all the same",
-        args.file.display(),
-        args.stream,
-        twin.display()
-    ))
-}
-
 
 fn nothing_sent(error: CliError) -> CliError {
     match error {
@@ -225,10 +225,7 @@ async fn is_held(link: &mut Link, journal: &mut Journal) -> Result<bool, CliErro
     if resumed.expired || missing == 0 {
         return Ok(true);
     }
-    let warning = format!(
-        "warning: the hub lost {missing} rows that it had acknowledged (an older copy of its data?); sending them again"
-    );
-    out::note(&warning);
+    out::note(&pump::lost_rows(missing));
     journal.done = None;
     Ok(false)
 }

@@ -145,8 +145,13 @@ impl Builder {
         std::mem::take(&mut self.unfed.news)
     }
 
-    /// Moves on to a row at or after the position.
+    /// Moves to a row: on, or from the file's start when it lies before the position.
     pub fn skip_to(&mut self, row: u64) -> Result<(), CliError> {
+        if row < self.position {
+            self.left.clear();
+            self.rows.rewind(&self.targets)?;
+            (self.position, self.odd) = (0, Odd::default());
+        }
         while self.position < row && !self.left.is_empty() {
             self.take(row - self.position)?;
         }
@@ -190,6 +195,7 @@ impl Builder {
     /// `None` when the rows do not fit one payload.
     fn encode(&mut self, batches: &[ColumnBatch], limits: &BatchLimits) -> Result<Option<Built>, CliError> {
         for batch in batches {
+            self.unfed.reject(&mut self.rollup, batch.rows() as u64);
             self.rollup.push(batch);
         }
         let events = self.rollup.take_events();
@@ -200,7 +206,6 @@ impl Builder {
         let ledger = LedgerDelta { events, ..LedgerDelta::default() };
         let mut encoded = encode_payloads(&ledger, &sections, limits);
         let oversized = encoded.oversized_groups;
-            self.unfed.reject(&mut self.rollup, batch.rows() as u64);
         match (encoded.payloads.pop(), encoded.payloads.is_empty()) {
             (Some(payload), true) => {
                 let odd = std::mem::take(&mut self.odd);
