@@ -309,11 +309,15 @@ function uuidBytes(value: unknown): Uint8Array | undefined {
   return Uint8Array.from(hex.match(/../g)!, (pair) => parseInt(pair, 16));
 }
 
-/** `value` in units of 10^-scale, rounded half away from zero; undefined when it is not a decimal number. */
-function decimalUnits(value: unknown, scale: number): bigint | undefined {
+/**
+ * `value` in units of 10^-scale, rounded half away from zero; undefined when it is not a decimal number. Of a number
+ * that is no whole one 15 digits count, as for the native client.
+ */
+export function decimalUnits(value: unknown, scale: number): bigint | undefined {
   if (typeof value === 'bigint') return value * 10n ** BigInt(scale);
-  if (typeof value !== 'number' && typeof value !== 'string') return undefined;
-  const parts = /^([+-]?)(\d*)\.?(\d*)(?:e([+-]?\d{1,3}))?$/i.exec(String(value).trim());
+  if (typeof value === 'number') value = Number.isSafeInteger(value) ? `${value}` : value.toPrecision(15);
+  if (typeof value !== 'string') return undefined;
+  const parts = /^([+-]?)(\d*)\.?(\d*)(?:e([+-]?\d{1,3}))?$/i.exec(value.trim());
   if (!parts || !(parts[2] || parts[3])) return undefined;
   const shift = scale + Number(parts[4] ?? 0) - parts[3].length;
   let units = BigInt(parts[2] + parts[3]);

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { buildSync } from 'esbuild';
 import { Headwater } from '../dist/slim.js';
 import { engine } from './engine.mjs';
 import { CORE, startHub } from './hub.mjs';
@@ -43,6 +45,19 @@ test('payloads read as Rust meant them', () => {
   for (let end = 0; end < batches.get('full').length; end++) {
     assert.throws(() => wire.readPayload(batches.get('full').subarray(0, end)));
   }
+});
+
+// All 17 digits of a number counted, where the native client takes 15.
+test('numbers are the numerics that Rust makes of them', async () => {
+  const entryPoints = [fileURLToPath(new URL('../src/column.ts', import.meta.url))];
+  const [{ text }] = buildSync({ entryPoints, bundle: true, format: 'esm', write: false }).outputFiles;
+  const { decimalUnits } = await import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
+  const lines = (await readFile(new URL('../../tests/vectors/numerics.txt', import.meta.url), 'utf8')).trim().split('\n');
+  for (const [number, scale, units] of lines.filter((line) => !line.startsWith('#')).map((line) => line.split('\t'))) {
+    assert.equal(decimalUnits(Number(number), Number(scale)), BigInt(units), number);
+  }
+  assert.equal(decimalUnits(Number.MAX_SAFE_INTEGER, 1), 90071992547409910n);
+  assert.equal(decimalUnits('0.30000000000000004', 17), 30000000000000004n);
 });
 
 const EVENTS = { id: 1, name: 'events', fields: [['c', 'text']] };

@@ -53,6 +53,16 @@ pub enum CliError {
         /// Rows that had been sent.
         sent: u64,
     },
+    /// Another hub answers where the one was that rows are loaded into.
+    #[error(
+        "another hub answers now: its cluster is {cluster}, and the load began in {expected}; nothing was sent to it"
+    )]
+    OtherHub {
+        /// Whose it is.
+        cluster: String,
+        /// Where the load began.
+        expected: String,
+    },
     /// Nobody reads what is printed.
     #[error("the output was closed")]
     OutputClosed,

@@ -4,15 +4,17 @@
 //! two copies that fold the same log into different bytes, a sweep that starts over after a restart.
 
 use super::ShardOptions;
-use super::testing::{Fixture, Totals, batch, catalog, lazy, pid};
+use super::testing::{Fixture, Totals, batch, catalog, eager, lazy, pid};
 use super::tests::{memory, stop};
 use crate::catalog::Catalog;
 use crate::catalog::testing::view_def;
 use crate::store::{MemoryStore, Store, Table};
+use futures::StreamExt;
 use headwater::aggregate::AggregateSpec;
 use headwater::value::DataType;
-use headwater::wire::AckLevel;
+use headwater::wire::{AckLevel, ReadLevel};
 use headwater_sql::definition::Ddl;
+use headwater_sql::source::ScanRequest;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -111,6 +113,35 @@ async fn heavy_hitters_that_come_late_are_kept_and_all_totals_stay_exact() {
         let sent = (n - n / 3) * times;
         let share = read["heavy00"].0 as u64;
         assert!(share * 10 >= sent * 9, "cap {cap}: {share} of {sent} events under their own key");
+    }
+}
+
+/// Groups of chunks that were read went into `(other)`, which came last and counted them again.
+#[tokio::test]
+async fn a_scan_that_a_sweep_overtakes_fails_and_says_so() {
+    let catalog = capped(60, true).await;
+    for more in [0, 60] {
+        let fixture = Fixture::open(memory().1, &catalog, eager());
+        let names = |from: usize, to: usize| (from..to).map(|i| format!("{i:0>200}")).collect::<Vec<_>>();
+        let send = async |seq: u64, names: Vec<String>| {
+            let events: Vec<(&str, i64)> = names.iter().map(|name| (name.as_str(), 3)).collect();
+            assert!(fixture.send(batch(pid(1), seq, seq, &events)).await.is_ok());
+        };
+        send(1, names(0, 60)).await;
+        let view = catalog.snapshot().view("v1").expect("view").clone();
+        let (key_min, key_max, read_level) = (Vec::new(), None, ReadLevel::Replicated);
+        let mut chunks = fixture.shards.scan(ScanRequest { view, key_min, key_max, read_level });
+        let first = chunks.next().await.expect("a chunk").expect("read");
+        assert!(first.len() < 60);
+        send(2, names(60, 60 + more)).await;
+        while fixture.shards.status().views.first().is_none_or(|view| view.other == 0) && more > 0 {
+            tokio::task::yield_now().await;
+        }
+        fixture.shards.end_scans();
+        let rest: Vec<_> = chunks.collect().await;
+        let codes: Vec<&str> = rest.iter().filter_map(|chunk| chunk.as_ref().err()).map(|e| e.code).collect();
+        assert_eq!(codes, if more > 0 { vec!["40001"] } else { Vec::new() });
+        stop(fixture).await;
     }
 }
 

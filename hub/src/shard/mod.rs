@@ -162,6 +162,12 @@ impl Shards {
         scan::scan(self.shared.clone(), request)
     }
 
+    /// Takes the snapshots of all scans, as their age would.
+    #[cfg(test)]
+    fn end_scans(&self) {
+        self.shared.leases.end_older(std::time::Duration::ZERO);
+    }
+
     /// This start of the hub.
     pub fn boot(&self) -> BootId {
         self.shared.boot

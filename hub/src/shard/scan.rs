@@ -2,7 +2,8 @@
 //!
 //! A scan reads one snapshot of the base and the overlay behind it. When its consumer is slow it loses the
 //! snapshot after [`SNAPSHOT_AGE_MAX`] (an old one would make the file grow for good) and goes on by key from
-//! a newer one: later chunks may then show newer batches, never older ones.
+//! a newer one: later chunks may then show newer batches, never older ones. Where groups went into `(other)` meanwhile
+//! the scan fails (`40001`): some of them may be in chunks before, and `(other)` comes last.
 //! A chunk takes about `scan_chunk_bytes` from the base and as many from the overlay, however large the view is: that is
 //! what a scan allocates before its consumer can charge for it. One row is always taken, whatever its size.
 
@@ -10,8 +11,9 @@ use super::fold::try_merge_row;
 use super::open::image;
 use super::overlay::{KeyRange, empty};
 use super::shared::Shared;
+use super::stats::ViewStats;
 use super::views::ViewShape;
-use crate::store::tables::{base_end, base_prefix};
+use crate::store::tables::{base_end, base_prefix, view_key};
 use crate::store::{SNAPSHOT_AGE_MAX, Snapshot, StoreError, Table};
 use futures::stream::{self, BoxStream, StreamExt};
 use headwater::group::GroupTable;
@@ -20,7 +22,7 @@ use headwater_sql::SqlError;
 use headwater_sql::source::ScanRequest;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Base rows per chunk, over all shard groups.
 const CHUNK_ROWS: usize = 8_192;
@@ -36,7 +38,8 @@ pub(super) fn scan(
         let error = gone(&shared, &request.view.name);
         return stream::once(async { Err(error) }).boxed();
     };
-    let scan = Scan { shared, shape, next: Some(request.key_min), max: request.key_max, lease: None };
+    let (next, max) = (Some(request.key_min), request.key_max);
+    let scan = Scan { shared, shape, next, max, lease: None, swept: None };
     stream::unfold(Some(scan), |scan| async move {
         let mut scan = scan.filter(|s| s.next.is_some())?;
         // Reading is disk and CPU: it must not hold up the runtime's other tasks.
@@ -66,7 +69,25 @@ fn gone(shared: &Shared, name: &str) -> SqlError {
     }
 }
 
-fn sql_error(error: &StoreError) -> SqlError {
+/// Why a chunk cannot be read.
+enum ReadError {
+    Store(StoreError),
+    /// Groups went into `(other)` between two snapshots.
+    Swept,
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn sql_error(error: &ReadError) -> SqlError {
+    let ReadError::Store(error) = error else {
+        let what = "the view was at its group cap, and groups went into (other) while it was read";
+        return SqlError::new("40001", what)
+            .with_hint("try again; what reads faster needs one snapshot only");
+    };
     let code = if matches!(error, StoreError::Corrupted(_)) { "XX001" } else { "58030" };
     SqlError::new(code, format!("storage cannot be read: {error}"))
 }
@@ -78,16 +99,18 @@ struct Scan {
     next: Option<Vec<u8>>,
     max: Option<Vec<u8>>,
     lease: Option<Arc<Lease>>,
+    /// How many groups had gone into `(other)` in the first snapshot.
+    swept: Option<u64>,
 }
 
 impl Scan {
-    fn chunk(&mut self) -> Result<GroupTable, StoreError> {
+    fn chunk(&mut self) -> Result<GroupTable, ReadError> {
         let from = self.next.take().unwrap_or_default();
         let max = self.max.clone();
         let range = KeyRange { min: &from, max: max.as_deref() };
         // A second try: the snapshot may belong to a store handle that a failed write has ruined.
         let (table, next) = match self.read_chunk(&range) {
-            Err(StoreError::PreviousIo | StoreError::Closed) => {
+            Err(ReadError::Store(StoreError::PreviousIo | StoreError::Closed)) => {
                 self.lease = None;
                 self.read_chunk(&range)?
             }
@@ -97,12 +120,15 @@ impl Scan {
         Ok(table)
     }
 
-    fn read_chunk(&mut self, range: &KeyRange<'_>) -> Result<(GroupTable, Option<Vec<u8>>), StoreError> {
+    fn read_chunk(&mut self, range: &KeyRange<'_>) -> Result<(GroupTable, Option<Vec<u8>>), ReadError> {
         let held = self.lease.take().filter(|l| l.opened.elapsed() < SNAPSHOT_AGE_MAX);
         let lease = match held {
             Some(lease) => lease,
             None => open(&self.shared, self.shape.id, range)?,
         };
+        if *self.swept.get_or_insert(lease.swept) != lease.swept {
+            return Err(ReadError::Swept);
+        }
         let mut guard = lease.view.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(view) = guard.as_mut() else {
             // Ended between two chunks.
@@ -114,15 +140,13 @@ impl Scan {
         drop(guard);
         self.lease = Some(lease);
         if damaged.is_empty() {
-            return result;
+            return result.map_err(ReadError::Store);
         }
         for (group, key) in damaged {
             self.shared.report_damaged((group, self.shape.id, key));
         }
-        Err(StoreError::Corrupted(format!(
-            "states of view {} cannot be read and are set aside",
-            self.shape.id
-        )))
+        let what = format!("states of view {} cannot be read and are set aside", self.shape.id);
+        Err(StoreError::Corrupted(what).into())
     }
 }
 
@@ -191,13 +215,27 @@ fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease
         if read == shard_groups {
             layers.retain(|layer| !layer.order.is_empty());
             let chunk_bytes = shared.options.scan_chunk_bytes;
-            return Ok(shared.leases.lease(View { base, shard_groups, layers, chunk_bytes }));
+            let swept = swept(&*base, shard_groups, view)?;
+            return Ok(shared.leases.lease(View { base, shard_groups, layers, chunk_bytes }, swept));
         }
     }
     Err(StoreError::Io {
         kind: std::io::ErrorKind::TimedOut,
         message: "reads cannot keep up with folds".into(),
     })
+}
+
+/// How many groups of a view have gone into `(other)`, over all shard groups.
+fn swept(base: &dyn Snapshot, shard_groups: u16, view: ViewId) -> Result<u64, StoreError> {
+    let mut swept = 0u64;
+    for group in 0..shard_groups {
+        if let Some(bytes) = base.get(Table::View, &view_key(ShardGroupId(group), view))? {
+            let stats = ViewStats::decode(&bytes)
+                .map_err(|error| StoreError::Corrupted(format!("view statistics: {error}")))?;
+            swept = swept.wrapping_add(stats.other);
+        }
+    }
+    Ok(swept)
 }
 
 /// How much of the base one visit takes.
@@ -321,6 +359,8 @@ impl View {
 /// A view on loan to a scan; the writer takes it back when it gets too old.
 struct Lease {
     opened: Instant,
+    /// How many groups have gone into `(other)`.
+    swept: u64,
     view: Mutex<Option<View>>,
 }
 
@@ -331,18 +371,23 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    fn lease(&self, view: View) -> Arc<Lease> {
-        let lease = Arc::new(Lease { opened: Instant::now(), view: Mutex::new(Some(view)) });
+    fn lease(&self, view: View, swept: u64) -> Arc<Lease> {
+        let lease = Arc::new(Lease { opened: Instant::now(), swept, view: Mutex::new(Some(view)) });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lease));
         lease
     }
 
     /// Takes back what is too old and not being read at this moment.
     pub(super) fn end_old(&self) {
+        self.end_older(SNAPSHOT_AGE_MAX);
+    }
+
+    /// As [`Self::end_old`], from an age of the caller's choice.
+    pub(super) fn end_older(&self, age: Duration) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|lease| {
             let Some(lease) = lease.upgrade() else { return false };
-            if lease.opened.elapsed() < SNAPSHOT_AGE_MAX {
+            if lease.opened.elapsed() < age {
                 return true;
             }
             match lease.view.try_lock() {

@@ -189,6 +189,110 @@ fn a_hub_that_lost_what_it_held_gets_it_again() {
     assert!(text(&output).contains("already"), "{}", text(&output));
 }
 
+/// What was acknowledged before the hub came back with older data was lost, and nobody was told.
+#[test]
+fn a_hub_that_comes_back_with_older_data_gets_it_again() {
+    let house = House::new();
+    let (data, kept) = (house.path().join("data"), house.path().join("kept"));
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let address = server.address.clone();
+    server.kill();
+    copy(&data, &kept);
+    let server = Server::start_at(&house, &address, &[]);
+    let told = house.path().join("told");
+    let output = std::fs::File::create(&told).expect("file");
+    let mut child = load(&server, &house, &csv(&house), &[]).stderr(output).spawn().expect("load");
+    wait_for_batches(&house, &mut child, 60);
+    server.kill();
+    std::fs::remove_dir_all(&data).expect("remove");
+    copy(&kept, &data);
+    let server = Server::start_at(&house, &address, &[]);
+    assert!(child.wait().expect("load").success());
+    let told = std::fs::read_to_string(&told).expect("told");
+    assert!(told.contains("the hub lost"), "{told}");
+    assert_totals(&server, 1);
+}
+
+/// The rest of the rows went to whoever answered at the address.
+#[test]
+fn another_hub_at_the_address_gets_nothing_of_a_load() {
+    let (house, other) = (House::new(), House::new());
+    let server = Server::start(&house, &[]);
+    let address = server.address.clone();
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let stranger = Server::start(&other, &[]);
+    stranger.sql(TABLE);
+    stranger.sql(VIEW);
+    stranger.kill();
+    let told = house.path().join("told");
+    let output = std::fs::File::create(&told).expect("file");
+    let mut child = load(&server, &house, &csv(&house), &[]).stderr(output).spawn().expect("load");
+    wait_for_batches(&house, &mut child, 60);
+    server.kill();
+    let stranger = Server::start_at(&other, &address, &[]);
+    assert_eq!(child.wait().expect("load").code(), Some(1));
+    let told = std::fs::read_to_string(&told).expect("told");
+    assert!(told.contains("another hub answers now: its cluster is "), "{told}");
+    let rows = stranger.run(&["sql", "--format", "csv", "-c", "SELECT count(*) FROM by_key"]);
+    assert_eq!(text(&rows).lines().nth(1), Some("0"), "{}", text(&rows));
+}
+
+/// The rest of the rows was left out as late: they count when the load began, and that was long ago.
+#[test]
+fn a_load_that_is_continued_late_loses_no_row() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(
+        "CREATE CONTINUOUS VIEW by_day AS SELECT date_trunc('day', arrival_timestamp) AS day, count(*), sum(n) AS total \
+         FROM numbers GROUP BY day",
+    );
+    let file = csv(&house);
+    let mut child = load(&server, &house, &file, &[]).stdout(Stdio::null()).spawn().expect("load");
+    wait_for_batches(&house, &mut child, 20);
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    // Ten days ago, which is more than late_max_ms.
+    let written = std::fs::read_to_string(journal(&house)).expect("journal");
+    let (before, after) = written.split_once("\"started\":").expect("started");
+    let (started, after) = after.split_once('}').expect("the head's end");
+    let started: i64 = started.parse().expect("microseconds");
+    let written = format!("{before}\"started\":{}}}{after}", started - 10 * 86_400_000_000);
+    std::fs::write(journal(&house), written).expect("write");
+    let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert!(output.status.success() && !text(&output).contains("left out"), "{}", text(&output));
+    let sql = "SELECT combine(count), combine(total) FROM by_day";
+    let output = server.run(&["sql", "--format", "csv", "-c", sql]);
+    let expected = format!("{ROWS},{}", (0..ROWS).sum::<u64>());
+    assert_eq!(text(&output).lines().nth(1), Some(expected.as_str()), "{}", text(&output));
+}
+
+/// Another --map made another journal, and all rows counted twice.
+#[test]
+fn a_file_is_not_loaded_again_with_other_columns() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(VIEW);
+    let (file, state) = (csv(&house), tempfile::tempdir().expect("dir"));
+    let load = |flags: &[&str]| {
+        let mut command = server.command(&["load", "--stream", "numbers"]);
+        command.arg(&file).args(flags).env("XDG_STATE_HOME", state.path()).output().expect("load")
+    };
+    assert!(load(&[]).status.success());
+    let output = load(&["--map", "x="]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("they would count twice; --again"), "{}", text(&output));
+    assert_totals(&server, 1);
+    assert!(load(&["--map", "x=", "--again"]).status.success());
+    assert_totals(&server, 2);
+    let output = load(&["--map", "x="]);
+    assert!(output.status.success() && text(&output).contains("already"), "{}", text(&output));
+}
+
 /// A continued load with other columns would have mixed two readings of one file under the same numbers.
 #[test]
 fn a_load_goes_on_with_the_columns_it_began_with() {
@@ -270,6 +374,14 @@ fn history_loads_unless_the_hub_takes_none() {
         "CREATE CONTINUOUS VIEW by_day AS SELECT date_trunc('day', arrival_timestamp) AS day, count(*) FROM numbers GROUP BY day",
     );
     let output = load(&server, &house, &file, &[]).output().expect("load");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("1 rows lie in the future"), "{}", text(&output));
+    assert!(
+        text(&output).contains("--any-time") && text(&output).contains("no row was sent"),
+        "{}",
+        text(&output)
+    );
+    let output = load(&server, &house, &file, &["--any-time"]).output().expect("load");
     assert!(!output.status.success(), "{}", text(&output));
     assert!(
         text(&output).contains("takes no backfill") && text(&output).contains("--live"),
@@ -279,14 +391,14 @@ fn history_loads_unless_the_hub_takes_none() {
     assert_eq!(by_year(&server), "");
     server.kill();
     let server = Server::start(&house, &[]);
-    let output = load(&server, &house, &file, &[]).output().expect("load");
+    let output = load(&server, &house, &file, &["--any-time"]).output().expect("load");
     assert!(
         output.status.success() && text(&output).contains("1 rows lie in the future"),
         "{}",
         text(&output)
     );
     assert_eq!(by_year(&server), "1987,1 2016,1");
-    let output = load(&server, &house, &file, &["--again", "--live"]).output().expect("load");
+    let output = load(&server, &house, &file, &["--again", "--live", "--any-time"]).output().expect("load");
     assert!(output.status.success(), "{}", text(&output));
     assert!(text(&output).contains("left out groups with all their rows"), "{}", text(&output));
     assert!(text(&output).contains("2 late, ") || text(&output).contains(", 2 late"), "{}", text(&output));

@@ -68,6 +68,26 @@ fn a_column_that_comes_up_late_is_loaded() {
     assert_eq!(text(&output).lines().nth(1), Some("1"), "{}", text(&output));
 }
 
+/// Seconds and milliseconds since 1970 were read as microseconds: all rows were of January 1970, in silence.
+#[test]
+fn numbers_that_are_no_microseconds_are_not_loaded() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(BY_DAY);
+    let file = house.path().join("epochs.ndjson");
+    for (time, unit) in [("1700000000", "seconds"), ("1700000000000", "milliseconds")] {
+        std::fs::write(&file, format!("{{\"key\":\"a\",\"n\":1,\"x\":1,\"arrival_timestamp\":{time}}}\n"))
+            .expect("write");
+        let output = load(&server, &house, &file, &[]).output().expect("load");
+        let told = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(&format!("look like {unit}")) && told.contains("no row was sent"), "{told}");
+    }
+    let output = load(&server, &house, &file, &["--any-time"]).output().expect("load");
+    assert!(output.status.success(), "{}", text(&output));
+}
+
 /// It waited in silence and longer than it was told to, and ended with 1.
 #[test]
 fn a_hub_that_goes_away_for_good_is_told() {

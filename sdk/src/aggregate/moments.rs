@@ -190,7 +190,7 @@ impl State for Moments {
         }
         let sums = self.to_sums();
         if *finisher == Finisher::Avg {
-            return Ok(Value::Float(sums.sum.to_f64() / self.count as f64));
+            return Ok(Value::Float(sums.sum.average(self.count)));
         }
         let variance = sums.variance(self.count, self.count - (least - 1));
         Ok(Value::Float(match finisher {

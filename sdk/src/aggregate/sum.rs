@@ -1,11 +1,11 @@
 //! `sum`, `avg`: how many values and their exact sum.
 //!
-//! Integers and decimals: a count and a 256-bit sum, which cannot overflow while the count does not; a sum
-//! that does not fit its SQL type is an error when it is finished, whatever the order of the events. Doubles:
-//! a count and an exact dyadic sum ([`crate::sketch::exact`]). Identity: no values. Merge: addition. A count
-//! that reaches 2^64 - 1 is full: it absorbs, has no sum any more, and its answers are errors. Exact; a
-//! double result is rounded once (an average of numerics twice). Bytes: count (varint), then, unless it is 0
-//! or full, the sum.
+//! Integers and decimals: a count and a 256-bit sum, which cannot overflow while the count does not; a sum that
+//! does not fit its SQL type is an error when it is finished, whatever the order of the events. Doubles: a count
+//! and an exact dyadic sum ([`crate::sketch::exact`]); their average fits even where their sum does not. Identity:
+//! no values. Merge: addition. A count that reaches 2^64 - 1 is full: it absorbs, has no sum any more, and its
+//! answers are errors. Exact; a double result is rounded once (an average of numerics twice). Bytes: count
+//! (varint), then, unless it is 0 or full, the sum.
 
 use super::column::{State, StateColumn, valid_states};
 #[cfg(feature = "finish")]
@@ -91,10 +91,21 @@ impl State for FloatSum {
             Finisher::Count => bigint(self.count),
             Finisher::Value | Finisher::Avg if self.count == 0 => Ok(Value::Null),
             Finisher::Value | Finisher::Avg if self.count == FULL => Err(FinishError::OutOfRange("count")),
-            Finisher::Value => Ok(Value::Float(self.sum.to_f64())),
-            Finisher::Avg => Ok(Value::Float(self.sum.to_f64() / self.count as f64)),
+            Finisher::Value => double(&self.sum).map(Value::Float),
+            Finisher::Avg => Ok(Value::Float(self.sum.average(self.count))),
             _ => Err(FinishError::Mismatch),
         }
+    }
+}
+
+/// The sum as a double: an infinity only where one was added.
+#[cfg(feature = "finish")]
+fn double(sum: &ExactSum) -> Result<f64, FinishError> {
+    match sum.to_f64() {
+        beyond if beyond.is_infinite() && sum.special() == 0 => {
+            Err(FinishError::OutOfRange("double precision"))
+        }
+        sum => Ok(sum),
     }
 }
 

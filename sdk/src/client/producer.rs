@@ -12,7 +12,8 @@ use crate::emit::{self, EmitOptions, EventBuffer, KeptEvent};
 use crate::ids::{Micros, PlanVersion, ViewId};
 use crate::rollup::{Rollup, RollupOptions, ViewPartials};
 use crate::schema::{BatchError, StreamSchema};
-use crate::value::column::ColumnBatch;
+use crate::value::DataType;
+use crate::value::column::{ColumnBatch, ColumnData};
 use crate::wire::StreamPlans;
 use crate::wire::batch::{DropCounts, DropReason};
 use serde::Serialize;
@@ -558,7 +559,8 @@ impl Emitter {
     /// batch of the right shape.
     ///
     /// # Errors
-    /// As [`Emitter::emit`], for the whole batch; also while the stream's schema is not known.
+    /// As [`Emitter::emit`], for the whole batch, which one value that is too long refuses; also while the stream's schema
+    /// is not known.
     pub fn emit_columns(&self, batch: &ColumnBatch) -> Result<(), EmitError> {
         let mut guard = lock(&self.local);
         let local = &mut *guard;
@@ -579,6 +581,7 @@ impl Emitter {
         }
         let producer = local.producer.as_mut().ok_or(EmitError::NoSchema)?;
         batch.check(producer.rollup.schema())?;
+        check_lengths(batch, producer.rollup.schema(), self.gate.value_bytes_max)?;
         producer.pending += batch.rows() as u64;
         roll_up(&mut producer.rollup, &producer.unsupported, batch);
         self.check_groups(&producer.rollup);
@@ -624,6 +627,19 @@ impl Clone for Emitter {
     fn clone(&self) -> Self {
         Self::new(self.stream.clone(), self.client.clone())
     }
+}
+
+/// Text and bytea are no longer than `emit` takes them.
+fn check_lengths(batch: &ColumnBatch, schema: &StreamSchema, bytes_max: usize) -> Result<(), EmitError> {
+    for (column, field) in batch.columns.iter().zip(&schema.fields) {
+        if let ColumnData::Bytes(values) = &column.data
+            && matches!(field.data_type, DataType::Text | DataType::Bytea)
+            && (0..column.len()).any(|row| values.get(row).len() > bytes_max && column.is_valid(row))
+        {
+            return Err(emit::EmitError::TooLong(field.name.clone()).into());
+        }
+    }
+    Ok(())
 }
 
 #[cold]

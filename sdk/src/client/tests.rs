@@ -194,6 +194,11 @@ async fn the_longest_value_is_the_callers_choice() {
     emitter.emit(&View { url: "/ab", ms: 1 }).expect("fits");
     let error = emitter.emit(&View { url: "/abc", ms: 1 }).expect_err("too long");
     assert_eq!(error.code(), "too_long");
+    // A batch of columns took values of any length.
+    let mut batch = client.schema("views").await.expect("exists").empty_batch();
+    let row = [Value::Text("/abc".into()), Value::Int(3), Value::Int(emitter.now().0)];
+    assert!(batch.columns.iter_mut().zip(&row).all(|(column, value)| column.push(value)));
+    assert_eq!(emitter.emit_columns(&batch).expect_err("too long").code(), "too_long");
     client.flush(AckLevel::Durable).await.expect("flushes");
     assert_eq!(hub.count(), 1);
     balance(&client.stats());

@@ -144,3 +144,23 @@ pub(crate) fn float_to_decimal(v: f64, single: bool, scale: u8) -> Result<i128, 
     let text = short(format_args!("{v:.digits$e}"));
     parse_decimal(&text.bytes[..text.len], scale)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// JavaScript took other digits.
+    #[test]
+    fn doubles_are_the_numerics_of_the_vectors() {
+        for line in
+            include_str!("../../../tests/vectors/numerics.txt").lines().filter(|l| !l.starts_with('#'))
+        {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [number, scale, units] = fields[..] else { panic!("{line}") };
+            let number = number.parse().expect("a double");
+            let got = float_to_decimal(number, false, scale.parse().expect("a scale"));
+            assert_eq!(got.ok(), Some(units.parse().expect("units")), "{line}");
+        }
+    }
+}

@@ -194,6 +194,18 @@ impl Scaled {
     }
 }
 
+#[cfg(feature = "finish")]
+impl ExactSum {
+    /// The sum over a count that is not zero. An average of finite doubles is one, also where their sum is beyond them.
+    pub(crate) fn average(&self, count: u64) -> f64 {
+        let (sum, count) = (self.to_f64(), count as f64);
+        match sum.is_infinite() && self.special() == 0 {
+            true => Scaled::from(&self.dyadic()).over(count.into()).to_f64().clamp(f64::MIN, f64::MAX),
+            false => sum / count,
+        }
+    }
+}
+
 /// Of zero or a normal double.
 #[cfg(feature = "finish")]
 impl From<f64> for Scaled {
@@ -255,6 +267,24 @@ mod tests {
                 assert_eq!(exact(a).minus(&exact(-b)), sum, "{a} - -{b}");
             }
         }
+    }
+
+    /// Two halves of the largest double averaged to an infinity.
+    #[cfg(feature = "finish")]
+    #[test]
+    fn averages_of_what_fits_fit() {
+        let average = |xs: &[f64]| {
+            let mut sum = ExactSum::default();
+            xs.iter().for_each(|&x| sum.add(x));
+            sum.average(xs.len() as u64)
+        };
+        assert_eq!(average(&[1.7e308, 1.7e308]), 1.7e308);
+        assert_eq!(average(&[-1.7e308, -1.5e308]), -1.6e308);
+        for n in 1..20 {
+            assert_eq!(average(&vec![f64::MAX; n]), f64::MAX);
+        }
+        assert_eq!(average(&[1.0, 2.0]), 1.5);
+        assert_eq!(average(&[f64::INFINITY, 1.0]), f64::INFINITY);
     }
 
     #[cfg(feature = "finish")]

@@ -23,6 +23,8 @@ pub(super) struct Odd {
     pub future: u64,
     /// Rows whose time is NULL, in a file that brings times.
     pub timeless: u64,
+    /// The latest time that a row brings.
+    pub latest: Option<i64>,
 }
 
 impl Odd {
@@ -31,6 +33,7 @@ impl Odd {
         self.nans += other.nans;
         self.future += other.future;
         self.timeless += other.timeless;
+        self.latest = self.latest.max(other.latest);
     }
 }
 
@@ -112,6 +115,7 @@ impl<'a> Block<'a> {
             if self.targets.last().is_some_and(|target| target.source.is_some()) {
                 self.odd.timeless += (0..self.rows).filter(|row| !times.is_valid(*row)).count() as u64;
             }
+            self.odd.latest = (0..self.rows).filter(|row| times.is_valid(*row)).map(time).max();
             self.odd.future += filled.iter().filter(|time| **time > latest).count() as u64;
             self.columns.push(Column::valid(ColumnData::Int(filled)));
         }
@@ -229,7 +233,7 @@ mod tests {
         ];
         assert_eq!(faults, expected);
         let (batch, odd) = block.finish(40);
-        assert_eq!((batch.rows(), odd), (2, Odd { nans: 1, timeless: 1, ..Odd::default() }));
+        assert_eq!((batch.rows(), odd), (2, Odd { nans: 1, timeless: 1, latest: Some(7), ..Odd::default() }));
         let values = |at: usize| [0, 1].map(|row| batch.columns[at].value(row, &targets[at].field.data_type));
         assert_eq!(values(0), [Value::Int(1), Value::Int(3)]);
         assert_eq!(values(1), [Value::Null, Value::Float(0.5)]);

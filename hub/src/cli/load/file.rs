@@ -56,7 +56,10 @@ impl Kind {
 
 /// A file's rows from some row on.
 pub(super) struct Rows {
+    kind: Kind,
     path: PathBuf,
+    bytes: u64,
+    names: Vec<String>,
     source: Source,
     /// The number of the next row.
     pub position: u64,
@@ -83,7 +86,13 @@ impl Rows {
             Kind::NdJson => Objects::open(path, bytes, names).map(|objects| Source::Text(Box::new(objects))),
         };
         let source = source.map_err(|error| CliError::file(path, error))?;
-        Ok(Self { path: path.into(), source, position: 0 })
+        Ok(Self { kind, path: path.into(), bytes, names: names.to_vec(), source, position: 0 })
+    }
+
+    /// Goes back to the first row.
+    pub fn rewind(&mut self, targets: &[Target]) -> Result<(), CliError> {
+        *self = Self::open(self.kind, (&self.path, self.bytes), &self.names, targets)?;
+        Ok(())
     }
 
     /// Up to `ROWS` rows, at most `max`; `None` at the end of the file. Rows that cannot be taken are in `faults`,

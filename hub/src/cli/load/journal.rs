@@ -13,12 +13,14 @@ use headwater::schema::StreamSchema;
 use headwater::wire::Welcome;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The version of the journal's format.
 const VERSION: u32 = 2;
+/// The most that is read of another load's journal: its head has two names per column.
+const TWIN_BYTES_MAX: u64 = 1 << 20;
 
 /// The head: what is loaded, where to, under which identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,12 +255,41 @@ impl Head {
         .find_map(|(differs, what)| differs.then_some(what))
     }
 
-    /// Where the journal is kept by default: the user's state directory, else beside the working directory. Loads
-    /// that differ have journals that differ.
-    pub fn default_path(&self) -> PathBuf {
+    /// Another load that sent rows of the same file into the same stream, with other columns or a journal elsewhere:
+    /// the first of those whose journals are in `dir`.
+    pub fn twin(&self, dir: &Path, own: &Path) -> Option<PathBuf> {
+        let own = own.canonicalize().ok();
+        let paths = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut journals: Vec<PathBuf> =
+            paths.filter(|path| path.extension().is_some_and(|e| e == "journal")).collect();
+        journals.sort();
+        journals.into_iter().find(|path| path.canonicalize().ok() != own && self.has_twin_at(path))
+    }
+
+    /// By the first two lines: the head, and a batch as soon as there is one. What cannot be read is no journal.
+    fn has_twin_at(&self, path: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        let mut lines = BufReader::new(file.take(TWIN_BYTES_MAX));
+        let mut line = || -> Option<Line> {
+            let mut text = String::new();
+            lines.read_line(&mut text).ok()?;
+            serde_json::from_str(text.strip_suffix('\n')?).ok()
+        };
+        let Some(Line::Load(head)) = line() else { return false };
+        let same = |of: &Self| (of.cluster.clone(), of.file.clone(), of.stream_id);
+        same(&head) == same(self) && matches!(line(), Some(Line::Batch(_)))
+    }
+
+    /// Where journals are kept by default: the user's state directory, else beside the working directory.
+    pub fn default_dir() -> PathBuf {
         let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
         let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-        let base = state.or_else(home).unwrap_or_default().join("headwater/loads");
+        state.or_else(home).unwrap_or_default().join("headwater/loads")
+    }
+
+    /// The journal's default place. Loads that differ have journals that differ.
+    pub fn default_path(&self) -> PathBuf {
+        let base = Self::default_dir();
         let load = (&self.cluster, &self.file, &self.kind, self.stream_id, &self.columns);
         let hash = xxh3_128(format!("{load:?}").as_bytes());
         let name: String =
@@ -376,6 +407,25 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert_ne!(other.default_path(), head(1).default_path());
         }
+    }
+
+    /// A file's rows counted twice when they were mapped in another way.
+    #[test]
+    fn another_load_of_the_same_rows_is_found() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (first, second) = (dir.path().join("a.journal"), dir.path().join("b.journal"));
+        let mut journal = Journal::open(&first, &head(1)).expect("new");
+        let mut other = head(1);
+        other.columns = vec!["a=".into()];
+        assert_eq!(other.twin(dir.path(), &second), None, "nothing was sent");
+        journal.assign(10).expect("first");
+        assert_eq!(other.twin(dir.path(), &second), Some(first.clone()));
+        assert_eq!(head(1).twin(dir.path(), &first), None, "its own");
+        assert_eq!(head(2).twin(dir.path(), &second), None, "another stream");
+        other.cluster = "d".into();
+        assert_eq!(other.twin(dir.path(), &second), None, "another hub");
+        std::fs::write(&second, b"{}\n").expect("write");
+        assert_eq!(other.twin(dir.path(), &first), None, "no journal");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod parquet;
 mod pump;
 mod rows;
 mod text;
+mod times;
 
 use super::connect::ConnectArgs;
 use super::{CliError, out, runtime};
@@ -74,6 +75,10 @@ pub(super) struct LoadArgs {
     /// (told at the end, and groups_late in `headwater status`), as from any other producer
     #[arg(long)]
     live: bool,
+    /// Load rows whose times look wrong as they are: some in the future, which views that group by time leave out, or
+    /// all before 1980
+    #[arg(long)]
+    any_time: bool,
     /// Seconds to wait for a hub that went away or takes no rows before giving up (at most a year); the next run
     /// continues
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
@@ -110,7 +115,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             new_pid(link.welcome.time)?,
         );
         let path = args.journal.clone().unwrap_or_else(|| head.default_path());
-        let mut journal = open_journal(&path, &head, args.again)?;
+        let mut journal = open_journal(&path, &head, args)?;
         if let Some(rows) = journal.done
             && is_held(&mut link, &mut journal).await?
         {
@@ -128,7 +133,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
         };
         if journal.next_row() == 0
             && !args.unchecked
-            && let Err(error) = builder(targets.clone()).and_then(Builder::check)
+            && let Err(error) = builder(targets.clone()).and_then(|builder| check(builder, args.any_time))
         {
             forget_empty(journal, &path);
             return Err(nothing_sent(error));
@@ -142,10 +147,26 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
     })
 }
 
+/// Ends a load whose rows cannot be read, or cannot be meant.
+fn check(builder: Builder, any_time: bool) -> Result<(), CliError> {
+    let odd = builder.check()?;
+    match times::doubt(&odd).filter(|_| !any_time) {
+        Some(doubt) => Err(CliError::Rows(doubt)),
+        None => Ok(()),
+    }
+}
+
 /// The journal of a load; a new one where a file that was loaded is to be loaded `again`.
-fn open_journal(path: &Path, head: &Head, again: bool) -> Result<Journal, CliError> {
+fn open_journal(path: &Path, head: &Head, args: &LoadArgs) -> Result<Journal, CliError> {
     let journal = Journal::open(path, head)?;
-    if journal.done.is_none() || !again {
+    if !args.again
+        && journal.next_row() == 0
+        && let Some(twin) = head.twin(&Head::default_dir(), path)
+    {
+        forget_empty(journal, path);
+        return Err(loaded_otherwise(args, &twin));
+    }
+    if journal.done.is_none() || !args.again {
         return Ok(journal);
     }
     drop(journal);
@@ -159,6 +180,16 @@ fn forget_empty(journal: Journal, path: &Path) {
         drop(journal);
         let _ = std::fs::remove_file(path);
     }
+}
+
+fn loaded_otherwise(args: &LoadArgs, twin: &Path) -> CliError {
+    CliError::Usage(format!(
+        "rows of {} are in stream {} already, from a load with other columns or another --journal (its journal: {}): \
+         they would count twice; --again loads them all the same",
+        args.file.display(),
+        args.stream,
+        twin.display()
+    ))
 }
 
 fn no_view(stream: &str) -> CliError {
@@ -194,10 +225,7 @@ async fn is_held(link: &mut Link, journal: &mut Journal) -> Result<bool, CliErro
     if resumed.expired || missing == 0 {
         return Ok(true);
     }
-    let warning = format!(
-        "warning: the hub lost {missing} rows that it had acknowledged (an older copy of its data?); sending them again"
-    );
-    out::note(&warning);
+    out::note(&pump::lost_rows(missing));
     journal.done = None;
     Ok(false)
 }

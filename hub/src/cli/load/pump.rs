@@ -2,12 +2,15 @@
 //!
 //! Invariants: a batch's rows are in the journal before it is sent; at most [`IN_FLIGHT`] wait for their
 //! fate; a batch is counted as done only when the hub says that it is durable. A dot conflict in a continued
-//! load means that the hub holds those rows already, built in an earlier run: also done.
+//! load means that the hub has those rows already, built in an earlier run: done once it says that it holds them. After
+//! every interruption the hub is asked for all of the producer's batches: one that came back with older data has lost
+//! some that were done, and they are built and sent again.
 
 use super::block::Odd;
 use super::journal::{Journal, Range};
 use super::link::{Fate, Link};
 use super::rows::{Builder, Built};
+use super::times::Times;
 use super::{CliError, out};
 use crate::cli::connect::{refused, unless_refused};
 use headwater::client::ConnectOptions;
@@ -53,21 +56,35 @@ struct Sent {
     payload: Arc<Vec<u8>>,
 }
 
+/// What to do about a batch.
+#[derive(Debug)]
+enum Next {
+    /// It is durable.
+    Done,
+    /// Whether the hub holds it durably is to be asked.
+    Ask,
+    /// It is to be sent again.
+    Again(CliError),
+    /// The load ends.
+    End(CliError),
+}
+
 /// Moves a file's rows to a hub.
 pub(super) struct Pump {
     options: ConnectOptions,
     stream: String,
     patience: Duration,
-    /// The rows bring their own time.
-    is_backfill: bool,
+    times: Times,
     link: Link,
+    /// When the link was opened.
+    opened: Instant,
     pid: Pid,
     journal: Journal,
     builder: Builder,
     bar: ProgressBar,
-    /// Batches of earlier runs that the hub does not hold, in order.
+    /// Batches of earlier runs, or lost by the hub, that it does not hold, in order.
     todo: VecDeque<Range>,
-    /// Sequence numbers below this one were given by earlier runs.
+    /// Sequence numbers below this one were given by earlier runs, or before the hub lost what it held.
     fresh: u64,
     sent: BTreeMap<u64, Sent>,
     fates: JoinSet<(u64, Fate)>,
@@ -88,13 +105,14 @@ impl Pump {
     ) -> Result<Self, CliError> {
         let pid = journal.pid().ok_or_else(|| CliError::Other("the journal's producer is not one".into()))?;
         let fresh = journal.next_seq();
-        let is_backfill = builder.has_times();
+        let times = if builder.has_times() { Times::Own } else { Times::Start };
         Ok(Self {
             options,
             stream,
             patience,
-            is_backfill,
+            times,
             link,
+            opened: Instant::now(),
             pid,
             journal,
             builder,
@@ -110,12 +128,20 @@ impl Pump {
 
     /// The rows are no history, though they bring their own time.
     pub fn live(mut self) -> Self {
-        self.is_backfill = false;
+        self.times = Times::Live;
         self
+    }
+
+    /// By the hub's clock, in microseconds.
+    fn is_backfill(&self) -> bool {
+        let since = i64::try_from(self.opened.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let now = self.link.welcome.time.0.saturating_add(since);
+        self.times.is_backfill(now.saturating_sub(self.journal.head.started))
     }
 
     /// Sends everything that the hub does not hold yet; returns when all is durable.
     pub async fn run(mut self, batch_rows: u64) -> Result<Report, CliError> {
+        self.tell_unfed();
         self.find_todo().await?;
         loop {
             while self.has_room() {
@@ -197,8 +223,15 @@ impl Pump {
         if self.link.plans.has_changed().unwrap_or(false) {
             let plans = self.link.plans.borrow_and_update().clone();
             self.builder.set_plans(plans.as_ref())?;
+            self.tell_unfed();
         }
         Ok(())
+    }
+
+    fn tell_unfed(&mut self) {
+        for line in self.builder.take_news() {
+            self.note(&line);
+        }
     }
 
     fn sent(&mut self, range: Range, built: Built) -> Sent {
@@ -214,7 +247,7 @@ impl Pump {
         let seq = sent.range.seq;
         self.sent.insert(seq, sent.clone());
         let low_water = self.low_water();
-        let fate = self.link.send(self.pid, Seq(seq), low_water, self.is_backfill, &sent.payload);
+        let fate = self.link.send(self.pid, Seq(seq), low_water, self.is_backfill(), &sent.payload);
         self.fates.spawn(async move { (seq, fate.await) });
     }
 
@@ -226,32 +259,24 @@ impl Pump {
     }
 
     async fn settle(&mut self, seq: u64, fate: Fate) -> Result<(), CliError> {
-        match fate {
-            Fate::Held => self.done(seq),
-            Fate::Refused(refused) if refused.code == RefusedCode::DotConflict && seq < self.fresh => {
-                self.done(seq)
+        match next(fate, seq < self.fresh, self.is_backfill()) {
+            Next::Done => self.done(seq),
+            Next::Ask => return self.ask(seq).await,
+            Next::Again(why) => return self.recover(why).await,
+            Next::End(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The hub has these rows, but a crash may still take them from it.
+    async fn ask(&mut self, seq: u64) -> Result<(), CliError> {
+        match self.link.resume(self.pid, Seq(1)).await {
+            Ok(resumed) if holds(&resumed, Seq(seq)) => self.done(seq),
+            Ok(_) => {
+                let why = "rows of an earlier run are not durable at the hub yet";
+                return self.recover(CliError::Other(why.into())).await;
             }
-            Fate::Refused(refused) if refused.code == RefusedCode::Unavailable => {
-                return self.recover(CliError::HubStorage(refused.message)).await;
-            }
-            Fate::Refused(refused) if refused.code.is_retryable() => {
-                return self.recover(CliError::Other(refused.message)).await;
-            }
-            Fate::Refused(refused) => {
-                let hint = match refused.code {
-                    RefusedCode::UnknownPlan => "; run the same command again",
-                    RefusedCode::Unauthorized if self.is_backfill => {
-                        "; start it with --backfill true, or leave out rows of the past with --live"
-                    }
-                    _ => "",
-                };
-                return Err(CliError::Other(format!(
-                    "the hub refused rows: {} ({}){hint}",
-                    refused.message,
-                    refused.code.code()
-                )));
-            }
-            Fate::Lost(why) => return self.recover(CliError::Gone(why)).await,
+            Err(error) => return self.recover(error).await,
         }
         Ok(())
     }
@@ -279,7 +304,10 @@ impl Pump {
             let left = || patience.saturating_sub(stalled.elapsed());
             tokio::time::sleep(PAUSE.min(left())).await;
             let tried = tokio::time::timeout(left().max(PAUSE), self.reconnect()).await;
-            if let Ok(Err(error @ (CliError::StreamGone { .. } | CliError::Usage(_)))) = tried {
+            if let Ok(Err(
+                error @ (CliError::StreamGone { .. } | CliError::OtherHub { .. } | CliError::Usage(_)),
+            )) = tried
+            {
                 return Err(error);
             }
             if left().is_zero() {
@@ -291,10 +319,31 @@ impl Pump {
         };
         let held: Vec<u64> = self.sent.keys().copied().filter(|seq| holds(&resumed, Seq(*seq))).collect();
         held.into_iter().for_each(|seq| self.done(seq));
+        // Before anything is sent: what is sent says that all below `low_water` is held.
+        self.take_back(&resumed);
         for sent in self.sent.values().cloned().collect::<Vec<_>>() {
             self.send(sent);
         }
         Ok(())
+    }
+
+    /// What was done and the hub does not hold any more goes out again, and before what is on its way: a session takes
+    /// numbers in order, within a window. What the hub has forgotten by now it once held.
+    fn take_back(&mut self, resumed: &Resumed) {
+        let missing = missing(resumed, &self.journal);
+        let is_done = |range: &&Range| {
+            !self.sent.contains_key(&range.seq)
+                && self.todo.binary_search_by_key(&range.seq, |todo| todo.seq).is_err()
+        };
+        let lost: u64 = missing.iter().filter(is_done).map(|range| range.rows).sum();
+        if lost == 0 || resumed.expired {
+            return;
+        }
+        self.note(&lost_rows(lost));
+        self.bar.set_position(self.bar.position().saturating_sub(lost));
+        self.todo = missing.into();
+        self.sent.clear();
+        self.fresh = self.journal.next_seq();
     }
 
     /// Who waits should know what for.
@@ -305,11 +354,45 @@ impl Pump {
     async fn reconnect(&mut self) -> Result<Resumed, CliError> {
         let open = Link::open(&self.options, &self.stream);
         self.link = unless_refused(&self.options.addresses[0], open).await?;
+        self.opened = Instant::now();
+        let (cluster, expected) = (self.link.welcome.cluster.to_string(), &self.journal.head.cluster);
+        if cluster != *expected {
+            return Err(CliError::OtherHub { cluster, expected: expected.clone() });
+        }
         // A new session's plans are news even if nothing changed.
         let plans = self.link.plans.borrow_and_update().clone();
         self.builder.set_plans(plans.as_ref())?;
-        self.link.resume(self.pid, self.low_water()).await
+        self.tell_unfed();
+        self.link.resume(self.pid, Seq(1)).await
     }
+}
+
+/// What a batch's fate asks for. `is_rebuilt`: an earlier run may have sent other bytes under its number.
+fn next(fate: Fate, is_rebuilt: bool, is_backfill: bool) -> Next {
+    let refused = match fate {
+        Fate::Held => return Next::Done,
+        Fate::Lost(why) => return Next::Again(CliError::Gone(why)),
+        Fate::Refused(refused) => refused,
+    };
+    let hint = match refused.code {
+        RefusedCode::DotConflict if is_rebuilt => return Next::Ask,
+        RefusedCode::Unavailable => return Next::Again(CliError::HubStorage(refused.message)),
+        code if code.is_retryable() => return Next::Again(CliError::Other(refused.message)),
+        RefusedCode::UnknownPlan => "; run the same command again",
+        RefusedCode::Unauthorized if is_backfill => {
+            "; start it with --backfill true, or leave out rows of the past with --live"
+        }
+        _ => "",
+    };
+    let message = format!("the hub refused rows: {} ({}){hint}", refused.message, refused.code.code());
+    Next::End(CliError::Other(message))
+}
+
+/// What is told of acknowledged rows that the hub does not hold.
+pub(super) fn lost_rows(rows: u64) -> String {
+    format!(
+        "warning: the hub lost {rows} rows that it had acknowledged (an older copy of its data?); sending them again"
+    )
 }
 
 /// The batches of the journal's producer that the hub does not hold.
@@ -328,7 +411,24 @@ fn holds(resumed: &Resumed, seq: Seq) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater::wire::AckLevel;
+    use headwater::wire::{AckLevel, Refused};
+
+    fn refused(code: RefusedCode) -> Fate {
+        let pid = Pid::new(1, [0; 10]);
+        Fate::Refused(Refused { pid, seq: Seq(1), code, message: "m".into(), retry_after_ms: 0 })
+    }
+
+    /// It was taken for done while the hub had it in memory only.
+    #[test]
+    fn a_conflict_with_an_earlier_run_is_done_only_when_the_hub_holds_it() {
+        let conflict = || refused(RefusedCode::DotConflict);
+        assert!(matches!(next(conflict(), true, true), Next::Ask));
+        assert!(matches!(next(conflict(), false, true), Next::End(_)));
+        assert!(matches!(next(Fate::Held, true, true), Next::Done));
+        assert!(matches!(next(Fate::Lost("l".into()), true, true), Next::Again(CliError::Gone(_))));
+        let unavailable = next(refused(RefusedCode::Unavailable), false, true);
+        assert!(matches!(unavailable, Next::Again(CliError::HubStorage(_))));
+    }
 
     #[test]
     fn what_is_held_is_the_floor_and_the_bits_above_it() {

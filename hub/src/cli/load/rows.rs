@@ -8,10 +8,12 @@ use super::block::Odd;
 use super::faults::Faults;
 use super::file::{ROWS, Rows};
 use super::mapping::Target;
+use headwater::ids::{PlanVersion, ViewId};
 use headwater::limits::BatchLimits;
+use headwater::plan::{Plan, PlanError};
 use headwater::rollup::{Rollup, RollupOptions};
 use headwater::value::column::{Column, ColumnBatch};
-use headwater::wire::batch::{DropCounts, LedgerDelta, SectionInput, encode_payloads};
+use headwater::wire::batch::{DropCounts, DropReason, LedgerDelta, SectionInput, encode_payloads};
 use headwater::wire::{SessionLimits, StreamPlans};
 use std::collections::VecDeque;
 
@@ -42,6 +44,39 @@ pub(super) struct Builder {
     /// The number of the next row.
     pub position: u64,
     odd: Odd,
+    unfed: Unfed,
+}
+
+/// Views whose plans this program cannot run: newer than it is.
+#[derive(Default)]
+struct Unfed {
+    views: Vec<(ViewId, PlanVersion)>,
+    /// What is to be told of them.
+    news: Vec<String>,
+}
+
+impl Unfed {
+    /// Goes over to other plans, some of them `refused`.
+    fn update(&mut self, plans: &[Plan], refused: &[(ViewId, PlanError)]) {
+        let known = std::mem::take(&mut self.views);
+        for (view, error) in refused {
+            let versions = plans.iter().filter(|plan| plan.view == *view).map(|plan| (*view, plan.version));
+            self.views.extend(versions);
+            if !known.iter().any(|(known, _)| known == view) {
+                self.news.push(format!(
+                    "warning: view {} gets no rows: this program cannot run its plan ({error}); load with the hub's version",
+                    view.0
+                ));
+            }
+        }
+    }
+
+    /// Counts rows as rejected.
+    fn reject(&self, rollup: &mut Rollup, rows: u64) {
+        for (view, version) in &self.views {
+            rollup.reject(*view, *version, DropReason::UnsupportedPlan, rows);
+        }
+    }
 }
 
 impl Builder {
@@ -65,17 +100,23 @@ impl Builder {
             left: VecDeque::new(),
             position: 0,
             odd: Odd::default(),
+            unfed: Unfed::default(),
         };
         builder.use_plans(plans);
         builder
     }
 
     /// Reads the whole file once without a word to the hub: a row that cannot be read ends the load here, before
-    /// any row counts.
-    pub fn check(mut self) -> Result<(), CliError> {
+    /// any row counts. Gives what is odd about the rows.
+    pub fn check(mut self) -> Result<Odd, CliError> {
         let mut faults = Faults::default();
-        while self.rows.next(ROWS as u64, &self.targets, &mut faults)?.is_some() {}
-        if faults.rows() > 0 { Err(CliError::Rows(faults.to_string())) } else { Ok(()) }
+        while let Some(block) = self.rows.next(ROWS as u64, &self.targets, &mut faults)? {
+            // With faults the block is not what the file says.
+            if faults.rows() == 0 {
+                self.odd.add(block.finish(self.arrival).1);
+            }
+        }
+        if faults.rows() > 0 { Err(CliError::Rows(faults.to_string())) } else { Ok(self.odd) }
     }
 
     /// True when the rows bring their own `arrival_timestamp`.
@@ -95,13 +136,22 @@ impl Builder {
     }
 
     fn use_plans(&mut self, plans: &StreamPlans) {
-        for (view, error) in self.rollup.set_plans(plans.schema.clone(), plans.plans.clone()) {
-            tracing::warn!(%view, %error, "a view cannot be fed by this program");
-        }
+        let refused = self.rollup.set_plans(plans.schema.clone(), plans.plans.clone());
+        self.unfed.update(&plans.plans, &refused);
     }
 
-    /// Moves on to a row at or after the position.
+    /// What is to be told since the last call.
+    pub fn take_news(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unfed.news)
+    }
+
+    /// Moves to a row: on, or from the file's start when it lies before the position.
     pub fn skip_to(&mut self, row: u64) -> Result<(), CliError> {
+        if row < self.position {
+            self.left.clear();
+            self.rows.rewind(&self.targets)?;
+            (self.position, self.odd) = (0, Odd::default());
+        }
         while self.position < row && !self.left.is_empty() {
             self.take(row - self.position)?;
         }
@@ -145,6 +195,7 @@ impl Builder {
     /// `None` when the rows do not fit one payload.
     fn encode(&mut self, batches: &[ColumnBatch], limits: &BatchLimits) -> Result<Option<Built>, CliError> {
         for batch in batches {
+            self.unfed.reject(&mut self.rollup, batch.rows() as u64);
             self.rollup.push(batch);
         }
         let events = self.rollup.take_events();
@@ -226,4 +277,41 @@ fn slice(batch: &ColumnBatch, targets: &[Target], from: usize, to: usize) -> Col
         out
     };
     ColumnBatch { columns: batch.columns.iter().zip(targets).map(cut).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater::ids::StreamId;
+    use headwater::schema::StreamSchema;
+
+    /// Only a log that nobody keeps told of it, and no count.
+    #[test]
+    fn a_view_that_cannot_be_fed_is_told_once_and_counts_its_rows() {
+        let schema = StreamSchema { id: StreamId(1), name: "s".into(), fields: Vec::new() };
+        let plan = Plan {
+            view: ViewId(7),
+            version: PlanVersion(3),
+            stream: schema.id,
+            nodes: Vec::new(),
+            filter: None,
+            keys: Vec::new(),
+            states: Vec::new(),
+            groups_max: 10,
+        };
+        let (mut rollup, mut unfed) =
+            (Rollup::new(schema, RollupOptions { key_bytes_max: 100 }), Unfed::default());
+        for _ in 0..2 {
+            unfed.update(std::slice::from_ref(&plan), &[(ViewId(7), PlanError::Unsupported(0))]);
+            unfed.reject(&mut rollup, 5);
+        }
+        assert!(unfed.news.len() == 1 && unfed.news[0].contains("view 7 gets no rows"), "{:?}", unfed.news);
+        let partials = rollup.drain();
+        let rejected = partials
+            .iter()
+            .map(|view| (view.view, view.version, view.rejected.get(DropReason::UnsupportedPlan)));
+        assert_eq!(rejected.collect::<Vec<_>>(), [(ViewId(7), PlanVersion(3), 10)]);
+        unfed.update(&[], &[]);
+        assert!(unfed.views.is_empty());
+    }
 }

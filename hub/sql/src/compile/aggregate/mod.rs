@@ -326,6 +326,10 @@ fn check_clauses(f: &ast::Function, name: &str) -> Result<(), SqlError> {
     if rows::order_by(&f.args).is_none_or(|order| !order.is_empty() && !rows::takes_order(name)) {
         return refuse("ORDER BY or another clause between the parentheses");
     }
+    if is_distinct(f) && is_wildcard(f) {
+        return Err(SqlError::new("42601", "DISTINCT needs columns, which * is none of")
+            .with_hint("count(DISTINCT x) counts distinct values, count(*) counts rows"));
+    }
     if is_distinct(f) && name != "count" {
         let error = SqlError::not_in_definition(format!("DISTINCT in {name}"));
         return Err(
