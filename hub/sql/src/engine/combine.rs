@@ -354,6 +354,7 @@ fn view_of(plan: &LogicalPlan) -> Option<Arc<ViewDef>> {
         LogicalPlan::TableScan(scan) => scan,
         LogicalPlan::Filter(filter) => return view_of(&filter.input),
         LogicalPlan::Sort(sort) => return view_of(&sort.input),
+        LogicalPlan::Limit(limit) => return view_of(&limit.input),
         _ => return None,
     };
     let provider = source_as_provider(&scan.source).ok()?;
