@@ -54,6 +54,11 @@ impl<const LINEAR: bool> Span for Area<LINEAR> {
         self.count
     }
 
+    fn weight(&self) -> usize {
+        // As of readings.
+        96
+    }
+
     fn heap_bytes(&self) -> usize {
         self.sum.heap_bytes()
     }

@@ -52,6 +52,11 @@ impl Span for Stays {
         self.stays.len() <= STATES_MAX
     }
 
+    fn weight(&self) -> usize {
+        // Of the texts, their microseconds and lengths, and what stands before them.
+        24 + self.stays.keys().map(|state| state.as_bytes().len() + 12).sum::<usize>()
+    }
+
     fn heap_bytes(&self) -> usize {
         let node = size_of::<(Key, u64)>();
         self.stays.keys().map(|state| node + state.heap_bytes()).sum::<usize>() + self.state.heap_bytes()
@@ -122,5 +127,39 @@ impl Stays {
             before = Some(span);
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sketch::timeline::{Timeline, WEIGHT_MAX};
+    use alloc::format;
+
+    /// A group of regular events grew to 4 GB: 4,096 spans of 1,000 states of 1 KiB.
+    #[test]
+    fn what_all_spans_hold_is_bounded_in_any_order() {
+        let span = |at: i64| {
+            let mut timeline = Timeline::<Stays>::default();
+            let text = |i: i64| format!("{i:0>1000}");
+            timeline.add((0..100).map(|i| (at * 1_000 + i, Key::from(text(i).as_bytes()))));
+            timeline
+        };
+        let parts: Vec<_> = (0..11).map(span).collect();
+        let merge = |order: &mut dyn Iterator<Item = usize>| {
+            let mut all = Timeline::default();
+            order.for_each(|at| all.merge(&parts[at]));
+            all
+        };
+        assert_eq!(merge(&mut (0..10)).count(), Some(1_000), "ten are about a megabyte");
+        assert!(parts[0].heap_bytes() * 11 > WEIGHT_MAX);
+        assert_eq!(merge(&mut (0..11)).count(), None);
+        assert_eq!(merge(&mut (0..11).rev()).count(), None);
+        let (mut left, right) = (merge(&mut (0..5)), merge(&mut (5..11)));
+        left.merge(&right);
+        assert_eq!(left.count(), None);
+        let mut bytes = Vec::new();
+        left.encode(&mut bytes);
+        assert_eq!(bytes, [0]);
     }
 }

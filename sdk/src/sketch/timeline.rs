@@ -2,9 +2,10 @@
 //!
 //! State: spans, ascending by time: one for each state that was merged in, with what its events gave in their order
 //! ([`Span`]). Spans stay apart when they are merged, because another one may still come in between; what is between them
-//! is for the reader. Two spans that share a moment cannot be put in order, and of more than [`SPANS_MAX`] nobody keeps
-//! track: the state is then *broken*, which absorbs, and its answers are errors. Identity: no span. Whether any two
-//! overlap, and how many there are, depends only on the set of spans: merge is commutative and associative.
+//! is for the reader. Two spans that share a moment cannot be put in order, and of more than [`SPANS_MAX`], or of more
+//! than [`WEIGHT_MAX`], nobody keeps track: the state is then *broken*, which absorbs, and its answers are errors.
+//! Identity: no span. Whether any two overlap, how many there are and what they weigh depends only on the set of
+//! spans, and a part never weighs more than the whole: merge is commutative and associative.
 //! How events become spans depends on the producers: each sorts the events of a batch, and goes on with its last span
 //! while later ones come. So equal events give equal answers when they were split by time; another split gives an error
 //! and never another answer.
@@ -15,6 +16,9 @@ use alloc::vec::Vec;
 
 /// Most spans of a state: as many flushes and producers as a group may have had.
 pub const SPANS_MAX: usize = 4_096;
+
+/// Most that the spans of a state weigh together, about their bytes: a group is read and written whole.
+pub const WEIGHT_MAX: usize = 1 << 20;
 
 /// What the events of one span of time gave.
 pub trait Span: Clone + Sized {
@@ -33,6 +37,8 @@ pub trait Span: Clone + Sized {
     fn is_whole(&self) -> bool {
         true
     }
+    /// What it counts against [`WEIGHT_MAX`]: the same for equal spans, and never less after a push.
+    fn weight(&self) -> usize;
     /// Heap bytes held.
     fn heap_bytes(&self) -> usize;
     /// Appends the canonical bytes.
@@ -82,15 +88,18 @@ impl<S: Span> Timeline<S> {
             self.0 = None;
         } else {
             spans.insert(at, span);
+            if weight(spans) > WEIGHT_MAX {
+                self.0 = None;
+            }
         }
     }
 
     /// Merges another state.
     pub fn merge(&mut self, other: &Self) {
-        match &other.0 {
-            None => self.0 = None,
-            Some(spans) => spans.iter().for_each(|span| self.insert(span.clone())),
-        }
+        self.0 = match (self.0.take(), &other.0) {
+            (Some(mine), Some(theirs)) => merged(mine, theirs),
+            _ => None,
+        };
     }
 
     /// The spans, ascending; `None` when broken.
@@ -135,8 +144,30 @@ impl<S: Span> Timeline<S> {
             }
             spans.push(span);
         }
+        if weight(&spans) > WEIGHT_MAX {
+            return Err(DecodeError::TooLarge("spans"));
+        }
         Ok(Self(Some(spans)))
     }
+}
+
+fn weight<S: Span>(spans: &[S]) -> usize {
+    spans.iter().map(Span::weight).sum()
+}
+
+/// Both in order; `None` when they cannot be put in order, or are too many or too large.
+fn merged<S: Span>(mine: Vec<S>, theirs: &[S]) -> Option<Vec<S>> {
+    let mut out = Vec::with_capacity(mine.len() + theirs.len());
+    let mut theirs = theirs.iter().peekable();
+    for span in mine {
+        while let Some(before) = theirs.next_if(|other| other.ends().0 < span.ends().0) {
+            out.push(before.clone());
+        }
+        out.push(span);
+    }
+    out.extend(theirs.cloned());
+    let are_apart = out.is_sorted_by(|a, b| a.ends().1 < b.ends().0);
+    (are_apart && out.len() <= SPANS_MAX && weight(&out) <= WEIGHT_MAX).then_some(out)
 }
 
 /// Microseconds from one time to a later one.
