@@ -232,9 +232,15 @@ fn another_hub_at_the_address_gets_nothing_of_a_load() {
     let mut child = load(&server, &house, &csv(&house), &[]).stderr(output).spawn().expect("load");
     wait_for_batches(&house, &mut child, 60);
     server.kill();
+    // With the same certificate: another one is refused before anything is said.
+    for file in ["dev-cert.pem", "dev-key.pem"] {
+        let at = |house: &House| house.path().join("data").join(file);
+        std::fs::copy(at(&house), at(&other)).expect("certificate");
+    }
     let stranger = Server::start_at(&other, &address, &[]);
-    assert_eq!(child.wait().expect("load").code(), Some(1));
+    let code = child.wait().expect("load").code();
     let told = std::fs::read_to_string(&told).expect("told");
+    assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("another hub answers now: its cluster is "), "{told}");
     let rows = stranger.run(&["sql", "--format", "csv", "-c", "SELECT count(*) FROM by_key"]);
     assert_eq!(text(&rows).lines().nth(1), Some("0"), "{}", text(&rows));

@@ -140,7 +140,7 @@ async fn errors_have_code_position_and_hint_and_the_session_lives() {
     assert!(error.hint().is_some_and(|hint| hint.contains("url")), "{error:?}");
     let late = client.query("SELECT 1 / (value - 15000) FROM generate_series(1, 20000)", &[]).await;
     assert_eq!(late.err().and_then(|e| e.code().map(|c| c.code().to_owned())).as_deref(), Some("22012"));
-    let copy = client.copy_in::<_, bytes::Bytes>("COPY pageviews FROM STDIN").await;
+    let copy = client.copy_in::<_, bytes::Bytes>("COPY pageviews FROM STDIN (FORMAT binary)").await;
     assert_eq!(copy.err().and_then(|e| e.code().map(|c| c.code().to_owned())).as_deref(), Some("0A000"));
     assert_eq!(client.query_one("SELECT 1", &[]).await.expect("alive").get::<_, i64>(0), 1);
     end(hub, native).await;
