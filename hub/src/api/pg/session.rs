@@ -148,6 +148,10 @@ impl Session {
                     }
                 },
             }
+            // Messages that are there already are read without waiting: what answers them must not pile up, and
+            // other connections have their turn.
+            self.wire.relieve().await?;
+            tokio::task::coop::consume_budget().await;
         }
     }
 
@@ -199,6 +203,7 @@ impl Session {
                 && !matches!(said, Said::Show(_))
             {
                 self.control(said)?;
+                self.wire.relieve().await?;
                 continue;
             }
             if let StatementKind::CopyFrom(from) = &statement.kind {
@@ -213,6 +218,7 @@ impl Session {
             }
             self.send(&mut running, 0).await?;
             self.complete(&statement, &running);
+            self.wire.relieve().await?;
         }
         Ok(())
     }
@@ -549,7 +555,11 @@ impl Session {
         let prepared = self.prepared(&statement)?;
         check_counts(prepared, values.len(), &formats)?;
         let types = parameter_types(prepared, values.len())?;
-        let bytes = ENTRY_BYTES + values.iter().flatten().map(|value| 2 * value.len() + 64).sum::<usize>();
+        // NULL takes a place, too.
+        let bytes = ENTRY_BYTES
+            + values.len() * size_of::<Parameter>()
+            + results.len() * size_of::<Format>()
+            + values.iter().flatten().map(|value| 2 * value.len() + 64).sum::<usize>();
         let read = |(at, value)| {
             let format = super::reply::format_of(&formats, at);
             parameter::read(value, types.get(at).and_then(Option::as_ref), format)

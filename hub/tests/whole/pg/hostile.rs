@@ -111,6 +111,47 @@ async fn prepared_statements_are_bounded() {
     .await;
 }
 
+/// NULLs took nothing of what a connection may hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_that_are_null_are_bounded_too() {
+    with_hub(|to| {
+        let mut raw = Raw::session(to);
+        raw.message(b'P', b"s\0SELECT 1 WHERE $9000 IS NULL\0\0\0");
+        let nulls = [&b"p\0s\0\0\0"[..], &9_000u16.to_be_bytes(), &[0xff; 4 * 9_000], b"\0\0"].concat();
+        raw.message(b'B', &nulls);
+        raw.message(b'S', b"");
+        assert_eq!(code(&raw.until(b'Z')), "53200");
+    })
+    .await;
+}
+
+/// Replies piled up until Sync came, and nobody else had a turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_to_a_flood_of_small_messages_are_sent_as_they_come() {
+    with_hub(|to| {
+        let mut raw = Raw::session(to);
+        let columns: Vec<String> = (0..20).map(|n| format!("1 AS {n:a>60}")).collect();
+        raw.message(b'P', format!("w\0SELECT {}\0\0\0", columns.join(", ")).as_bytes());
+        raw.message(b'S', b"");
+        assert_eq!(code(&raw.until(b'Z')), "");
+        for _ in 0..2_000 {
+            raw.message(b'D', b"Sw\0");
+        }
+        // Megabytes are owed, and neither Sync nor Flush was sent: they come all the same.
+        let described = |raw: &mut Raw, count: usize| {
+            let mut found = 0;
+            while found < count {
+                found += usize::from(raw.next().expect("a reply").0 == b'T');
+            }
+        };
+        described(&mut raw, 1_000);
+        assert_eq!(code(&Raw::session(to).query("SELECT 1")), "");
+        raw.message(b'H', b"");
+        described(&mut raw, 1_000);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_error_everything_is_skipped_to_sync() {
     with_hub(|to| {
