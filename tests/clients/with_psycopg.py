@@ -113,14 +113,37 @@ def test_copy_to(hub):
             assert list(copy.rows()) == [(1, None)]
 
 
-def test_copy_from_is_refused(hub):
+def test_copy_from_and_inserts(hub):
     with connect(hub, autocommit=True) as connection:
+        connection.execute("CREATE STREAM copied (url TEXT, n BIGINT)")
+        connection.execute("CREATE CONTINUOUS VIEW by_copied AS SELECT url, sum(n) AS n FROM copied GROUP BY url")
+        cursor = connection.cursor()
+        with cursor.copy("COPY copied (url, n) FROM STDIN") as copy:
+            for n in range(1000):
+                copy.write_row([f"/{n % 2}", n])
         try:
-            with connection.cursor().copy("COPY pageviews (url) FROM STDIN") as copy:
-                copy.write_row(["/x"])
+            with cursor.copy("COPY copied FROM STDIN") as copy:
+                copy.write_row(["/0", 1])
+                copy.write_row(["/0", "many"])
             raise AssertionError("it is refused")
-        except psycopg.errors.FeatureNotSupported as error:
-            assert error.diag.message_hint, error
+        except psycopg.errors.InvalidTextRepresentation as error:
+            assert "2" in (error.diag.context or str(error)), error
+        cursor.executemany("INSERT INTO copied VALUES (%s, %s)", [("/1", 7), ("/2", None)])
+        rows = connection.execute("SELECT url, n::bigint FROM by_copied ORDER BY url").fetchall()
+        assert rows == [("/0", 249500), ("/1", 250007), ("/2", None)], rows
+        connection.execute("DROP STREAM copied CASCADE")
+
+
+def test_tables(hub):
+    with connect(hub, autocommit=True) as connection:
+        connection.execute("CREATE TABLE names (url TEXT PRIMARY KEY, title TEXT)")
+        connection.execute("INSERT INTO names VALUES (%s, %s), ('/b', 'B')", ("/a", "A"))
+        join = "SELECT title, sum(views) FROM by_url JOIN names USING (url) GROUP BY title ORDER BY title"
+        assert [(title, int(views)) for title, views in connection.execute(join)] == [("A", 3), ("B", 1)]
+        assert connection.execute("UPDATE names SET title = 'C' WHERE url = %s", ("/b",)).rowcount == 1
+        assert connection.execute("DELETE FROM names WHERE title = 'A'").rowcount == 1
+        assert connection.execute("SELECT * FROM names").fetchall() == [("/b", "C")]
+        connection.execute("DROP TABLE names")
 
 
 def test_settings(hub):
