@@ -119,7 +119,7 @@ const FUNCTIONS: &[(&str, What)] = &[
     (super::spell::REGNAMESPACE_NAME, What::NamespaceName),
 ];
 
-/// Headwater's own functions, as `\df` lists them: name, arguments, result, kind.
+/// The functions of Headwater's own that `\df` lists, not all there are: name, arguments, result, kind.
 const OWN: &[(&str, &str, &str, &str)] = &[
     ("combine", "column of a view", "its type", "a"),
     ("ddsketch_count", "bytea", "bigint", "f"),
