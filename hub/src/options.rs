@@ -375,7 +375,7 @@ options! {
         connections_max: u32 = "1024" in 1, 1_000_000, "connections-max", "HEADWATER_CONNECTIONS_MAX";
         /// HTTP connections at a time. Above it the one that is idle longest makes room; when none is idle, new ones are told the hub's health only. Each may hold http_session_bytes_max.
         http_connections_max: u32 = "1024" in 1, 1_000_000, "http-connections-max", "HEADWATER_HTTP_CONNECTIONS_MAX";
-        /// PostgreSQL connections at a time; more are refused with 53300. Each may hold pg_session_bytes_max, one message and 150 KiB.
+        /// PostgreSQL connections at a time, three quarters of them from one address; more are refused with 53300. Each may hold pg_session_bytes_max, one message and 150 KiB.
         pg_connections_max: u32 = "256" in 1, 1_000_000, "pg-connections-max", "HEADWATER_PG_CONNECTIONS_MAX";
         /// Longest message of a PostgreSQL client, bytes; it comes out of ingress_bytes_max.
         pg_message_bytes_max: u32 = "4194304" in 16_384, 1_073_741_824, "pg-message-bytes-max", "HEADWATER_PG_MESSAGE_BYTES_MAX";

@@ -60,7 +60,7 @@ impl Drop for FromAddress {
 }
 
 /// IPv4 addresses whole, however they are written; of IPv6 the first half.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
         v4 => v4,

@@ -110,9 +110,8 @@ impl Job {
                 // Nobody waits for the answer any more: drop whatever runs.
                 () = sender.closed() => {}
                 () = self.until_deadline() => {}
-                last = self.answer() => {
-                    let _ = sender.send(last).await;
-                }
+                // Sending waits for whoever reads, and must not keep the place beyond the deadline either.
+                () = self.answered(&sender) => {}
             }
         });
         runtime.shutdown_background();
@@ -123,6 +122,11 @@ impl Job {
         if self.guard.is_applying() {
             std::future::pending::<()>().await;
         }
+    }
+
+    async fn answered(&self, sender: &mpsc::Sender<Message>) {
+        let last = self.answer().await;
+        let _ = sender.send(last).await;
     }
 
     /// Sends everything but the last message.

@@ -170,6 +170,18 @@ async fn statements_wait_for_a_place_no_longer_than_their_timeout() {
     assert!(run(&engine, "SELECT 1").await.is_ok());
 }
 
+/// Prevents that an answer nobody reads to its end keeps its place beyond its deadline: the thread waited to send.
+#[tokio::test]
+async fn an_answer_that_nobody_reads_gives_its_place_back() {
+    let (_hub, engine) = Hub::start_with(EngineOptions { concurrent_max: 1, ..EngineOptions::default() });
+    let short = ReadOptions { timeout: Some(Duration::from_millis(50)), ..ReadOptions::default() };
+    for sql in ["SELECT 1", "SELECT value FROM generate_series(1, 100000)"] {
+        let unread = engine.execute(sql, short).await.expect("runs");
+        assert_eq!(run(&engine, "SELECT 1").await.expect("its turn").rows, [[Value::Int(1)]], "{sql}");
+        drop(unread);
+    }
+}
+
 #[tokio::test]
 async fn functions_cannot_take_the_memory() {
     let x = "repeat('x', 1000000)";

@@ -10,9 +10,13 @@
 
 mod binary;
 mod cancel;
+mod control;
 mod copying;
 mod door;
+mod extended;
+mod holding;
 mod lines;
+mod lobby;
 mod message;
 mod opening;
 mod parameter;

@@ -13,7 +13,6 @@ use headwater_sql::SqlError;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
 /// Requests for encryption before the start: one for GSSAPI, one for TLS.
 const REQUESTS_MAX: usize = 3;
@@ -73,8 +72,14 @@ impl Entrance {
         Ok(None)
     }
 
-    /// Checks who it is, and tells what clients are told at the start.
-    pub async fn enter(&self, wire: &mut Wire, start: Start, deadline: Instant) -> Result<Visitor, End> {
+    /// Checks who it is, then whether there is a place, and tells what clients are told at the start.
+    pub async fn enter<P>(
+        &self,
+        wire: &mut Wire,
+        start: Start,
+        deadline: Instant,
+        admit: impl FnOnce() -> Result<P, End>,
+    ) -> Result<(Visitor, P), End> {
         let (settings, mut notices) = start.settings()?;
         if start.minor > 0 {
             let options: Vec<&str> = start.named("_pq_.").collect();
@@ -83,6 +88,7 @@ impl Entrance {
         if !self.verifiers.is_empty() {
             self.prove(wire, deadline).await?;
         }
+        let place = admit()?;
         wire.out.authenticated();
         settings.reported().for_each(|(name, value)| wire.out.parameter(name, &value));
         let cancellable = self.sessions.enter().map_err(|_| no_random())?;
@@ -90,7 +96,7 @@ impl Entrance {
         notices.drain(..).for_each(|notice| wire.out.error(Severity::Warning, &notice));
         wire.out.ready(Status::Idle);
         wire.flush().await?;
-        Ok(Visitor { settings, cancellable })
+        Ok((Visitor { settings, cancellable }, place))
     }
 
     async fn prove(&self, wire: &mut Wire, deadline: Instant) -> Result<(), End> {
@@ -199,15 +205,6 @@ fn split(text: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
-}
-
-/// What a connection that finds no place is told.
-pub(super) async fn turn_away(mut wire: Wire, shutdown: &CancellationToken) {
-    let error = match shutdown.is_cancelled() {
-        true => SqlError::new("57P01", "the hub is shutting down"),
-        false => SqlError::new("53300", "sorry, too many clients already"),
-    };
-    wire.farewell(Some(&error)).await;
 }
 
 /// Random salt for the verifiers.

@@ -13,6 +13,7 @@ use bytes::{BufMut, BytesMut};
 use futures::StreamExt;
 use headwater::schema::Field;
 use headwater::value::{DataType, Value};
+use headwater_sql::arrow::array::RecordBatch;
 use headwater_sql::{Answer, CopyFormat, CopyOptions, SqlError, batch_of, rows_of};
 use tokio_util::sync::CancellationToken;
 
@@ -25,21 +26,47 @@ pub(super) enum Sink {
     Copy(CopyOptions),
 }
 
+/// Rows taken apart at a time: as values they take several times what they take in columns.
+const ROWS_AT_ONCE: usize = 256;
+
 /// Rows of an answer, one after the other.
 pub(super) struct Rows {
     answer: Answer,
-    /// Of the batch at hand.
+    /// What is left of the batch at hand.
+    batch: Option<RecordBatch>,
+    /// The next rows of it.
     waiting: std::vec::IntoIter<Vec<Value>>,
 }
 
 impl Rows {
+    fn new(answer: Answer) -> Self {
+        Self { answer, batch: None, waiting: Vec::new().into_iter() }
+    }
+
     /// Waits until there is a row; false at the end. Dropping this future loses nothing.
     pub async fn next(&mut self) -> Result<bool, SqlError> {
         while self.waiting.len() == 0 {
+            if let Some(batch) = self.batch.take_if(|batch| batch.num_rows() > 0) {
+                self.take_apart(&batch)?;
+                continue;
+            }
             let Some(batch) = self.answer.batches.next().await else { return Ok(false) };
-            self.waiting = rows_of(&batch?, &self.answer.fields)?.into_iter();
+            self.batch = Some(batch?);
         }
         Ok(true)
+    }
+
+    fn take_apart(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        let now = batch.num_rows().min(ROWS_AT_ONCE);
+        self.waiting = rows_of(&batch.slice(0, now), &self.answer.fields)?.into_iter();
+        self.batch = Some(batch.slice(now, batch.num_rows() - now));
+        Ok(())
+    }
+
+    /// What it holds, about: the batch at hand and another one on its way, and rows of it.
+    pub fn bytes(&self) -> usize {
+        let values = ROWS_AT_ONCE * self.answer.fields.len() * size_of::<Value>();
+        2 * self.batch.as_ref().map_or(0, RecordBatch::get_array_memory_size) + values
     }
 
     /// The next row of the batch at hand.
@@ -63,8 +90,15 @@ pub(super) struct Running {
 
 impl Running {
     pub fn new(answer: Answer, formats: Vec<Format>, sink: Sink, cancelled: CancellationToken) -> Self {
-        let rows = Rows { answer, waiting: Vec::new().into_iter() };
-        Self { rows, formats, sink, cancelled, sent: 0, has_begun: false, head: Vec::new() }
+        Self {
+            rows: Rows::new(answer),
+            formats,
+            sink,
+            cancelled,
+            sent: 0,
+            has_begun: false,
+            head: Vec::new(),
+        }
     }
 
     /// The answer of SHOW; `None` is ALL.

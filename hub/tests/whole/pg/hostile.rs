@@ -1,7 +1,7 @@
 //! Bytes of strangers: a connection ends, the hub lives.
 
 use super::address;
-use super::raw::{Raw, code};
+use super::raw::{Raw, code, kinds};
 use crate::House;
 use headwater_hub::server::Hub;
 use std::net::SocketAddr;
@@ -74,19 +74,62 @@ async fn messages_that_are_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_open_starts_end_and_places_come_back() {
+async fn half_open_starts_take_no_places_and_end() {
     with_hub(|to| {
-        let silent: Vec<Raw> = (0..8).map(|_| Raw::connect(to)).collect();
-        // All places are taken: one more is told so.
+        // More than there are places, and nobody is kept out.
+        let silent: Vec<Raw> = (0..20).map(|_| Raw::connect(to)).collect();
+        let mut sessions: Vec<Raw> = (0..6).map(|_| Raw::session(to)).collect();
+        // One address never has all places.
         let mut late = Raw::connect(to);
         late.start(b"user\0me\0");
         assert_eq!(code(&late.until(b'E')), "53300");
         for mut raw in silent {
             assert!(raw.is_closed(), "after frame_ms");
         }
-        let mut slow = Raw::session(to);
+        let mut slow = sessions.remove(0);
         slow.send(&[b'Q', 0, 0, 0, 100, b'S']);
         assert!(slow.is_closed(), "a message that does not come");
+        drop(sessions);
+    })
+    .await;
+}
+
+/// Starts of one address crowd out each other only: the oldest has to go.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_starts_than_the_lobby_holds_make_room() {
+    let house = House::new();
+    let hub = house.start().await;
+    let to = address(&hub);
+    tokio::task::spawn_blocking(move || {
+        let mut silent: Vec<Raw> = (0..65).map(|_| Raw::connect(to)).collect();
+        assert!(silent.remove(0).is_closed(), "long before its time was over");
+        let mut raw = Raw::session(to);
+        assert_eq!(code(&raw.query("SELECT 1")), "");
+    })
+    .await
+    .expect("as told");
+    hub.shutdown().await.expect("shutdown");
+}
+
+/// Rows that wait for the client cost what they hold.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_wait_are_bounded() {
+    with_hub(|to| {
+        let mut raw = Raw::session(to);
+        raw.message(b'P', b"s\0SELECT value FROM generate_series(1, 20000)\0\0\0");
+        raw.message(b'B', b"p\0s\0\0\0\0\0\0\0");
+        raw.message(b'E', b"p\0\0\0\0\x0a");
+        raw.message(b'S', b"");
+        assert_eq!(code(&raw.until(b'Z')), "53200");
+        raw.message(b'P', format!("few\0VALUES (1){}\0\0\0", ", (2)".repeat(19)).as_bytes());
+        raw.message(b'B', b"q\0few\0\0\0\0\0\0\0");
+        for _ in 0..3 {
+            raw.message(b'E', b"q\0\0\0\0\x08");
+        }
+        raw.message(b'S', b"");
+        let messages = raw.until(b'Z');
+        assert_eq!(code(&messages), "");
+        assert_eq!(kinds(&messages).replace('D', ""), "12ssCZ");
     })
     .await;
 }
