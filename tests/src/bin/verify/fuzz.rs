@@ -1,4 +1,4 @@
-//! The fuzz step: 30 seconds for every decoder, and a second where the same program has passed them here before.
+//! The fuzz step: 20 seconds for every decoder, and a second where the same program has passed them here before.
 //!
 //! Owns: the stamp that remembers which program passed. A changed decoder changes the program, and the time
 //! starts again; a clean checkout has no stamp.
@@ -9,8 +9,8 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Some forty targets on two cores are ten minutes: a cold run has to stay under forty minutes.
-const NEW: &str = "30";
+/// Some forty targets on two cores are seven minutes: a cold run has to stay under forty.
+const NEW: &str = "20";
 /// What an unchanged program gets: new seeds, and the crashers again.
 const AGAIN: &str = "1";
 
