@@ -144,7 +144,7 @@ impl Lines {
         take: &mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let breaks = match self.options.copy.format {
-            CopyFormat::Csv => record.iter().filter(|byte| **byte == b'\n').count() as u64,
+            CopyFormat::Csv => memchr::memchr_iter(b'\n', record).count() as u64,
             _ => 1,
         };
         let content = record.strip_suffix(b"\n").unwrap_or(record);
@@ -194,7 +194,7 @@ impl Lines {
     fn name_columns(&mut self, content: &[u8]) -> Result<(), SqlError> {
         self.fields.split(content, &self.options.copy)?;
         let names = (0..self.fields.len()).map(|at| {
-            let name = self.fields.get(at)?.unwrap_or_default().to_owned();
+            let name = self.fields.get(at, content)?.unwrap_or_default().to_owned();
             Ok(Name { name, position: None })
         });
         let names = names.collect::<Result<Vec<_>, SqlError>>()?;
@@ -215,7 +215,7 @@ impl Lines {
             return Err(SqlError::new("22P04", "extra data after last expected column"));
         }
         for (at, column) in self.columns.iter().enumerate() {
-            let cell = self.fields.get(at)?.map_or(Cell::Null, Cell::Text);
+            let cell = self.fields.get(at, content)?.map_or(Cell::Null, Cell::Text);
             if let Err(error) = self.block.put(*column, cell) {
                 let name = self.block.fields().get(*column).map_or("", |field| field.name.as_str());
                 let message = format!("column \"{name}\": {}", error.message);

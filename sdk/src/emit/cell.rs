@@ -113,7 +113,7 @@ fn text(target: Target<'_>, v: &str) -> Result<(), Fault> {
         DataType::Bool => target.bool(parse_bool(v.as_bytes()).ok_or(Fault::Malformed)?),
         DataType::Float32 | DataType::Float64 => target.float(parse_float(v.as_bytes()).map_err(unreadable)?),
         t if t.is_int() => match parse_int(v.as_bytes()) {
-            Ok(v) => target.int128(i128::from(v)),
+            Ok(v) => target.int(v),
             Err(Slot::Overflow) => Err(Fault::OutOfRange),
             Err(_) => whole(target, v),
         },

@@ -88,7 +88,38 @@ struct Written {
 }
 
 impl Written {
-    fn finish(self) -> CopyOptions {
+    /// With the defaults of the format; a choice that would read lines otherwise than they were written is refused, as
+    /// PostgreSQL does.
+    fn finish(self, at: Option<u32>) -> Result<CopyOptions, SqlError> {
+        let is_only_csv = self.quote.is_some() || self.escape.is_some() || self.force_quote;
+        let options = self.options();
+        let is_text = options.format == CopyFormat::Text;
+        let in_null = |c: char| options.null.contains(c);
+        let wrong = match options.delimiter {
+            _ if is_text && is_only_csv => {
+                Some(("0A000", "COPY QUOTE, ESCAPE and FORCE_QUOTE require CSV mode"))
+            }
+            '\\' | '.' | 'a'..='z' | '0'..='9' if is_text => {
+                Some(("22023", "COPY delimiter cannot be a letter, a digit, a point or a backslash"))
+            }
+            delimiter if !is_text && delimiter == options.quote => {
+                Some(("22023", "COPY delimiter and quote must be different"))
+            }
+            _ if in_null('\n') || in_null('\r') => {
+                Some(("22023", "COPY null representation cannot use newline or carriage return"))
+            }
+            delimiter if in_null(delimiter) || !is_text && in_null(options.quote) => {
+                Some(("22023", "COPY delimiter and quote must not appear in the NULL specification"))
+            }
+            _ => None,
+        };
+        match wrong {
+            Some((code, message)) => Err(SqlError::new(code, message).at(at)),
+            None => Ok(options),
+        }
+    }
+
+    fn options(self) -> CopyOptions {
         let format = self.format.unwrap_or(CopyFormat::Text);
         let is_csv = format == CopyFormat::Csv;
         let quote = self.quote.unwrap_or('"');
@@ -120,11 +151,12 @@ pub(super) fn copy(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
         Source::Query(query) => query,
         Source::Table { name, columns, .. } => whole(&name, &columns)?,
     };
+    let at = cursor.position();
     let written = options(cursor)?;
     if let Some(at) = written.only_from {
         return Err(SqlError::new("42601", "ON_ERROR is an option of COPY FROM").at(Some(at)));
     }
-    Ok(StatementKind::Copy(CopyTo { query, options: written.finish() }))
+    Ok(StatementKind::Copy(CopyTo { query, options: written.finish(at)? }))
 }
 
 /// Behind the word FROM.
@@ -149,7 +181,7 @@ fn from(cursor: &mut Cursor<'_>, source: Source) -> Result<CopyFrom, SqlError> {
             .with_hint("a view's own WHERE leaves events out"));
     }
     let on_error = written.on_error.unwrap_or_default();
-    let options = written.finish();
+    let options = written.finish(at)?;
     if options.format == CopyFormat::Binary {
         return Err(SqlError::unsupported("COPY FROM in binary format").at(at).with_hint("text and csv"));
     }
@@ -296,7 +328,7 @@ fn character(cursor: &mut Cursor<'_>) -> Result<char, SqlError> {
     let text = session::value(cursor)?;
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
-        (Some(c), None) if c.is_ascii() && !matches!(c, '\n' | '\r' | '\\') => Ok(c),
+        (Some(c), None) if c.is_ascii() && !matches!(c, '\0' | '\n' | '\r') => Ok(c),
         _ => Err(SqlError::new("22023", "it must be a single one-byte character").at(at)),
     }
 }
@@ -346,6 +378,7 @@ mod tests {
         assert_eq!((from.options.format, from.options.header), (CopyFormat::Csv, true));
         assert_eq!(from.on_error, OnError::Ignore);
         assert!(parse("copy s from stdin csv header delimiter ';'").is_ok());
+        assert_eq!(options_of("COPY v TO STDOUT (FORMAT csv, ESCAPE '\\')").escape, '\\');
     }
 
     #[test]
@@ -360,6 +393,22 @@ mod tests {
             ("COPY (SELECT 1) FROM STDIN", "42601", "COPY of a query has no FROM"),
             ("COPY v TO '/tmp/x'", "0A000", "COPY to a file or program of the hub is not supported"),
             ("COPY (SELECT 1) TO STDOUT (FORMAT xml)", "0A000", "this option of COPY is not supported"),
+            (
+                "COPY s FROM STDIN (DELIMITER 'x')",
+                "22023",
+                "COPY delimiter cannot be a letter, a digit, a point or a backslash",
+            ),
+            ("COPY s FROM STDIN (QUOTE 'x')", "0A000", "COPY QUOTE, ESCAPE and FORCE_QUOTE require CSV mode"),
+            (
+                "COPY s FROM STDIN (FORMAT csv, DELIMITER '\"')",
+                "22023",
+                "COPY delimiter and quote must be different",
+            ),
+            (
+                "COPY s FROM STDIN (NULL 'a\tb')",
+                "22023",
+                "COPY delimiter and quote must not appear in the NULL specification",
+            ),
             ("COPY (SELECT 1) TO STDOUT (DELIMITER 'ab')", "22023", "it must be a single one-byte character"),
             ("COPY (DELETE FROM x) TO STDOUT", "0A000", "COPY of anything but a query is not supported"),
         ] {

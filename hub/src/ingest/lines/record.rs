@@ -1,6 +1,8 @@
 //! Records and their fields, in PostgreSQL's text and CSV formats.
 
 use headwater_sql::{CopyFormat, CopyOptions, SqlError};
+use memchr::{memchr, memchr2, memchr3};
+use std::ops::Range;
 
 /// Finds where records end, in bytes that come in pieces.
 #[derive(Debug)]
@@ -38,31 +40,34 @@ impl Ends {
 
     /// A line break behind a backslash is data.
     fn find_text(&mut self, rest: &[u8]) -> Option<usize> {
-        for (at, byte) in rest.iter().enumerate() {
-            if self.is_escaped {
-                self.is_escaped = false;
-            } else if *byte == b'\n' {
+        let mut at = usize::from(std::mem::take(&mut self.is_escaped));
+        while let Some(found) = rest.get(at..).and_then(|rest| memchr2(b'\n', b'\\', rest)) {
+            at += found;
+            if rest.get(at) == Some(&b'\n') {
                 return Some(at);
-            } else {
-                self.is_escaped = *byte == b'\\';
             }
+            at += 2;
         }
+        // What comes next is escaped when the last byte escapes.
+        self.is_escaped = at > rest.len();
         None
     }
 
     /// A line break within quotes is data.
     fn find_csv(&mut self, rest: &[u8]) -> Option<usize> {
-        for (at, byte) in rest.iter().enumerate() {
-            if self.is_escaped {
-                self.is_escaped = false;
-            } else if self.is_quoted && *byte == self.escape && self.escape != self.quote {
-                self.is_escaped = true;
-            } else if *byte == self.quote {
-                self.is_quoted = !self.is_quoted;
-            } else if *byte == b'\n' && !self.is_quoted {
-                return Some(at);
+        let mut at = usize::from(std::mem::take(&mut self.is_escaped));
+        while let Some(found) = rest.get(at..).and_then(|rest| memchr3(b'\n', self.quote, self.escape, rest))
+        {
+            at += found;
+            match rest.get(at).copied() {
+                Some(b'\n') if !self.is_quoted => return Some(at),
+                Some(byte) if self.is_quoted && byte == self.escape && self.escape != self.quote => at += 1,
+                Some(byte) if byte == self.quote => self.is_quoted = !self.is_quoted,
+                _ => {}
             }
+            at += 1;
         }
+        self.is_escaped = at > rest.len();
         None
     }
 
@@ -85,32 +90,39 @@ fn byte(c: char) -> u8 {
 /// The fields of a record.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
-    /// Their text, back to back.
+    parts: Vec<Part>,
+    /// What had escapes or quotes, without them, back to back.
     text: Vec<u8>,
-    /// The end of each in `text`, and whether it is NULL.
-    ends: Vec<(usize, bool)>,
+}
+
+/// Where a field's text is.
+#[derive(Clone, Debug)]
+enum Part {
+    Null,
+    /// In the record, as it is.
+    Plain(Range<usize>),
+    /// In [`Fields::text`].
+    Read(Range<usize>),
 }
 
 impl Fields {
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.parts.len()
     }
 
-    /// A field; `None` is NULL.
+    /// A field of the record that was split; `None` is NULL.
     ///
     /// # Errors
-    /// `22021` when it is cut between the bytes of a character.
-    pub(super) fn get(&self, at: usize) -> Result<Option<&str>, SqlError> {
-        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(end, _)| *end);
-        match self.ends.get(at) {
-            None | Some((_, true)) => Ok(None),
-            Some((end, false)) => {
-                let field = self.text.get(begin..*end).unwrap_or_default();
-                let text = std::str::from_utf8(field).ok().filter(|text| !text.contains('\0'));
-                text.map(Some)
-                    .ok_or_else(|| SqlError::new("22021", "invalid byte sequence for encoding \"UTF8\""))
-            }
-        }
+    /// `22021` when its bytes are no text.
+    pub(super) fn get<'f>(&'f self, at: usize, record: &'f [u8]) -> Result<Option<&'f str>, SqlError> {
+        let field = match self.parts.get(at) {
+            None | Some(Part::Null) => return Ok(None),
+            Some(Part::Plain(range)) => record.get(range.clone()),
+            Some(Part::Read(range)) => self.text.get(range.clone()),
+        };
+        let text = std::str::from_utf8(field.unwrap_or_default()).ok();
+        let text = text.filter(|text| memchr(0, text.as_bytes()).is_none());
+        text.map(Some).ok_or_else(|| SqlError::new("22021", "invalid byte sequence for encoding \"UTF8\""))
     }
 
     /// Splits a record, without its line break.
@@ -119,36 +131,45 @@ impl Fields {
     /// `22P04` when a quote is not closed.
     pub(super) fn split(&mut self, record: &[u8], options: &CopyOptions) -> Result<(), SqlError> {
         self.text.clear();
-        self.ends.clear();
+        self.parts.clear();
         match options.format {
-            CopyFormat::Csv => self.split_csv(record, options),
-            _ => {
-                self.split_text(record, options);
+            CopyFormat::Csv if memchr(byte(options.quote), record).is_some() => {
+                self.split_csv(record, options)
+            }
+            format => {
+                self.split_plain(record, options, format != CopyFormat::Csv);
                 Ok(())
             }
         }
     }
 
-    fn split_text(&mut self, record: &[u8], options: &CopyOptions) {
-        let delimiter = byte(options.delimiter);
-        let mut rest = record;
+    /// Fields without quotes; backslashes escape in the text format.
+    fn split_plain(&mut self, record: &[u8], options: &CopyOptions, escapes: bool) {
+        let (delimiter, null) = (byte(options.delimiter), options.null.as_bytes());
+        let mut begin = 0;
         loop {
-            let begin = self.text.len();
-            let (raw, is_escaped) = until(rest, delimiter);
-            let is_null = raw == options.null.as_bytes();
-            match is_escaped {
-                false => self.text.extend_from_slice(raw),
-                true if is_null => {}
-                true => unescape(raw, &mut self.text),
+            let rest = record.get(begin..).unwrap_or_default();
+            let (length, is_escaped) = if escapes {
+                until(rest, delimiter)
+            } else {
+                (memchr(delimiter, rest).unwrap_or(rest.len()), false)
+            };
+            let end = begin + length;
+            let raw = record.get(begin..end).unwrap_or_default();
+            let part = if raw == null {
+                Part::Null
+            } else if is_escaped {
+                let from = self.text.len();
+                unescape(raw, &mut self.text);
+                Part::Read(from..self.text.len())
+            } else {
+                Part::Plain(begin..end)
+            };
+            self.parts.push(part);
+            if end >= record.len() {
+                return;
             }
-            if is_null {
-                self.text.truncate(begin);
-            }
-            self.ends.push((self.text.len(), is_null));
-            match rest.get(raw.len() + 1..) {
-                Some(more) => rest = more,
-                None => return,
-            }
+            begin = end + 1;
         }
     }
 
@@ -185,30 +206,21 @@ impl Fields {
     /// What stands for NULL does so without quotes only.
     fn end_csv(&mut self, begin: usize, was_quoted: bool, options: &CopyOptions) {
         let is_null = !was_quoted && self.text.get(begin..) == Some(options.null.as_bytes());
-        if is_null {
-            self.text.truncate(begin);
-        }
-        self.ends.push((self.text.len(), is_null));
+        self.parts.push(if is_null { Part::Null } else { Part::Read(begin..self.text.len()) });
     }
 }
 
-/// The bytes up to a delimiter without a backslash before it; whether there are backslashes.
-fn until(rest: &[u8], delimiter: u8) -> (&[u8], bool) {
-    let Some(first) = rest.iter().position(|byte| *byte == delimiter || *byte == b'\\') else {
-        return (rest, false);
-    };
-    if rest.get(first) == Some(&delimiter) {
-        return (rest.get(..first).unwrap_or_default(), false);
-    }
-    let mut at = first;
-    while let Some(byte) = rest.get(at) {
-        match *byte {
-            b'\\' => at += 2,
-            byte if byte == delimiter => break,
-            _ => at += 1,
+/// How many bytes there are up to a delimiter without a backslash before it; whether there are backslashes.
+fn until(rest: &[u8], delimiter: u8) -> (usize, bool) {
+    let (mut at, mut is_escaped) = (0, false);
+    while let Some(found) = rest.get(at..).and_then(|rest| memchr2(delimiter, b'\\', rest)) {
+        at += found;
+        if rest.get(at) == Some(&delimiter) {
+            return (at, is_escaped);
         }
+        (at, is_escaped) = (at + 2, true);
     }
-    (rest.get(..at).unwrap_or(rest), true)
+    (rest.len(), is_escaped)
 }
 
 /// PostgreSQL's escapes: letters for control characters, three octal digits, `x` and two hexadecimal ones; everything

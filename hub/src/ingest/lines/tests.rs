@@ -134,3 +134,27 @@ fn a_header_may_name_the_columns() {
     let error = read(&options, &[b"k,m\na,1\n"]).expect_err("no such column");
     assert_eq!(error.code, "42703");
 }
+
+/// Every short text over the bytes that mean something: cut anywhere, it says the same.
+#[test]
+fn nothing_depends_on_where_bytes_are_cut() {
+    const BYTES: &[u8] = b"1,\"\\\n";
+    for with in
+        ["(DELIMITER ',')", "(FORMAT csv)", "(FORMAT csv, ESCAPE '\\')", "(FORMAT csv, ON_ERROR ignore)"]
+    {
+        let options = options(with, Header::None);
+        for number in 0..BYTES.len().pow(6) {
+            let text: Vec<u8> =
+                (0..6).map(|digit| BYTES[number / BYTES.len().pow(digit) % BYTES.len()]).collect();
+            let whole = read(&options, &[&text]);
+            let bytes: Vec<&[u8]> = text.chunks(1).collect();
+            assert_eq!(whole, read(&options, &bytes), "{with} {:?}", text.escape_ascii().to_string());
+            assert_eq!(
+                whole,
+                read(&options, &[&text[..3], &text[3..]]),
+                "{with} {:?}",
+                text.escape_ascii().to_string()
+            );
+        }
+    }
+}
