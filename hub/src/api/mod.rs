@@ -13,7 +13,7 @@ pub mod text;
 use crate::ingress::http::{Door, router};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -49,6 +49,8 @@ pub(crate) fn routes(api: Arc<Api>, origins: Option<&[String]>) -> Router {
         .merge(guarded)
         .with_state(Arc::clone(&api))
         .merge(router(Arc::clone(&api.door)))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(other_method)
         .layer(cors(origins))
         .layer(middleware::map_response(no_sniff))
 }
@@ -63,6 +65,20 @@ fn cors(origins: Option<&[String]>) -> CorsLayer {
         CorsLayer::new().allow_origin(origin).allow_methods(Any).allow_headers(Any).max_age(PREFLIGHT_AGE);
     // A page from the internet may reach a development hub on loopback.
     if origins.is_none() { layer.allow_private_network(true) } else { layer }
+}
+
+async fn nowhere(uri: Uri) -> Response {
+    let message = format!(
+        "there is nothing at {}; SQL goes to /v1/sql, events to /v1/events, and the hub tells about itself at /v1/hub, \
+         /v1/status, /metrics, /healthz and /readyz",
+        uri.path()
+    );
+    sql::error(StatusCode::NOT_FOUND, "08P01", &message)
+}
+
+async fn other_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{} does not take {method}; /v1/sql and /v1/events take POST", uri.path());
+    sql::error(StatusCode::METHOD_NOT_ALLOWED, "08P01", &message)
 }
 
 async fn no_sniff(mut response: Response) -> Response {

@@ -50,3 +50,14 @@ async fn a_bad_line_is_named_and_nothing_is_counted() {
     assert!(counts(&client).await.is_empty());
     end(hub, client).await;
 }
+
+/// Other paths and methods were answered with nothing at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_path_or_method_is_told_what_there_is() {
+    let (_house, hub, client) = with_hits().await;
+    let (status, body) = posted(hub.http_addr(), "/v1/event", "text/plain", String::new()).await;
+    assert!(status == 404 && body.contains("/v1/events"), "{status} {body}");
+    let (status, body) = posted(hub.http_addr(), "/v1/status", "text/plain", String::new()).await;
+    assert!(status == 405 && body.contains("does not take POST"), "{status} {body}");
+    end(hub, client).await;
+}
