@@ -100,7 +100,8 @@ async fn answer(api: &Api, query: Query, format: Format) -> Response {
         Err(error) => Err(error),
     };
     let answer = match begun {
-        Ok(answer) => answer,
+        Ok(answer) if format == Format::Arrow => answer,
+        Ok(answer) => Answer { batches: answer.batches.flat_map(pieces).boxed(), ..answer },
         Err(error) => return failed(&error),
     };
     let body = match format {
@@ -175,6 +176,20 @@ fn chunks(answer: Answer, head: Vec<u8>, write: Chunk) -> impl Stream<Item = io:
         write(rows.as_deref(), &fields).map(Bytes::from)
     });
     stream::once(async { Ok(Bytes::from(head)) }).chain(rest)
+}
+
+/// So few rows that writing them holds up nobody else on this thread.
+fn pieces(batch: Result<RecordBatch, SqlError>) -> impl Stream<Item = Result<RecordBatch, SqlError>> + Send {
+    const ROWS: usize = 512;
+    let cut = |batch: RecordBatch| {
+        let rows = batch.num_rows();
+        (0..rows).step_by(ROWS).map(move |at| Ok(batch.slice(at, ROWS.min(rows - at))))
+    };
+    let (rows, error) = match batch {
+        Ok(batch) => (Some(cut(batch)), None),
+        Err(error) => (None, Some(Err(error))),
+    };
+    stream::iter(rows.into_iter().flatten().chain(error))
 }
 
 fn ndjson_chunk(rows: Result<&[Vec<Value>], &SqlError>, fields: &[Field]) -> io::Result<Vec<u8>> {
