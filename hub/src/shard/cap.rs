@@ -115,7 +115,8 @@ impl ViewFold<'_> {
         let mut scratch = empty(&self.shape.specs);
         for (key, states) in rows.into_iter().filter(|row| row.0 != OTHER_KEY) {
             scratch.clear();
-            if !try_merge_row(&mut scratch, &key, &states) {
+            let at = [&prefix, key.as_slice()].concat();
+            if !try_merge_row(&mut scratch, (&at, &key), &states) {
                 page.damaged.push((key, states));
                 continue;
             }

@@ -51,7 +51,7 @@ pub struct Image {
 impl Image {
     const VERSION: u8 = 1;
 
-    /// Bytes (`meta-1`): version u8 = 1, epoch, folded, folded epoch, min_birth varints, chain 16 bytes LE.
+    /// Bytes (`meta-2`): version u8 = 1, epoch, folded, folded epoch, min_birth varints, chain 16 bytes LE.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![Self::VERSION];
         for value in [self.epoch.0, self.folded.0, self.folded_epoch.0, self.min_birth] {

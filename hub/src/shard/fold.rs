@@ -9,7 +9,7 @@ use super::quarantine::{Kind, Quarantine};
 use super::stats::{StatsByView, ViewStats};
 use super::views::{ViewShape, Views};
 use crate::store::tables::{base_prefix, view_key};
-use crate::store::{StoreError, Table, Transaction};
+use crate::store::{StoreError, Table, Transaction, seal};
 use headwater::codec::{DecodeError, Reader, Writer};
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{Lsn, ShardGroupId, ViewId};
@@ -252,7 +252,7 @@ impl<'a> ViewFold<'a> {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
         let found = self.txn.get(Table::Base, &self.key, &mut |row| bytes.extend_from_slice(row))?;
-        if found && !try_merge_row(&mut self.rows, key, &bytes) {
+        if found && !try_merge_row(&mut self.rows, (&self.key, key), &bytes) {
             self.quarantine(Kind::Row, key, &bytes)?;
         }
         self.bytes = bytes;
@@ -266,6 +266,10 @@ impl<'a> ViewFold<'a> {
         for group in 0..self.rows.len() as u32 {
             let start = bytes.len();
             self.rows.encode_states(group, &mut bytes);
+            self.key.truncate(self.prefix);
+            self.key.extend_from_slice(self.rows.key(group));
+            let check = seal::check(Table::Base, &self.key, &bytes[start..]);
+            bytes.extend_from_slice(&check);
             rows.push(start..bytes.len());
         }
         for (group, row) in rows.into_iter().enumerate() {
@@ -279,10 +283,15 @@ impl<'a> ViewFold<'a> {
     }
 }
 
-/// Merges a base row; when it cannot be read, or breaks its own code, its group is empty and `false` returned.
-/// The group must be new.
-pub fn try_merge_row(table: &mut GroupTable, key: &[u8], row: &[u8]) -> bool {
-    let merged = catch_unwind(AssertUnwindSafe(|| merge_row(table, key, row)));
+/// Merges a base row, `at` its key in the base, `key` its group's; when it is not what was written, cannot be read, or
+/// breaks its own code, its group is empty and `false` returned. The group must be new.
+pub fn try_merge_row(table: &mut GroupTable, (at, key): (&[u8], &[u8]), row: &[u8]) -> bool {
+    let Some(states) = seal::open(Table::Base, at, row) else {
+        // There is a group of that key for those who count on it.
+        table.group(key);
+        return false;
+    };
+    let merged = catch_unwind(AssertUnwindSafe(|| merge_row(table, key, states)));
     if matches!(merged, Ok(Ok(()))) {
         return true;
     }

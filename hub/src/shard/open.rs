@@ -18,7 +18,7 @@ use headwater::codec::DecodeError;
 use headwater::ids::{BootId, Lsn, Micros, Pid, ShardGroupId, ViewId};
 use std::ops::ControlFlow;
 
-/// Rows of `meta-1` about the file itself; two-byte keys are shard groups.
+/// Rows of `meta-2` about the file itself; two-byte keys are shard groups.
 const META_FORMAT: &[u8] = b"format";
 const META_CLUSTER: &[u8] = b"cluster";
 const META_BOOT: &[u8] = b"boot";

@@ -11,7 +11,7 @@ use super::options::QuarantineOptions;
 use super::overlay::empty;
 use super::shared::Shared;
 use super::stats::{StatsByView, ViewStats};
-use crate::store::tables::{base_prefix, group_key, parse_view_key, quarantine_key, view_key};
+use crate::store::tables::{base_end, base_prefix, group_key, parse_view_key, quarantine_key, view_key};
 use crate::store::{Snapshot, StoreError, Table, Transaction};
 use headwater::codec::{Reader, Writer};
 use headwater::group::OTHER_KEY;
@@ -148,13 +148,14 @@ fn quarantined(key: &[u8], value: &[u8]) -> Option<Quarantined> {
     })
 }
 
-/// Sets the rows aside that reads have found, in one transaction, and counts them; `false` when there are none.
+/// Sets the rows aside that reads have found, in one transaction, and counts them and those that are gone without a
+/// trace; `false` when there are none.
 ///
 /// # Errors
 /// Storage failed.
 pub(super) fn set_rows_aside(shared: &Shared, groups: &mut [Group]) -> Result<bool, StoreError> {
-    let rows = shared.take_damaged();
-    if rows.is_empty() {
+    let (rows, lost) = (shared.take_damaged(), shared.take_lost());
+    if rows.is_empty() && lost.is_empty() {
         return Ok(false);
     }
     let views = shared.views();
@@ -170,7 +171,7 @@ pub(super) fn set_rows_aside(shared: &Shared, groups: &mut [Group]) -> Result<bo
             let mut bytes = Vec::new();
             let found = txn.get(Table::Base, &base_key, &mut |row| bytes.extend_from_slice(row))?;
             // A fold may have met it first.
-            if !found || try_merge_row(&mut empty(&shape.specs), key, &bytes) {
+            if !found || try_merge_row(&mut empty(&shape.specs), (&base_key, key), &bytes) {
                 continue;
             }
             let upto = groups[at].core.image().folded;
@@ -184,6 +185,21 @@ pub(super) fn set_rows_aside(shared: &Shared, groups: &mut [Group]) -> Result<bo
             txn.put(Table::View, &view_key(*id, *view), &row.encode())?;
             txn.put(Table::Ledger, &group_key(*id), &ledger.encode())?;
         }
+        for (id, (stats, ledger)) in (0..).map(ShardGroupId).zip(&mut changed) {
+            for view in lost.iter().filter(|view| views.get(**view).is_some()) {
+                let row = stats.entry(*view).or_default();
+                let missing = row.groups.saturating_sub(count_rows(txn, id, *view)?);
+                if missing == 0 {
+                    continue;
+                }
+                tracing::error!(%view, group = id.0, missing, "rows are gone from storage: answers miss them");
+                row.groups -= missing;
+                row.quarantined += missing;
+                ledger.quarantined += u128::from(missing);
+                txn.put(Table::View, &view_key(id, *view), &row.encode())?;
+                txn.put(Table::Ledger, &group_key(id), &ledger.encode())?;
+            }
+        }
         Ok(())
     })?;
     for (group, (stats, folded)) in groups.iter_mut().zip(changed) {
@@ -191,6 +207,17 @@ pub(super) fn set_rows_aside(shared: &Shared, groups: &mut [Group]) -> Result<bo
         (group.stats, group.folded) = (stats, folded);
     }
     Ok(true)
+}
+
+/// How many groups a view has in the base, without `(other)`.
+fn count_rows(txn: &dyn Transaction, group: ShardGroupId, view: ViewId) -> Result<u64, StoreError> {
+    let prefix = base_prefix(group, view);
+    let mut rows = 0;
+    txn.scan(Table::Base, &prefix, base_end(group, view).as_deref(), &mut |key, _| {
+        rows += u64::from(key[prefix.len()..] != *OTHER_KEY);
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
 }
 
 /// The first bytes of a key, for people.

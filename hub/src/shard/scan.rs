@@ -4,6 +4,8 @@
 //! snapshot after [`SNAPSHOT_AGE_MAX`] (an old one would make the file grow for good) and goes on by key from
 //! a newer one: later chunks may then show newer batches, never older ones. Where groups went into `(other)` meanwhile
 //! the scan fails (`40001`): some of them may be in chunks before, and `(other)` comes last.
+//! A scan of a whole view from one snapshot counts its rows: when there are fewer than the view's statistics say, a
+//! page of the file is damaged, and the scan fails (`XX001`) rather than answer without them.
 //! A chunk takes about `scan_chunk_bytes` from the base and as many from the overlay, however large the view is: that is
 //! what a scan allocates before its consumer can charge for it. One row is always taken, whatever its size.
 
@@ -16,7 +18,7 @@ use super::views::ViewShape;
 use crate::store::tables::{base_end, base_prefix, view_key};
 use crate::store::{SNAPSHOT_AGE_MAX, Snapshot, StoreError, Table};
 use futures::stream::{self, BoxStream, StreamExt};
-use headwater::group::GroupTable;
+use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{ShardGroupId, ViewId};
 use headwater_sql::SqlError;
 use headwater_sql::source::ScanRequest;
@@ -38,8 +40,9 @@ pub(super) fn scan(
         let error = gone(&shared, &request.view.name);
         return stream::once(async { Err(error) }).boxed();
     };
+    let is_whole = request.key_max.is_none() && request.key_min.is_empty();
     let (next, max) = (Some(request.key_min), request.key_max);
-    let scan = Scan { shared, shape, next, max, lease: None, swept: None };
+    let scan = Scan { shared, shape, next, max, lease: None, swept: None, count: is_whole.then_some(0) };
     stream::unfold(Some(scan), |scan| async move {
         let mut scan = scan.filter(|s| s.next.is_some())?;
         // Reading is disk and CPU: it must not hold up the runtime's other tasks.
@@ -101,6 +104,9 @@ struct Scan {
     lease: Option<Arc<Lease>>,
     /// How many groups had gone into `(other)` in the first snapshot.
     swept: Option<u64>,
+    /// Rows of the base so far; `None` where nothing says how many there should be: only a part of the view is read,
+    /// or from more than one snapshot.
+    count: Option<u64>,
 }
 
 impl Scan {
@@ -122,6 +128,9 @@ impl Scan {
 
     fn read_chunk(&mut self, range: &KeyRange<'_>) -> Result<(GroupTable, Option<Vec<u8>>), ReadError> {
         let held = self.lease.take().filter(|l| l.opened.elapsed() < SNAPSHOT_AGE_MAX);
+        if held.is_none() && !range.min.is_empty() {
+            self.count = None;
+        }
         let lease = match held {
             Some(lease) => lease,
             None => open(&self.shared, self.shape.id, range)?,
@@ -133,14 +142,25 @@ impl Scan {
         let Some(view) = guard.as_mut() else {
             // Ended between two chunks.
             drop(guard);
+            self.count = None;
             return self.read_chunk(range);
         };
         let mut damaged = Vec::new();
         let result = view.chunk(&self.shape, range, &mut damaged);
+        let rows = std::mem::take(&mut view.rows);
         drop(guard);
+        self.count = self.count.map(|count| count + rows);
+        let expected = lease.groups;
         self.lease = Some(lease);
         if damaged.is_empty() {
-            return result.map_err(ReadError::Store);
+            let (table, next) = result?;
+            if next.is_none() && self.count.is_some_and(|count| count < expected) {
+                self.shared.report_lost(self.shape.id);
+                let found = self.count.unwrap_or_default();
+                let what = format!("of {expected} groups of view {} only {found} are there", self.shape.id);
+                return Err(StoreError::Corrupted(what).into());
+            }
+            return Ok((table, next));
         }
         for (group, key) in damaged {
             self.shared.report_damaged((group, self.shape.id, key));
@@ -158,6 +178,8 @@ struct View {
     layers: Vec<Layer>,
     /// What a chunk takes from the base, and again from the layers.
     chunk_bytes: usize,
+    /// Rows of the base that were read, without `(other)`, since somebody asked.
+    rows: u64,
 }
 
 /// One layer's groups in the wanted range.
@@ -215,8 +237,9 @@ fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease
         if read == shard_groups {
             layers.retain(|layer| !layer.order.is_empty());
             let chunk_bytes = shared.options.scan_chunk_bytes;
-            let swept = swept(&*base, shard_groups, view)?;
-            return Ok(shared.leases.lease(View { base, shard_groups, layers, chunk_bytes }, swept));
+            let (groups, swept) = totals(&*base, shard_groups, view)?;
+            let view = View { base, shard_groups, layers, chunk_bytes, rows: 0 };
+            return Ok(shared.leases.lease(view, groups, swept));
         }
     }
     Err(StoreError::Io {
@@ -225,17 +248,18 @@ fn open(shared: &Shared, view: ViewId, range: &KeyRange<'_>) -> Result<Arc<Lease
     })
 }
 
-/// How many groups of a view have gone into `(other)`, over all shard groups.
-fn swept(base: &dyn Snapshot, shard_groups: u16, view: ViewId) -> Result<u64, StoreError> {
-    let mut swept = 0u64;
+/// How many groups a view has in the base, and how many have gone into `(other)`, over all shard groups.
+fn totals(base: &dyn Snapshot, shard_groups: u16, view: ViewId) -> Result<(u64, u64), StoreError> {
+    let (mut groups, mut swept) = (0u64, 0u64);
     for group in 0..shard_groups {
         if let Some(bytes) = base.get(Table::View, &view_key(ShardGroupId(group), view))? {
             let stats = ViewStats::decode(&bytes)
                 .map_err(|error| StoreError::Corrupted(format!("view statistics: {error}")))?;
+            groups = groups.saturating_add(stats.groups);
             swept = swept.wrapping_add(stats.other);
         }
     }
-    Ok(swept)
+    Ok((groups, swept))
 }
 
 /// How much of the base one visit takes.
@@ -247,6 +271,8 @@ struct Chunk {
 
 /// Shard group, key, states.
 type Row = (ShardGroupId, Vec<u8>, Vec<u8>);
+/// Its key in the base, and its group's.
+type RowKey<'a> = (&'a [u8], &'a [u8]);
 /// Rows that cannot be read.
 type DamagedKeys = Vec<(ShardGroupId, Vec<u8>)>;
 
@@ -273,30 +299,28 @@ impl View {
 
     /// One shard group: rows go straight into the table.
     fn read_base(
-        &self,
+        &mut self,
         shape: &ViewShape,
         range: &KeyRange<'_>,
         table: &mut GroupTable,
         damaged: &mut DamagedKeys,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let group = ShardGroupId(0);
-        self.visit(
-            group,
-            shape,
-            range,
-            Chunk { rows: CHUNK_ROWS, bytes: self.chunk_bytes },
-            &mut |key, states| {
-                if !try_merge_row(table, key, states) {
-                    damaged.push((group, key.to_vec()));
-                }
-            },
-        )
+        let (group, mut rows) = (ShardGroupId(0), 0);
+        let max = Chunk { rows: CHUNK_ROWS, bytes: self.chunk_bytes };
+        let next = self.visit(group, shape, range, max, &mut |(at, key), states| {
+            rows += u64::from(key != OTHER_KEY);
+            if !try_merge_row(table, (at, key), states) {
+                damaged.push((group, key.to_vec()));
+            }
+        })?;
+        self.rows += rows;
+        Ok(next)
     }
 
     /// Several shard groups may hold the same key: each is read up to the lowest key where one of them
     /// stopped.
     fn merge_bases(
-        &self,
+        &mut self,
         shape: &ViewShape,
         range: &KeyRange<'_>,
         table: &mut GroupTable,
@@ -308,7 +332,7 @@ impl View {
         let mut rows: Vec<Row> = Vec::new();
         for group in 0..self.shard_groups {
             let part = KeyRange { min: range.min, max: stop.as_deref().or(range.max) };
-            let next = self.visit(ShardGroupId(group), shape, &part, max, &mut |key, states| {
+            let next = self.visit(ShardGroupId(group), shape, &part, max, &mut |(_, key), states| {
                 rows.push((ShardGroupId(group), key.to_vec(), states.to_vec()));
             })?;
             stop = next.or(stop);
@@ -320,7 +344,9 @@ impl View {
                 continue;
             }
             row.clear();
-            match try_merge_row(&mut row, &key, &states) {
+            self.rows += u64::from(key != OTHER_KEY);
+            let at = [&base_prefix(group, shape.id), key.as_slice()].concat();
+            match try_merge_row(&mut row, (&at, &key), &states) {
                 true => drop(table.merge_table(&row)),
                 false => damaged.push((group, key)),
             }
@@ -335,21 +361,21 @@ impl View {
         shape: &ViewShape,
         range: &KeyRange<'_>,
         max: Chunk,
-        row: &mut dyn FnMut(&[u8], &[u8]),
+        row: &mut dyn FnMut(RowKey<'_>, &[u8]),
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let prefix = base_prefix(group, shape.id);
         let from = [&prefix, range.min].concat();
         let to = range.max.map_or_else(|| base_end(group, shape.id), |max| Some([&prefix, max].concat()));
         let (mut left, mut next) = (max, None);
-        self.base.scan(Table::Base, &from, to.as_deref(), &mut |key, states| {
-            let key = &key[prefix.len()..];
+        self.base.scan(Table::Base, &from, to.as_deref(), &mut |at, states| {
+            let key = &at[prefix.len()..];
             if left.rows == 0 || left.bytes == 0 {
                 next = Some(key.to_vec());
                 return ControlFlow::Break(());
             }
             left.rows -= 1;
             left.bytes = left.bytes.saturating_sub(key.len() + states.len());
-            row(key, states);
+            row((at, key), states);
             ControlFlow::Continue(())
         })?;
         Ok(next)
@@ -359,6 +385,8 @@ impl View {
 /// A view on loan to a scan; the writer takes it back when it gets too old.
 struct Lease {
     opened: Instant,
+    /// How many groups the base has.
+    groups: u64,
     /// How many groups have gone into `(other)`.
     swept: u64,
     view: Mutex<Option<View>>,
@@ -371,8 +399,8 @@ pub(super) struct Leases {
 }
 
 impl Leases {
-    fn lease(&self, view: View, swept: u64) -> Arc<Lease> {
-        let lease = Arc::new(Lease { opened: Instant::now(), swept, view: Mutex::new(Some(view)) });
+    fn lease(&self, view: View, groups: u64, swept: u64) -> Arc<Lease> {
+        let lease = Arc::new(Lease { opened: Instant::now(), groups, swept, view: Mutex::new(Some(view)) });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&lease));
         lease
     }

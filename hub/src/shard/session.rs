@@ -4,7 +4,7 @@
 //! hashes are kept for batches that the producer may still send again (from its low water mark on): below it
 //! a second copy can only be a network duplicate, so nothing needs comparing.
 //!
-//! Bytes (`session-1`): version u8 = 1, floor varint, bitmap u64 LE, low_water varint, hashes varint (<= 128),
+//! Bytes (`session-2`): version u8 = 1, floor varint, bitmap u64 LE, low_water varint, hashes varint (<= 128),
 //! then per hash, ascending by seq: seq - previous varint (the first: seq - floor, zigzag), hash u64 LE.
 
 use headwater::codec::{DecodeError, Reader, Writer};

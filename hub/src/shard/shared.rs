@@ -63,6 +63,8 @@ pub(super) struct Shared {
     noted: Mutex<Noted>,
     /// Rows that a read found damaged, for the writer to set aside.
     damaged: Mutex<BTreeSet<DamagedRow>>,
+    /// Views of which a read found fewer rows than there should be, for the writer to count.
+    lost: Mutex<BTreeSet<ViewId>>,
     pub(super) published: Mutex<Published>,
     /// The writer is gone or going.
     pub(super) closed: AtomicBool,
@@ -141,6 +143,7 @@ impl Shared {
             places,
             noted: Mutex::default(),
             damaged: Mutex::default(),
+            lost: Mutex::default(),
             published: Mutex::default(),
             closed: AtomicBool::new(false),
             writer: Mutex::default(),
@@ -176,6 +179,15 @@ impl Shared {
 
     pub(super) fn take_damaged(&self) -> BTreeSet<DamagedRow> {
         std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A read of a whole view found fewer rows than its statistics say: the writer counts them in its next round.
+    pub(super) fn report_lost(&self, view: ViewId) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(view);
+    }
+
+    pub(super) fn take_lost(&self) -> BTreeSet<ViewId> {
+        std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn noted(&self) -> MutexGuard<'_, Noted> {

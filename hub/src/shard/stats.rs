@@ -1,4 +1,4 @@
-//! What a shard group keeps about a view beside its rows (`view-1`).
+//! What a shard group keeps about a view beside its rows (`view-2`).
 //!
 //! Bytes: version u8 = 2, count varint, then per counter, ascending by tag and without zeros: tag u8, value
 //! varint. Tags 0..=5: groups, groups merged into `(other)`, what could not be read or merged, floor, how much of that is

@@ -17,7 +17,7 @@ pub const HUB_FILE: &str = "hub.redb";
 pub const CATALOG_FILE: &str = "catalog.redb";
 /// The format this program writes, and the newest it reads. Raised when older programs must not open the
 /// directory; tables change by their own schema numbers.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: &[u8; 8] = b"HEADWATR";
 const BYTES: usize = 64;
@@ -88,7 +88,14 @@ pub fn open(dir: &Path, fresh: impl FnOnce() -> Result<Marker, StoreError>) -> R
     fs::create_dir_all(dir).map_err(|e| not_made(dir, &e))?;
     let path = dir.join(MARKER_NAME);
     match fs::read(&path) {
-        Ok(bytes) => Marker::parse(&bytes),
+        Ok(bytes) => {
+            let marker = Marker::parse(&bytes)?;
+            // Before anything else is written: an older program must not open what comes then.
+            if bytes != marker.to_bytes() {
+                write_new(dir, &path, &marker.to_bytes())?;
+            }
+            Ok(marker)
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             refuse_strangers(dir)?;
             let marker = fresh()?;
@@ -180,8 +187,21 @@ mod tests {
     #[test]
     fn a_newer_format_is_named_as_such() {
         let mut bytes = MARKER.to_bytes();
-        bytes[8] = 2;
-        assert_eq!(Marker::parse(&bytes), Err(StoreError::FormatTooNew { found: 2, known: 1 }));
+        bytes[8] = 3;
+        assert_eq!(Marker::parse(&bytes), Err(StoreError::FormatTooNew { found: 3, known: 2 }));
+    }
+
+    /// Values had no checks in format 1: a program that knows no others must not read them.
+    #[test]
+    fn an_older_directory_is_read_and_marked_as_new() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut old = MARKER.to_bytes();
+        old[8] = 1;
+        let sum = xxh3_64(&old[..56]);
+        old[56..].copy_from_slice(&sum.to_le_bytes());
+        fs::write(dir.path().join(MARKER_NAME), old).expect("write");
+        assert_eq!(open(dir.path(), || unreachable!("there is one")), Ok(MARKER));
+        assert_eq!(fs::read(dir.path().join(MARKER_NAME)).expect("read"), MARKER.to_bytes());
     }
 
     #[test]

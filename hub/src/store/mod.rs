@@ -2,17 +2,20 @@
 //!
 //! Owns: the table names and key bytes ([`tables`]), the redb file ([`RedbStore`]) and its memory twin
 //! ([`MemoryStore`]), the data directory's marker ([`marker`]), storage errors ([`StoreError`]).
-//! Must not know: what a batch, a state or a view is; nothing here decodes a value.
+//! Must not know: what a batch, a state or a view is; nothing here decodes a value, but the file's checks ([`seal`]).
 //! Invariants: a transaction is applied whole or not at all and is on disk when [`Store::write`] returns;
 //! after a failed write all writes are refused until the store is opened again, while reads go on from the
-//! last durable state; a snapshot never changes. `hub/DESIGN.md` describes tables and transactions byte by byte.
+//! last durable state; a snapshot never changes; a value of a table with checks ([`Table::is_checked`]) is handed out as
+//! it was written, or not at all. `hub/DESIGN.md` describes tables and transactions byte by byte.
 
 mod backend;
 mod error;
 pub mod marker;
 mod memory;
 mod redb;
+pub mod seal;
 pub mod tables;
+mod upgrade;
 
 #[cfg(test)]
 mod crash;

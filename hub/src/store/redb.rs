@@ -1,8 +1,9 @@
 //! The redb file: one writer, snapshots, two-phase commits with quick repair.
 
 use super::backend::Device;
+use super::seal::{self, CHECK_BYTES};
 use super::tables::{Definition, Table};
-use super::{Snapshot, Store, StoreError, Transaction, Visit, WriteBody};
+use super::{Snapshot, Store, StoreError, Transaction, Visit, WriteBody, upgrade};
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,6 +103,7 @@ impl RedbStore {
             stopped: Mutex::new(false),
         };
         store.make_tables()?;
+        store.upgrade()?;
         Ok(store)
     }
 
@@ -121,6 +123,15 @@ impl RedbStore {
             })?
         };
         if missing { self.write(&mut |_| Ok(())) } else { Ok(()) }
+    }
+
+    /// Puts checks behind the values of a file that has none yet, some rows per transaction.
+    fn upgrade(&self) -> Result<(), StoreError> {
+        let handle = self.handle();
+        for table in self.tables {
+            while guarded(|| upgrade::step(handle.db.get()?, *table))? {}
+        }
+        Ok(())
     }
 
     fn handle(&self) -> Handle {
@@ -247,16 +258,29 @@ fn is_void(from: &[u8], to: Option<&[u8]>) -> bool {
 
 impl Snapshot for RedbSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        guarded(|| Ok(self.table(table)?.get(key)?.map(|v| v.value().to_vec())))
+        guarded(|| match self.table(table)?.get(key)? {
+            Some(found) => Ok(Some(unsealed(table, key, found.value())?.to_vec())),
+            None => Ok(None),
+        })
     }
 
     fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        guarded(|| scan(self.table(table)?, from, to, visit))
+        guarded(|| scan((table, self.table(table)?), from, to, visit))
     }
 }
 
+/// A value as it was written.
+fn unsealed<'v>(table: Table, key: &[u8], found: &'v [u8]) -> Result<&'v [u8], StoreError> {
+    if !table.is_checked() {
+        return Ok(found);
+    }
+    seal::open(table, key, found).ok_or_else(|| {
+        StoreError::Corrupted(format!("a value in table {} is not what was written", table.name()))
+    })
+}
+
 fn scan(
-    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    (name, table): (Table, &impl ReadableTable<&'static [u8], &'static [u8]>),
     from: &[u8],
     to: Option<&[u8]>,
     visit: Visit<'_>,
@@ -265,8 +289,9 @@ fn scan(
         return Ok(());
     }
     for entry in table.range::<&[u8]>(bounds(from, to))? {
-        let (key, value) = entry?;
-        if let ControlFlow::Break(()) = visit(key.value(), value.value()) {
+        let (key, sealed) = entry?;
+        let value = unsealed(name, key.value(), sealed.value())?;
+        if let ControlFlow::Break(()) = visit(key.value(), value) {
             break;
         }
     }
@@ -298,20 +323,29 @@ impl<'txn> OpenTables<'txn> {
 
 impl Transaction for OpenTables<'_> {
     fn get(&self, table: Table, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
-        let table = self.tables[table as usize].as_ref().ok_or_else(|| missing(table))?;
-        let found = table.get(key)?;
+        let rows = self.tables[table as usize].as_ref().ok_or_else(|| missing(table))?;
+        let found = rows.get(key)?;
         if let Some(value) = &found {
-            read(value.value());
+            read(unsealed(table, key, value.value())?);
         }
         Ok(found.is_some())
     }
 
     fn scan(&self, table: Table, from: &[u8], to: Option<&[u8]>, visit: Visit<'_>) -> Result<(), StoreError> {
-        scan(self.tables[table as usize].as_ref().ok_or_else(|| missing(table))?, from, to, visit)
+        let rows = self.tables[table as usize].as_ref().ok_or_else(|| missing(table))?;
+        scan((table, rows), from, to, visit)
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.table(table)?.insert(key, value)?;
+        if !table.is_checked() {
+            self.table(table)?.insert(key, value)?;
+            return Ok(());
+        }
+        let check = seal::check(table, key, value);
+        let mut place = self.table(table)?.insert_reserve(key, value.len() + CHECK_BYTES)?;
+        let (front, back) = place.as_mut().split_at_mut(value.len());
+        front.copy_from_slice(value);
+        back.copy_from_slice(&check);
         Ok(())
     }
 
