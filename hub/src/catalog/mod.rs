@@ -110,6 +110,10 @@ impl Catalog {
     /// Anything that [`StoreError`] names; nothing is overwritten then.
     pub fn open(dir: &Path, options: &CatalogOptions) -> Result<Self, StoreError> {
         let marker = marker::open(dir, || draw_marker(options))?;
+        if options.shard_groups != 1 && options.shard_groups != marker.shard_groups {
+            let (has, asked) = (marker.shard_groups, options.shard_groups);
+            tracing::warn!(has, asked, "the number of shard groups is fixed when a data directory is made");
+        }
         let (file, data) = (dir.join(CATALOG_FILE), dir.join(HUB_FILE));
         let size = |path: &Path| path.metadata().map_or(0, |m| m.len());
         // The data file is made after this one: where there is data, a catalog was lost.

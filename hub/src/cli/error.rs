@@ -142,12 +142,12 @@ fn listen(address: &SocketAddr, error: &io::Error) -> Option<String> {
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "another program has this port, perhaps a hub (headwater status --hub {address} asks it); stop it, or choose \
-             another with --listen HOST:PORT (for HTTP alone: --listen-http)"
+             another with --listen IP:PORT (for HTTP alone: --listen-http)"
         ),
         io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address; --listen 0.0.0.0:PORT takes all it has".into()
         }
-        io::ErrorKind::PermissionDenied => "choose a port from 1024 on with --listen HOST:PORT".into(),
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 on with --listen IP:PORT".into(),
         _ => return None,
     })
 }

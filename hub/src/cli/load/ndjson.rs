@@ -61,18 +61,23 @@ impl Records for Objects {
 /// The columns of all records, in the order in which they come up: one may be missing for long.
 pub(super) fn names(path: &Path, bytes: u64) -> io::Result<Vec<String>> {
     let mut objects = Objects::open(path, bytes, &[])?;
-    let mut names = Names::default();
+    let (mut names, mut fault) = (Names::default(), None);
     while objects.advance()? {
         let mut reader = serde_json::Deserializer::from_slice(objects.lines.text());
-        // What is no object is told with its line when its turn comes.
-        let _ = reader.deserialize_map(&mut names);
+        // What is no object is told with its line when its turn comes; where nothing is one, there is no turn.
+        if let Err(error) = reader.deserialize_map(&mut names) {
+            fault.get_or_insert_with(|| format!("line {}: {}", objects.lines.number(), message(&error)));
+        }
         if names.ordered.len() > COLUMNS_MAX {
             let line = objects.lines.number();
             let message = format!("line {line}: more than {COLUMNS_MAX} different columns up to here");
             return Err(io::Error::other(message));
         }
     }
-    Ok(names.ordered)
+    match fault.filter(|_| names.ordered.is_empty()) {
+        Some(fault) => Err(io::Error::other(format!("{fault}; NDJSON has one JSON object per line"))),
+        None => Ok(names.ordered),
+    }
 }
 
 /// Names of columns, each once.
@@ -184,6 +189,9 @@ mod tests {
         text.push_str("no object\n{\"a\":1,\"sp\\u00e4t\":2,\"broken\n[\"x\"]\n{\"last\":null}\n");
         std::fs::write(&path, text).expect("write");
         assert_eq!(names(&path, u64::MAX).expect("names"), ["a", "b", "sp\u{e4}t", "last"]);
+        std::fs::write(&path, "[{\"a\":1}]\n").expect("write");
+        let error = names(&path, u64::MAX).expect_err("an array").to_string();
+        assert!(error.contains("line 1: ") && error.contains("one JSON object per line"), "{error}");
         let wide: String = (0..=COLUMNS_MAX).map(|n| format!("{{\"{n}\":0}}\n")).collect();
         std::fs::write(&path, wide).expect("write");
         let error = names(&path, u64::MAX).expect_err("too many").to_string();

@@ -187,8 +187,8 @@ impl Shell {
             let prompt = if is_blank(&typed) { "headwater=> " } else { "headwater-> " };
             match editor.readline(prompt) {
                 Ok(line) => {
-                    if !line.trim().is_empty() {
-                        let _ = editor.add_history_entry(&line);
+                    if let Some(entry) = entry(&typed, &line) {
+                        let _ = editor.add_history_entry(&entry);
                         // At once: ctrl-C during a statement ends the program.
                         if let Some(path) = &history {
                             let _ = editor.save_history(path);
@@ -223,6 +223,16 @@ impl Shell {
         *typed = rest.into();
         statements.into_iter().any(|statement| tell(self.statement(statement)))
     }
+}
+
+/// What a line completes, for the history: a command, or a statement with all its lines.
+fn entry(typed: &str, line: &str) -> Option<String> {
+    if command(typed, line).is_some() {
+        return Some(line.trim().to_owned());
+    }
+    let whole = format!("{typed}{line}\n");
+    let (statements, _) = split(&whole);
+    (!statements.is_empty()).then(|| whole.trim().to_owned())
 }
 
 /// The command of a line behind what was `typed`. As in psql a backslash begins one also in the middle of a
@@ -278,4 +288,25 @@ fn read(path: &std::path::Path) -> Result<String, CliError> {
 fn history_file() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").or_else(|| std::env::var_os("USERPROFILE"))?;
     Some(PathBuf::from(home).join(".headwater_history"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines were kept one by one: arrow-up gave half a statement.
+    #[test]
+    fn history_has_whole_statements() {
+        let mut typed = String::new();
+        let lines = ["SELECT 1,", "  'a;", "b'", ";", "\\d", "SELECT 2; SELECT", " 3;", ""];
+        let mut entries = Vec::new();
+        for line in lines {
+            entries.extend(entry(&typed, line));
+            if command(&typed, line).is_none() {
+                let whole = format!("{typed}{line}\n");
+                typed = split(&whole).1.to_owned();
+            }
+        }
+        assert_eq!(entries, ["SELECT 1,\n  'a;\nb'\n;", "\\d", "SELECT 2; SELECT", "SELECT\n 3;"]);
+    }
 }
