@@ -243,7 +243,7 @@ mod tests {
             ("{\"n\":1,\"n\":2}", "42701", "line 1: column \"n\" is given twice"),
             ("{\"k\":[1]}", "42804", "line 1: column \"k\": an array or object"),
             ("{\"k\":1}", "42804", "line 1: column \"k\": column \"k\" is of type text"),
-            ("[1]", "22P02", "line 1: invalid type: sequence, expected a JSON object at byte 0"),
+            ("[1]", "22P02", "line 1: a JSON object is expected, not sequence at byte 0"),
             ("{\"n\":1} x", "22P02", "line 1: trailing characters at byte 9"),
             ("{\"n\":", "22P02", "line 1: EOF while parsing a value at byte 5"),
         ] {

@@ -64,5 +64,10 @@ pub(crate) fn found(raw: Option<&RawValue>) -> Result<Found<'_>, String> {
 pub(crate) fn message(error: &serde_json::Error) -> String {
     let words = error.to_string();
     let words = words.split(" at line ").next().unwrap_or_default();
-    if error.column() > 0 { format!("{words} at byte {}", error.column()) } else { words.into() }
+    let words = match words.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        Some((found, wanted)) => format!("{wanted} is expected, not {found}"),
+        None if matches!(words, "expected ident" | "expected value") => "this is no JSON".into(),
+        None => words.into(),
+    };
+    if error.column() > 0 { format!("{words} at byte {}", error.column()) } else { words }
 }

@@ -8,6 +8,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn serve(dir: &Path) -> Command {
     let mut command = Command::new(HEADWATER);
@@ -45,7 +46,7 @@ fn data_of_another_format_or_damaged_is_left_as_it_is() {
     let marker = data.join("HEADWATER");
     let good = std::fs::read(&marker).expect("marker");
     for (at, byte, code, message) in
-        [(8, 2, 14, "data has format 2, this program reads up to 1"), (20, 99, 13, "storage is corrupted")]
+        [(8, 3, 14, "data has format 3, this program reads up to 2"), (20, 99, 13, "storage is corrupted")]
     {
         let mut bad = good.clone();
         bad[at] = byte;
@@ -135,7 +136,7 @@ fn an_address_in_use_is_told() {
     let output = command.output().expect("serve");
     assert_ends(&output, 1, &format!("cannot listen on {address}"));
     assert_ends(&output, 1, "hint: another program has this port, perhaps a hub");
-    assert_ends(&output, 1, "--listen HOST:PORT");
+    assert_ends(&output, 1, "--listen IP:PORT");
 }
 
 /// What was acknowledged before the signal is there after it, and the load goes on at the next hub.
@@ -196,4 +197,32 @@ fn a_second_signal_ends_the_draining() {
     assert_eq!(server.wait_within(Duration::from_secs(20)), Some(0));
     drop(stalled);
     assert!(Server::start(&house, &[]).sql("\\d").contains(" s "));
+}
+
+/// A query that was given up while its text was on its way looked like half a frame: the hub closed the connection.
+#[tokio::test]
+async fn a_query_that_is_given_up_does_not_end_the_connection() {
+    let house = House::new();
+    let hub = house.start().await;
+    let client = house.client(&hub).await;
+    // Longer than what may be on its way at a time: the first poll cannot send it all.
+    let long = format!("SELECT 1 -- {}", "x".repeat(3 << 20));
+    for _ in 0..20 {
+        let mut query = Box::pin(client.query(&long));
+        for _ in 0..3 {
+            assert!(futures::poll!(&mut query).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(client.query("SELECT 1").await.expect("the connection lives").rows.len(), 1);
+    let mut stream = tokio::net::TcpStream::connect(hub.http_addr()).await.expect("connect");
+    let request = b"GET /metrics HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("write");
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).await.expect("read");
+    assert!(metrics.contains("headwater_"), "{metrics}");
+    let closed = metrics.lines().find(|line| line.contains("\"malformed\""));
+    assert!(closed.is_none_or(|line| line.ends_with(" 0")), "{closed:?}");
+    client.close().await;
+    hub.shutdown().await.expect("shutdown");
 }

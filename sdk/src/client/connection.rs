@@ -10,7 +10,7 @@ use super::peer::Peer;
 use crate::limits::TransportLimits;
 use crate::outbox::BatchId;
 use crate::wire::{FrameDecoder, FrameKind};
-use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
+use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt, WriteError};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -262,6 +262,31 @@ async fn write_control(mut send: SendStream, mut frames: mpsc::Receiver<Vec<u8>>
     None
 }
 
+/// Sends a frame and ends the stream. A future that is dropped before resets it: dropping a stream alone finishes it, and
+/// the hub would take a part of a frame for a malformed one and close the connection.
+pub(super) async fn send_whole(send: SendStream, frame: &[u8]) -> Result<(), WriteError> {
+    let mut send = Unfinished(Some(send));
+    if let Some(stream) = &mut send.0 {
+        stream.write_all(frame).await?;
+    }
+    if let Some(mut stream) = send.0.take() {
+        stream.finish()?;
+    }
+    Ok(())
+}
+
+/// A stream that resets when it is dropped.
+struct Unfinished(Option<SendStream>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(mut stream) = self.0.take() {
+            // It may be closed: then nobody waits for its end.
+            let _ = stream.reset(VarInt::from_u32(0));
+        }
+    }
+}
+
 async fn run_batch(
     connection: Connection,
     id: BatchId,
@@ -269,9 +294,8 @@ async fn run_batch(
     reports: Reports,
     frame_bytes_max: usize,
 ) {
-    if let Ok((mut send, recv)) = connection.open_bi().await
-        && send.write_all(&frame).await.is_ok()
-        && send.finish().is_ok()
+    if let Ok((send, recv)) = connection.open_bi().await
+        && send_whole(send, &frame).await.is_ok()
     {
         drop(frame);
         read_frames(recv, &mut FrameDecoder::new(frame_bytes_max), &reports).await;

@@ -1,6 +1,6 @@
 //! SQL over the client's connection: one stream per statement.
 
-use super::connection::READ_BYTES;
+use super::connection::{READ_BYTES, send_whole};
 use super::error::QueryError;
 use crate::schema::Field;
 use crate::value::Value;
@@ -61,9 +61,8 @@ pub(super) async fn run(
     answer_bytes_max: usize,
 ) -> Result<Rows, QueryError> {
     let broken = |error: &dyn std::fmt::Display| QueryError::Disconnected(error.to_string());
-    let (mut send, mut recv) = connection.open_bi().await.map_err(|error| broken(&error))?;
-    send.write_all(&encode_frame(query)).await.map_err(|error| broken(&error))?;
-    send.finish().map_err(|error| broken(&error))?;
+    let (send, mut recv) = connection.open_bi().await.map_err(|error| broken(&error))?;
+    send_whole(send, &encode_frame(query)).await.map_err(|error| broken(&error))?;
     let mut answer = Answer { answer_bytes_max, ..Answer::default() };
     let mut decoder = FrameDecoder::new(frame_bytes_max);
     loop {

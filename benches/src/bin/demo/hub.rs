@@ -54,9 +54,18 @@ impl DemoHub {
         let (http, fingerprint) = (self.hub.http_addr(), self.hub.fingerprint());
         println!("\nthe hub stays up; Ctrl-C ends it");
         println!("  SDK   {}  fingerprint {fingerprint}", self.quic);
-        println!("  SQL   cargo run --release -p headwater-hub -- sql --hub {}", self.quic);
+        println!(
+            "  SQL   cargo run --profile demo -p headwater-hub -- sql --hub {} --fingerprint {fingerprint}",
+            self.quic
+        );
+        println!("        (links the command first, some seconds)");
+        if let Some(pg) = self.hub.pg_addr() {
+            println!("  psql  psql -h {} -p {} -U demo", pg.ip(), pg.port());
+        }
         println!("  HTTP  curl 'http://{http}/v1/sql?format=csv' -d 'SELECT * FROM by_day ORDER BY day'");
-        Ok(ended().await?)
+        ended().await?;
+        println!("stopping");
+        Ok(())
     }
 
     /// Drains and closes it.
@@ -68,7 +77,7 @@ impl DemoHub {
 
 /// Waits for the first signal that asks a program to end.
 #[cfg(unix)]
-async fn ended() -> std::io::Result<()> {
+pub async fn ended() -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         interrupt = tokio::signal::ctrl_c() => interrupt,
@@ -78,6 +87,6 @@ async fn ended() -> std::io::Result<()> {
 
 /// Waits for Ctrl-C.
 #[cfg(not(unix))]
-async fn ended() -> std::io::Result<()> {
+pub async fn ended() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }

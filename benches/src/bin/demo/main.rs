@@ -18,6 +18,7 @@ use crate::cell::{Cell, grouped};
 use compare::Answer;
 use flights::Flights;
 use headwater::client::{Client, Rows};
+use hub::DemoHub;
 use std::error::Error;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -45,7 +46,24 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The work, then the hub for whoever wants to look around; what is wrong with the answers.
 async fn demo(args: &args::Args) -> Result<Vec<String>, Box<dyn Error>> {
+    let (hub, faults) = tokio::select! {
+        done = work(args) => done?,
+        // Dropping the work removes its data.
+        interrupt = hub::ended() => {
+            interrupt?;
+            return Err("interrupted".into());
+        }
+    };
+    if args.serve {
+        hub.serve().await?;
+    }
+    hub.stop().await?;
+    Ok(faults)
+}
+
+async fn work(args: &args::Args) -> Result<(DemoHub, Vec<String>), Box<dyn Error>> {
     let file = setup::flights_file()?;
     let start = Instant::now();
     let context = exact::open(&file).await?;
@@ -81,11 +99,7 @@ async fn demo(args: &args::Args) -> Result<Vec<String>, Box<dyn Error>> {
     // Before the hub is left to the user, who may end it with a signal.
     faults.iter().for_each(|fault| println!("WRONG: {fault}"));
     client.close().await;
-    if args.serve {
-        hub.serve().await?;
-    }
-    hub.stop().await?;
-    Ok(faults)
+    Ok((hub, faults))
 }
 
 fn answer(rows: Rows) -> Answer {

@@ -189,7 +189,7 @@ mod tests {
         for expected in [
             "line 3, column n: \"1.5\" is not bigint (wrong_type)",
             "line 4, EOF while parsing an object at byte 6 (malformed)",
-            "line 5, invalid type: sequence, expected a JSON object (malformed)",
+            "line 5, a JSON object is expected, not sequence (malformed)",
             "line 6, a column is given twice at byte 10 (malformed)",
             "line 7, column s: 5 is not text (wrong_type)",
             "line 8, trailing characters at byte 16 (malformed)",
