@@ -88,6 +88,11 @@ impl ViewDef {
         })
     }
 
+    /// What the view reads, when that is another view's output.
+    pub fn chained(&self) -> Option<&Chained> {
+        self.attributes.iter().find_map(|a| if let Attribute::Chained(c) = a { Some(c) } else { None })
+    }
+
     /// False while producers are not sent the plan.
     pub fn is_active(&self) -> bool {
         !self.attributes.contains(&Attribute::Inactive)
@@ -134,6 +139,31 @@ pub enum Attribute {
     Grouping(Vec<u16>),
     /// Producers are not sent the plan; what they sent still counts.
     Inactive,
+    /// FROM output_of(view): the plan reads what folds change in another view, and no producer has it.
+    Chained(Chained),
+}
+
+/// Where a chained view's rows come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chained {
+    /// The view whose output is read.
+    pub source: ViewId,
+    /// States that rows do not update: (a state here, the state of the source whose deltas are merged into it).
+    pub combined: Vec<(u16, u16)>,
+}
+
+/// The views that read the output of `of`, directly or through others, nearest first.
+pub fn dependants<'v>(views: &[&'v ViewDef], of: ViewId) -> Vec<&'v ViewDef> {
+    let mut found: Vec<&ViewDef> = Vec::new();
+    let mut sources = vec![of];
+    while let Some(source) = sources.pop() {
+        let readers = views.iter().filter(|view| view.chained().is_some_and(|c| c.source == source));
+        for reader in readers {
+            sources.insert(0, reader.id);
+            found.push(reader);
+        }
+    }
+    found
 }
 
 /// How much of the past a sliding window shows.
@@ -245,7 +275,7 @@ pub enum Ddl {
         /// IF NOT EXISTS
         if_not_exists: bool,
     },
-    /// DROP CONTINUOUS VIEW
+    /// DROP CONTINUOUS VIEW; refused while others read its output.
     DropView {
         /// Its name.
         name: String,
@@ -268,6 +298,13 @@ pub enum Ddl {
     },
     /// DROP TABLE, with all rows.
     DropTable {
+        /// Its name.
+        name: String,
+        /// IF EXISTS
+        if_exists: bool,
+    },
+    /// DROP CONTINUOUS VIEW ... CASCADE: with the views that read its output.
+    DropViewCascade {
         /// Its name.
         name: String,
         /// IF EXISTS
@@ -321,7 +358,7 @@ impl Ddl {
             Self::CreateStream { .. } => "CREATE STREAM",
             Self::DropStream { .. } => "DROP STREAM",
             Self::CreateView { .. } => "CREATE CONTINUOUS VIEW",
-            Self::DropView { .. } => "DROP CONTINUOUS VIEW",
+            Self::DropView { .. } | Self::DropViewCascade { .. } => "DROP CONTINUOUS VIEW",
             Self::AlterView { change, .. } => change.tag(),
             Self::CreateTable { .. } => "CREATE TABLE",
             Self::DropTable { .. } => "DROP TABLE",

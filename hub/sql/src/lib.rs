@@ -3,6 +3,7 @@
 //! The only crate that names DataFusion. It never opens redb or a socket: the hub hands it a [`source::Source`].
 
 mod buckets;
+pub mod chain;
 mod compile;
 mod convert;
 pub mod definition;

@@ -2,13 +2,15 @@
 //! a file or a socket.
 
 use crate::SqlError;
-use crate::definition::{Ddl, StreamDef, TableDef, ViewDef};
+use crate::chain::output_schema;
+use crate::definition::{Ddl, StreamDef, TableDef, ViewDef, dependants};
 use crate::parse::InsertLevel;
 use datafusion::arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
 use headwater::ids::{CatalogVersion, Micros, ViewId};
+use headwater::schema::StreamSchema;
 use headwater::value::column::ColumnBatch;
 use headwater::wire::ReadLevel;
 use std::sync::Arc;
@@ -36,6 +38,22 @@ impl CatalogSnapshot {
     /// A view by folded name.
     pub fn view(&self, name: &str) -> Option<&Arc<ViewDef>> {
         self.views.iter().find(|v| v.name == name)
+    }
+
+    /// The views that read the output of a view, directly or through others, nearest first.
+    pub fn dependants(&self, of: ViewId) -> impl Iterator<Item = &ViewDef> {
+        let views: Vec<&ViewDef> = self.views.iter().map(|view| &**view).collect();
+        dependants(&views, of).into_iter()
+    }
+
+    /// What a view reads, as SQL names it: its stream, or the output of another view.
+    pub fn source_of(&self, view: &ViewDef) -> Option<StreamSchema> {
+        match view.chained() {
+            Some(chained) => {
+                self.views.iter().find(|v| v.id == chained.source).map(|source| output_schema(source))
+            }
+            None => self.streams.iter().find(|s| s.schema.id == view.plan.stream).map(|s| s.schema.clone()),
+        }
     }
 
     /// A table by folded name.
@@ -144,7 +162,8 @@ pub trait Source: Send + Sync + 'static {
         Box::pin(async { Err(SqlError::unsupported("INSERT")) })
     }
 
-    /// Waits until all events that were inserted before are synced to disk.
+    /// Waits until all events that were inserted before are synced to disk, and all views that read the output of others
+    /// have seen them.
     fn flush(&self) -> BoxFuture<'static, Result<(), SqlError>> {
         Box::pin(async { Ok(()) })
     }

@@ -7,7 +7,9 @@ use super::command::{Command, Settings};
 use headwater::ids::{CatalogVersion, StreamId, ViewId};
 use headwater::wire::{StreamPlans, encode_control};
 use headwater_sql::SqlError;
-use headwater_sql::definition::{Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef};
+use headwater_sql::definition::{
+    Attribute, Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef, dependants,
+};
 use headwater_sql::source::CatalogSnapshot;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -95,7 +97,8 @@ impl CatalogState {
             Ddl::CreateStream { def, if_not_exists } => self.create_stream(def, *if_not_exists),
             Ddl::DropStream { name, if_exists, cascade } => self.drop_stream(name, *if_exists, *cascade),
             Ddl::CreateView { def, if_not_exists } => self.create_view(def, *if_not_exists),
-            Ddl::DropView { name, if_exists } => self.drop_view(name, *if_exists),
+            Ddl::DropView { name, if_exists } => self.drop_view(name, *if_exists, false),
+            Ddl::DropViewCascade { name, if_exists } => self.drop_view(name, *if_exists, true),
             Ddl::AlterView { view: Some(view), change } => self.alter_view(*view, change),
             Ddl::AlterView { view: None, .. } => Ok(false),
             Ddl::CreateTable { def, if_not_exists } => self.create_table(def, *if_not_exists),
@@ -121,13 +124,35 @@ impl CatalogState {
             return Ok(false);
         }
         check_room("views", self.views.len(), RELATIONS_MAX)?;
-        if !self.streams.iter().any(|s| s.schema.id == def.plan.stream) {
-            return Err(no_stream(def));
-        }
+        self.check_source(def)?;
         let mut def = def.clone();
         self.name_view(&mut def);
         self.views.push(def);
         Ok(true)
+    }
+
+    /// What a view reads may have been dropped since it was compiled.
+    fn check_source(&self, def: &ViewDef) -> Result<(), SqlError> {
+        let is_there = match def.chained() {
+            Some(chained) => self.views.iter().any(|view| view.id == chained.source),
+            None => self.streams.iter().any(|s| s.schema.id == def.plan.stream),
+        };
+        if is_there { Ok(()) } else { Err(no_source(def)) }
+    }
+
+    fn dependants(&self, of: ViewId) -> Vec<&ViewDef> {
+        dependants(&self.views.iter().collect::<Vec<_>>(), of)
+    }
+
+    /// The views that read a view's output go on with it under its new id.
+    fn follow(&mut self, before: ViewId, now: ViewId) {
+        for attribute in self.views.iter_mut().flat_map(|view| &mut view.attributes) {
+            if let Attribute::Chained(chained) = attribute
+                && chained.source == before
+            {
+                chained.source = now;
+            }
+        }
     }
 
     /// The next id.
@@ -166,12 +191,12 @@ impl CatalogState {
                 let mut def = self.views[at].clone();
                 def.plan.version = *version;
                 self.name_view(&mut def);
+                self.follow(view, def.id);
                 self.views[at] = def;
             }
             ViewChange::Replace(def) => {
-                if !self.streams.iter().any(|s| s.schema.id == def.plan.stream) {
-                    return Err(no_stream(def));
-                }
+                self.check_source(def)?;
+                check_unread("replace", &self.views[at].name, &self.dependants(view))?;
                 let mut def = ViewDef::clone(def);
                 def.name.clone_from(&self.views[at].name);
                 self.name_view(&mut def);
@@ -187,24 +212,33 @@ impl CatalogState {
             return self.absent(name, Kind::Stream, if_exists);
         };
         let id = self.streams[at].schema.id;
-        let readers: Vec<&str> =
-            self.views.iter().filter(|v| v.plan.stream == id).map(|v| v.name.as_str()).collect();
+        let direct = self.views.iter().filter(|v| v.chained().is_none() && v.plan.stream == id);
+        let with_chains = |view: &ViewDef| {
+            let chained = self.dependants(view.id).into_iter().map(|view| (view.id, view.name.clone()));
+            std::iter::once((view.id, view.name.clone())).chain(chained).collect::<Vec<_>>()
+        };
+        let (gone, readers): (Vec<ViewId>, Vec<String>) = direct.flat_map(with_chains).unzip();
         if !readers.is_empty() && !cascade {
             let message =
                 format!("cannot drop stream \"{name}\" because views read it: {}", readers.join(", "));
             let hint = Some("use DROP STREAM ... CASCADE to drop its views too".into());
             return Err(SqlError { hint, ..SqlError::new("2BP01", message) });
         }
-        self.views.retain(|v| v.plan.stream != id);
+        self.views.retain(|view| !gone.contains(&view.id));
         self.streams.remove(at);
         Ok(true)
     }
 
-    fn drop_view(&mut self, name: &str, if_exists: bool) -> Result<bool, SqlError> {
-        let Some(at) = self.views.iter().position(|v| v.name == name) else {
+    fn drop_view(&mut self, name: &str, if_exists: bool, cascade: bool) -> Result<bool, SqlError> {
+        let Some(view) = self.views.iter().find(|v| v.name == name) else {
             return self.absent(name, Kind::View, if_exists);
         };
-        self.views.remove(at);
+        let readers = self.dependants(view.id);
+        if !cascade {
+            check_unread("drop", name, &readers)?;
+        }
+        let gone: Vec<ViewId> = readers.iter().map(|reader| reader.id).chain([view.id]).collect();
+        self.views.retain(|view| !gone.contains(&view.id));
         Ok(true)
     }
 
@@ -280,9 +314,22 @@ impl Kind {
     }
 }
 
-/// Compiled against a stream that was dropped meanwhile.
-fn no_stream(def: &ViewDef) -> SqlError {
-    SqlError::new("42P01", format!("the stream of view \"{}\" does not exist", def.name))
+/// Compiled against a stream, or a view, that was dropped meanwhile.
+fn no_source(def: &ViewDef) -> SqlError {
+    let what = if def.chained().is_some() { "view whose output is read by" } else { "stream of" };
+    SqlError::new("42P01", format!("the {what} view \"{}\" does not exist", def.name))
+}
+
+/// `2BP01`: other views read the output.
+fn check_unread(verb: &str, name: &str, readers: &[&ViewDef]) -> Result<(), SqlError> {
+    if readers.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = readers.iter().map(|view| view.name.as_str()).collect();
+    let message =
+        format!("cannot {verb} view \"{name}\" because others read its output: {}", names.join(", "));
+    let hint = Some("use DROP CONTINUOUS VIEW ... CASCADE to drop them too".into());
+    Err(SqlError { hint, ..SqlError::new("2BP01", message) })
 }
 
 fn unknown_change(change: &impl std::fmt::Debug) -> SqlError {

@@ -84,8 +84,14 @@ impl Source for HubSource {
     }
 
     fn flush(&self) -> BoxFuture<'static, Result<(), SqlError>> {
-        let ingest = self.ingest.clone();
-        async move { if let Some(ingest) = ingest { ingest.flush().await } else { Ok(()) } }.boxed()
+        let (ingest, shards) = (self.ingest.clone(), self.shards.clone());
+        async move {
+            if let Some(ingest) = ingest {
+                ingest.flush().await?;
+            }
+            shards.settle().await
+        }
+        .boxed()
     }
 
     fn system_table(&self, name: &str) -> Option<SystemTable> {

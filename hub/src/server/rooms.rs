@@ -194,11 +194,11 @@ fn gather(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Status {
 
 fn views(catalog: &CatalogSnapshot, shards: &ShardStatus) -> Vec<ViewStatus> {
     let one = |view: &Arc<headwater_sql::definition::ViewDef>| {
-        let stream = catalog.streams.iter().find(|s| s.schema.id == view.plan.stream);
+        let stream = catalog.source_of(view);
         let size = shards.views.iter().find(|v| v.view == view.id);
         ViewStatus {
             name: view.name.clone(),
-            stream: stream.map(|s| s.schema.name.clone()).unwrap_or_default(),
+            stream: stream.map(|s| s.name).unwrap_or_default(),
             groups: size.map_or(0, |v| v.groups),
             other: size.map_or(0, |v| v.other),
             quarantined: size.map_or(0, |v| v.quarantined),

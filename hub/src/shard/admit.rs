@@ -101,6 +101,13 @@ pub fn readmit(bytes: &[u8], time: Micros, window: Window, views: &Views) -> Par
     partials
 }
 
+/// Reads the payload of a record that a fold made. Its rows are no events of a producer: no batch is counted.
+pub fn read_output(bytes: &[u8], time: Micros, views: &Views) -> Partials {
+    let mut partials = readmit(bytes, time, Window::ANY, views);
+    partials.ledger.batches = 0;
+    partials
+}
+
 /// Adds a section to `partials`, whole or not at all.
 fn take(
     section: &Section<'_>,

@@ -8,10 +8,11 @@
 //! Invariants: one payload per dot; nothing above the commit point is folded; a dot is in a folded session
 //! exactly when its states are in the base, because one transaction writes both.
 
-use super::record::{Body, Chain, Record, Window};
+use super::record::{Body, Chain, Record, Window, is_output, output_pid};
 use super::session::{Known, Session, WINDOW};
 use headwater::codec::{DecodeError, Reader, Writer};
-use headwater::ids::{BootId, Dot, Epoch, Lsn, Micros, Pid, RouteVersion, Seq};
+use headwater::ids::{BootId, Dot, Epoch, Lsn, Micros, Pid, RouteVersion, Seq, ShardGroupId, ViewId};
+use headwater::wire::batch::payload_hash;
 use headwater::wire::{AckLevel, RefusedCode, Resumed};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use thiserror::Error;
@@ -129,6 +130,17 @@ pub struct Appended {
     pub bytes: Vec<u8>,
 }
 
+/// What a fold changed in one view, as a record to store with the fold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputRecord {
+    /// Its position.
+    pub lsn: Lsn,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The log's chain behind it.
+    pub chain: Chain,
+}
+
 /// What one fold changes besides the base: written in the same transaction (P7, P9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
@@ -160,8 +172,16 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    Data { dot: Dot, low_water: Seq, hash: u64 },
-    Expire { min_birth: u64 },
+    Data {
+        dot: Dot,
+        low_water: Seq,
+        hash: u64,
+    },
+    Expire {
+        min_birth: u64,
+    },
+    /// What a fold changed: written in its transaction, so there is never a second copy to tell from it.
+    Output,
 }
 
 /// A producer with batches in the tail, or one that is cached.
@@ -239,6 +259,13 @@ impl ShardCore {
         }
         let kind = match record.body {
             Body::Expire { min_birth } => Kind::Expire { min_birth },
+            // Its fold is in the image, as one transaction wrote both.
+            Body::Data { dot, .. } if is_output(&dot.pid) => {
+                if dot.seq.0 > self.image.folded.0 {
+                    return Err(wrong("is the output of a fold that never was"));
+                }
+                Kind::Output
+            }
             Body::Data { dot, low_water, payload_hash, .. } => {
                 let live = self.live(&dot.pid, stored)?;
                 if live.newest.holds(dot.seq) {
@@ -333,6 +360,38 @@ impl ShardCore {
         Appended { lsn, bytes }
     }
 
+    /// The records of what the fold up to `folded` changed, one per view that others read: they follow the log as it is.
+    /// Nothing here changes before [`ShardCore::handle_outputs`].
+    pub fn output_records(
+        &self,
+        group: ShardGroupId,
+        (folded, now): (Lsn, Micros),
+        payloads: &[(ViewId, Vec<u8>)],
+    ) -> Vec<OutputRecord> {
+        let (mut lsn, mut chain, epoch) = (self.last(), self.last_chain(), self.placement.epoch);
+        let record = |(view, payload): &(ViewId, Vec<u8>)| {
+            lsn = lsn.next();
+            let seq = Seq(folded.0);
+            let dot = Dot { pid: output_pid(*view, group, epoch), seq };
+            let (route, window) = (RouteVersion(0), Some(Window::ANY));
+            let payload_hash = payload_hash(payload);
+            let body = Body::Data { dot, low_water: seq, route, window, payload_hash, payload };
+            let (bytes, next) = Record { epoch, lsn, time: now, body }.encode(chain);
+            chain = next;
+            OutputRecord { lsn, bytes, chain }
+        };
+        payloads.iter().map(record).collect()
+    }
+
+    /// Output records were stored with their fold.
+    pub fn handle_outputs(&mut self, records: &[OutputRecord]) {
+        for record in records {
+            assert_eq!(record.lsn, self.last().next(), "nothing was appended since they were made");
+            self.push(Entry { epoch: self.placement.epoch, chain: record.chain, kind: Kind::Output });
+            self.handle_synced(record.lsn);
+        }
+    }
+
     /// P1, P2: is this hub the primary, and may this producer still send?
     fn refusal(&self, pid: &Pid, now: Micros) -> Option<Verdict> {
         let now_ms = u64::try_from(now.millis()).unwrap_or(0);
@@ -396,6 +455,7 @@ impl ShardCore {
                     let session = sessions.entry(dot.pid).or_insert_with(folded);
                     self.add(session, dot.seq, low_water, hash);
                 }
+                Kind::Output => {}
                 Kind::Expire { min_birth } => {
                     forget_below = forget_below.max(Some(min_birth));
                     sessions.retain(|pid, _| pid.birth_ms() >= min_birth);
@@ -434,7 +494,7 @@ impl ShardCore {
         self.commit = self.commit.max(self.image.folded);
         let births = self.tail.iter().filter_map(|e| match e.kind {
             Kind::Expire { min_birth } => Some(min_birth),
-            Kind::Data { .. } => None,
+            Kind::Data { .. } | Kind::Output => None,
         });
         self.tail_min_birth = births.max().unwrap_or(0);
     }
@@ -551,6 +611,7 @@ impl ShardCore {
 
     fn push(&mut self, entry: Entry) {
         match entry.kind {
+            Kind::Output => {}
             Kind::Expire { min_birth } => self.tail_min_birth = self.tail_min_birth.max(min_birth),
             Kind::Data { dot, low_water, hash } => {
                 let mut live = self.live.remove(&dot.pid).unwrap_or_default();

@@ -4,6 +4,7 @@
 //! Groups are visited in key order, so that a B-tree page is changed once. What a full view does is in `cap`.
 
 use super::options::{QuarantineOptions, SweepOptions};
+use super::output;
 use super::overlay::{Layer, empty};
 use super::quarantine::{Kind, Quarantine};
 use super::stats::{StatsByView, ViewStats};
@@ -12,7 +13,8 @@ use crate::store::tables::{base_prefix, view_key};
 use crate::store::{StoreError, Table, Transaction, seal};
 use headwater::codec::{DecodeError, Reader, Writer};
 use headwater::group::{GroupTable, OTHER_KEY};
-use headwater::ids::{Lsn, ShardGroupId, ViewId};
+use headwater::ids::{Lsn, Micros, ShardGroupId, ViewId};
+use headwater_sql::chain::Changes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -34,10 +36,15 @@ pub struct FoldOf<'a> {
     pub sweep: SweepOptions,
     /// What quarantine may hold.
     pub quarantine: QuarantineOptions,
+    /// When it happens, for the views that read what it changes.
+    pub time: Micros,
+    /// Longest key of a group that is made of what it changes.
+    pub key_bytes_max: usize,
 }
 
 /// Merges `layers` into the base and updates `stats`. What cannot be read or merged is set aside in
-/// quarantine: it costs its group, never the others.
+/// quarantine: it costs its group, never the others. Returns, for each view whose output others read, the payload of
+/// what they make of it.
 ///
 /// # Errors
 /// Storage failed: nothing may be committed then.
@@ -46,7 +53,8 @@ pub fn fold_layers(
     of: FoldOf<'_>,
     layers: &[Arc<Layer>],
     stats: &mut StatsByView,
-) -> Result<(), StoreError> {
+) -> Result<Vec<(ViewId, Vec<u8>)>, StoreError> {
+    let mut outputs = Vec::new();
     let mut quarantine = Quarantine::new(of.group, of.upto, of.quarantine, stats);
     let damaged = layers.iter().flat_map(|l| &l.damaged);
     for damaged in damaged.filter(|d| of.views.exists(d.view) || d.view == ViewId(0)) {
@@ -66,10 +74,12 @@ pub fn fold_layers(
         let mut fold = ViewFold::new(txn, of, shape, entry.clone(), &mut quarantine);
         fold.run(&tables)?;
         fold.sweep()?;
+        let changes = fold.changes.take();
         *entry = fold.stats;
         txn.put(Table::View, &view_key(of.group, id), &entry.encode())?;
+        outputs.extend(changes.and_then(output::payload).map(|payload| (id, payload)));
     }
-    Ok(())
+    Ok(outputs)
 }
 
 /// Views that have more groups than they may, or whose sweep is not done.
@@ -90,6 +100,8 @@ pub(super) struct ViewFold<'a> {
     /// Rows that this fold made.
     pub(super) new_rows: u64,
     quarantine: &'a mut Quarantine,
+    /// What changes, where another view reads it.
+    changes: Option<Changes>,
     /// The base key of the current group: prefix, then group key.
     key: Vec<u8>,
     prefix: usize,
@@ -127,6 +139,7 @@ impl<'a> ViewFold<'a> {
             stats,
             new_rows: 0,
             quarantine,
+            changes: of.views.chains(shape.id).map(|chains| chains.changes(of.time, of.key_bytes_max)),
             prefix: key.len(),
             key,
             rows: empty(&shape.specs),
@@ -186,29 +199,58 @@ impl<'a> ViewFold<'a> {
     }
 
     fn fold_keys(&mut self, tables: &[&GroupTable], keys: &[SameKey<'_>]) -> Result<(), StoreError> {
-        keys.iter().try_for_each(|sources| self.fold_key(tables, sources))?;
-        self.load_other()?;
-        self.put_rows()
+        let mut changes = self.changes.take();
+        let folded = self.fold_changes(tables, keys, changes.as_mut());
+        self.changes = changes;
+        folded
+    }
+
+    /// Before anything is written all of the chunk is merged, and evaluated by the views that read it.
+    fn fold_changes(
+        &mut self,
+        tables: &[&GroupTable],
+        keys: &[SameKey<'_>],
+        mut changes: Option<&mut Changes>,
+    ) -> Result<(), StoreError> {
+        if let Some(changes) = &mut changes {
+            changes.begin();
+        }
+        keys.iter().try_for_each(|sources| self.fold_key(tables, sources, changes.as_deref_mut()))?;
+        self.load_other(changes.as_deref_mut())?;
+        if let Some(changes) = &mut changes {
+            changes.evaluate();
+        }
+        self.put_rows()?;
+        if let Some(changes) = changes {
+            changes.keep();
+        }
+        Ok(())
     }
 
     /// Merges what was collected for `(other)` into its row.
-    fn load_other(&mut self) -> Result<(), StoreError> {
+    fn load_other(&mut self, changes: Option<&mut Changes>) -> Result<(), StoreError> {
         if self.other.is_empty() {
             return Ok(());
         }
         let other = std::mem::replace(&mut self.other, empty(&self.shape.specs));
-        self.load(OTHER_KEY)?;
-        self.rows.merge_table(&other);
+        let is_there = self.load(OTHER_KEY)?;
+        let merge = |into: &mut GroupTable| drop(into.merge_table(&other));
+        merge_seen(&mut self.rows, (OTHER_KEY, is_there), merge, changes);
         Ok(())
     }
 
-    /// Writes what was collected for `(other)`.
+    /// Writes what a sweep collected for `(other)`. It only moves events from group to group: nobody is told.
     pub(super) fn put_other(&mut self) -> Result<(), StoreError> {
-        self.load_other()?;
+        self.load_other(None)?;
         self.put_rows()
     }
 
-    fn fold_key(&mut self, tables: &[&GroupTable], sources: SameKey<'_>) -> Result<(), StoreError> {
+    fn fold_key(
+        &mut self,
+        tables: &[&GroupTable],
+        sources: SameKey<'_>,
+        changes: Option<&mut Changes>,
+    ) -> Result<(), StoreError> {
         let Some(&Source { table, group }) = sources.first() else { return Ok(()) };
         let key = tables[table].key(group);
         #[cfg(test)]
@@ -225,7 +267,8 @@ impl<'a> ViewFold<'a> {
             self.stats.groups += 1;
             self.new_rows += 1;
         }
-        merge_all(&mut self.rows, key, tables, sources);
+        let merge = |into: &mut GroupTable| merge_all(into, key, tables, sources);
+        merge_seen(&mut self.rows, (key, !is_new), merge, changes);
         Ok(())
     }
 
@@ -298,6 +341,20 @@ pub fn try_merge_row(table: &mut GroupTable, (at, key): (&[u8], &[u8]), row: &[u
     let group = table.group(key);
     table.states_mut().iter_mut().for_each(|s| s.reset(group));
     false
+}
+
+/// Merges into a row, and shows those who read the view's output what that changes.
+fn merge_seen(
+    rows: &mut GroupTable,
+    (key, is_there): (&[u8], bool),
+    merge: impl Fn(&mut GroupTable),
+    changes: Option<&mut Changes>,
+) {
+    let Some(changes) = changes else { return merge(rows) };
+    changes.before(rows, rows.find(key).filter(|_| is_there));
+    merge(rows);
+    merge(changes.delta());
+    changes.after(key, rows);
 }
 
 fn merge_all(into: &mut GroupTable, key: &[u8], tables: &[&GroupTable], sources: &[Source]) {

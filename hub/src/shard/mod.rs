@@ -15,6 +15,7 @@ mod ledger;
 mod log;
 mod open;
 mod options;
+mod output;
 mod overlay;
 mod quarantine;
 pub mod record;
@@ -29,6 +30,8 @@ mod writer;
 
 #[cfg(test)]
 mod altered;
+#[cfg(test)]
+mod chained;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
@@ -154,6 +157,22 @@ impl Shards {
             }
         }
         Ok(rows)
+    }
+
+    /// Folds until nothing is left: views that read the output of others have seen all that was acknowledged before. Without
+    /// such views there is nothing to wait for.
+    ///
+    /// # Errors
+    /// `58030` when storage failed, `57P01` when the hub shuts down.
+    pub async fn settle(&self) -> Result<(), SqlError> {
+        if !self.shared.views().has_chains() {
+            return Ok(());
+        }
+        let stopping = || SqlError::new("57P01", "the hub is shutting down");
+        let (reply, answer) = oneshot::channel();
+        self.shared.send(Message::Settle(reply)).map_err(|()| stopping())?;
+        let settled = answer.await.map_err(|_| stopping())?;
+        settled.map_err(|e| SqlError::new("58030", format!("storage cannot be written: {e}")))
     }
 
     /// Merged partials of a view, in chunks by ascending key range; every group is in exactly one chunk.

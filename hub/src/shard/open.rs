@@ -2,7 +2,7 @@
 //!
 //! Every open makes this hub primary in a new epoch (M1, M2): as the only copy it holds everything durable.
 
-use super::admit::readmit;
+use super::admit::{read_output, readmit};
 use super::core::{CoreOptions, HubId, Image, Placement, ReplayError, ShardCore};
 use super::ledger::Ledger;
 use super::log::LogSizes;
@@ -228,11 +228,14 @@ fn replay_record(
     let id = group.id;
     group.core.replay(&record, next, |pid| stored_session(snapshot, id, pid))?;
     group.log.push(record.lsn, bytes.len() as u64);
-    let Body::Data { payload, window: recorded, .. } = record.body else {
+    let Body::Data { payload, window: recorded, dot, .. } = record.body else {
         overlay.skip(record.lsn);
         return Ok(());
     };
-    let partials = readmit(payload, record.time, recorded.unwrap_or(window), views);
+    let partials = match record::is_output(&dot.pid) {
+        true => read_output(payload, record.time, views),
+        false => readmit(payload, record.time, recorded.unwrap_or(window), views),
+    };
     group.total.merge(&partials.ledger);
     overlay.merge(record.lsn, partials);
     Ok(())

@@ -8,7 +8,7 @@
 //! it is the record's checksum, and equal chains at one lsn mean equal logs up to there.
 
 use headwater::codec::{DecodeError, Reader};
-use headwater::ids::{Dot, Epoch, Lsn, Micros, Pid, RouteVersion, Seq};
+use headwater::ids::{Dot, Epoch, Lsn, Micros, Pid, RouteVersion, Seq, ShardGroupId, ViewId};
 use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -41,6 +41,25 @@ pub struct Record<'a> {
     pub body: Body<'a>,
 }
 
+/// The producer of what the folds of one shard group change in one view, for the views that read it. It is born when
+/// time ends, so that no door takes a batch of its name (P2). Its batches are numbered by the folds' lsn.
+pub fn output_pid(view: ViewId, group: ShardGroupId, epoch: Epoch) -> Pid {
+    let mut name = [0; 10];
+    name[..4].copy_from_slice(&view.0.to_be_bytes());
+    name[4..6].copy_from_slice(&group.0.to_be_bytes());
+    // Epochs count starts of the hub: four bytes are enough for ever.
+    name[6..].copy_from_slice(&(epoch.0 as u32).to_be_bytes());
+    Pid::new(OUTPUT_BIRTH, name)
+}
+
+/// True for the producers that folds are.
+pub fn is_output(pid: &Pid) -> bool {
+    pid.birth_ms() == OUTPUT_BIRTH
+}
+
+/// 48 ones.
+const OUTPUT_BIRTH: u64 = (1 << 48) - 1;
+
 /// Which time buckets of `arrival_timestamp` a batch may name, around the record's time: the rest of its groups
 /// was not taken, and never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +71,9 @@ pub struct Window {
 }
 
 impl Window {
+    /// Takes any time.
+    pub const ANY: Self = Self { late_max: None, future_skew: u32::MAX };
+
     /// Rounds up to seconds.
     pub fn new(late_max: Option<Duration>, future_skew: Duration) -> Self {
         let seconds = |d: Duration| d.as_secs().saturating_add(u64::from(d.subsec_nanos() > 0));

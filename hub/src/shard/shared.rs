@@ -29,6 +29,8 @@ pub(super) enum Message {
     Resume(Resume, oneshot::Sender<Result<Resumed, Refused>>),
     /// One page of removing a view's expired rows; the first one (`true`) folds before.
     Expire(ViewId, bool, oneshot::Sender<Result<Expired, StoreError>>),
+    /// Folds until nothing is left, so that chained views are up to date.
+    Settle(oneshot::Sender<Result<(), StoreError>>),
     Shutdown(oneshot::Sender<Result<(), StoreError>>),
 }
 

@@ -11,6 +11,7 @@ use headwater::plan::{BinaryOp, ExprId, Function, Node, Op, Plan, StatePlan};
 use headwater::value::column::{Column, ColumnData};
 use headwater::value::key::decode_append;
 use headwater::value::{DataType, Interval, Value};
+use headwater_sql::chain::Chains;
 use headwater_sql::definition::ViewDef;
 use headwater_sql::source::CatalogSnapshot;
 use std::collections::{HashMap, HashSet};
@@ -167,6 +168,8 @@ pub struct Views {
     pub version: CatalogVersion,
     by_id: HashMap<ViewId, Arc<ViewShape>>,
     existing: HashSet<ViewId>,
+    /// By the view whose output is read.
+    chains: HashMap<ViewId, Arc<Chains>>,
 }
 
 impl Views {
@@ -174,10 +177,7 @@ impl Views {
     pub fn new(catalog: &CatalogSnapshot, previous: &Views) -> Self {
         let shape = |def: &Arc<ViewDef>| {
             let known = previous.by_id.get(&def.id).filter(|s| s.is_of(def));
-            let arrival = || {
-                let stream = catalog.streams.iter().find(|s| s.schema.id == def.plan.stream)?;
-                u16::try_from(stream.schema.fields.len()).ok()
-            };
+            let arrival = || u16::try_from(catalog.source_of(def)?.fields.len()).ok();
             let shape = known.cloned().or_else(|| ViewShape::new(def, arrival()).map(Arc::new));
             if shape.is_none() {
                 tracing::warn!(view = %def.name, "this build cannot hold the states of a view; its batches are dropped");
@@ -185,7 +185,23 @@ impl Views {
             shape.map(|s| (def.id, s))
         };
         let existing = catalog.views.iter().map(|v| v.id).collect();
-        Self { version: catalog.version, by_id: catalog.views.iter().filter_map(shape).collect(), existing }
+        let chains = |def: &Arc<ViewDef>| Some((def.id, Arc::new(Chains::of(def, &catalog.views)?)));
+        Self {
+            version: catalog.version,
+            by_id: catalog.views.iter().filter_map(shape).collect(),
+            existing,
+            chains: catalog.views.iter().filter_map(chains).collect(),
+        }
+    }
+
+    /// The views that read the output of this one.
+    pub fn chains(&self, view: ViewId) -> Option<&Arc<Chains>> {
+        self.chains.get(&view)
+    }
+
+    /// True when any view reads another one's output.
+    pub fn has_chains(&self) -> bool {
+        !self.chains.is_empty()
     }
 
     /// True for views of the catalog, also those whose states this build cannot hold.

@@ -7,14 +7,15 @@
 #[cfg(test)]
 pub(super) mod stepper;
 
+use super::admit::read_output;
 use super::clock::{Belief, Found};
-use super::core::{Appended, CoreOptions, Fold, HubId, Incoming, Verdict};
+use super::core::{Appended, CoreOptions, Fold, HubId, Incoming, OutputRecord, Verdict};
 use super::fold::{FoldOf, above_cap, fold_layers};
 use super::janitor::{Expired, Janitor};
 use super::ledger::{Ledger, Total};
 use super::open::{Group, OpenOptions, has_sessions_below, load, next_boot, put_time, stored_session};
 use super::options::ShardOptions;
-use super::overlay::Layer;
+use super::overlay::{Layer, Partials};
 use super::quarantine::set_rows_aside;
 use super::shared::{Admitted, Message, Shared};
 use super::stats::{StatsByView, ViewStats};
@@ -54,8 +55,10 @@ struct Pending {
     group: usize,
     lsn: Lsn,
     bytes: Vec<u8>,
-    /// `None` for expiries.
+    /// `None` for expiries and outputs.
     batch: Option<Box<Admitted>>,
+    /// Of an output.
+    partials: Option<Partials>,
     log_bytes: u64,
 }
 
@@ -213,6 +216,9 @@ impl Writer {
                 Message::Expire(view, begin, reply) => {
                     let _ = reply.send(self.handle_expire(shared, view, begin));
                 }
+                Message::Settle(reply) => {
+                    let _ = reply.send(self.settle(shared));
+                }
             }
             next = if self.is_full(&shared.options) { None } else { inbox.try_recv().ok() };
         }
@@ -258,7 +264,8 @@ impl Writer {
                 self.pending_since.get_or_insert_with(Instant::now);
                 let log_bytes = appended.bytes.len() as u64;
                 let (lsn, bytes) = (appended.lsn, appended.bytes);
-                self.pending.push(Pending { group: at, lsn, bytes, batch: Some(batch), log_bytes });
+                let batch = Some(batch);
+                self.pending.push(Pending { group: at, lsn, bytes, batch, partials: None, log_bytes });
             }
             Ok(Verdict::Duplicate(lsn)) => {
                 shared.noted().fresh.duplicates += 1;
@@ -284,9 +291,9 @@ impl Writer {
 
     /// Rows past their `ttl`, also those that only the log has so far.
     fn handle_expire(&mut self, shared: &Shared, view: ViewId, begin: bool) -> Result<Expired, StoreError> {
-        self.commit(shared);
-        while begin && self.failed.is_none() && self.fold_is_left() {
-            self.fold(shared);
+        match begin {
+            true => self.settle(shared)?,
+            false => self.commit(shared),
         }
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -298,6 +305,15 @@ impl Writer {
             Err(error) => self.fail(shared, error.clone()),
         }
         expired
+    }
+
+    /// Commits and folds all there is, and what folds make for chained views, to the last of them.
+    fn settle(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        self.commit(shared);
+        while self.failed.is_none() && self.fold_is_left() {
+            self.fold(shared);
+        }
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Acknowledges known batches that have become safe enough.
@@ -336,12 +352,12 @@ impl Writer {
         let views = shared.views();
         let mut folds = if fold { self.plan_folds(shared) } else { Vec::new() };
         let (pending, groups, options) = (&self.pending, &self.groups, &shared.options);
-        let (is_log, started) = (!pending.is_empty(), Instant::now());
+        let (is_log, started, now) = (!pending.is_empty(), Instant::now(), shared.now());
         let result = shared.store.write(&mut |txn| {
             for record in pending {
                 txn.put(Table::Log, &log_key(groups[record.group].id, record.lsn), &record.bytes)?;
             }
-            folds.iter_mut().try_for_each(|f| f.write(txn, &groups[f.group], &views, options))
+            folds.iter_mut().try_for_each(|f| f.write(txn, &groups[f.group], (&views, now), options))
         });
         if let Err(error) = result {
             self.fail(shared, error);
@@ -357,6 +373,7 @@ impl Writer {
             self.groups[record.group].core.handle_synced(record.lsn);
             self.uncommitted.push_back(record);
         }
+        self.finish_outputs(&views, now, &mut folds);
         self.finish_folds(shared, folds);
         let committed = self.finish_commits(shared);
         // Whoever is told looks at the status next: it must show the batch.
@@ -380,6 +397,11 @@ impl Writer {
             group.log.push(record.lsn, record.log_bytes);
             self.unmeasured_bytes += record.log_bytes;
             let overlay = &shared.overlays[record.group];
+            if let Some(partials) = record.partials {
+                group.total.merge(&partials.ledger);
+                overlay.merge(record.lsn, partials);
+                continue;
+            }
             let Some(mut batch) = record.batch else {
                 overlay.skip(record.lsn);
                 continue;
@@ -390,6 +412,22 @@ impl Writer {
             committed.push((record.group, batch));
         }
         committed
+    }
+
+    /// What folds changed in views that others read was stored with them, behind what was pending. It is read back as a
+    /// replay would read it.
+    fn finish_outputs(&mut self, views: &Views, now: Micros, folds: &mut [PlannedFold]) {
+        for fold in folds {
+            let records = std::mem::take(&mut fold.records);
+            self.groups[fold.group].core.handle_outputs(&records);
+            for (record, (_, payload)) in records.into_iter().zip(std::mem::take(&mut fold.outputs)) {
+                let log_bytes = record.bytes.len() as u64;
+                let partials = Some(read_output(&payload, now, views));
+                let (group, lsn) = (fold.group, record.lsn);
+                let output = Pending { group, lsn, bytes: Vec::new(), batch: None, partials, log_bytes };
+                self.uncommitted.push_back(output);
+            }
+        }
     }
 
     fn acknowledge_committed(&self, group: usize, batch: &Admitted) {
@@ -478,7 +516,9 @@ impl Writer {
             if at == 0 {
                 ledger.merge(&shared.noted().begin_fold());
             }
-            plans.push(PlannedFold { group: at, layers, fold, stats: group.stats.clone(), ledger });
+            let stats = group.stats.clone();
+            let (outputs, records) = (Vec::new(), Vec::new());
+            plans.push(PlannedFold { group: at, layers, fold, stats, ledger, outputs, records });
         }
         plans
     }
@@ -537,7 +577,7 @@ impl Writer {
     /// A record that nobody waits for.
     fn append(&mut self, group: usize, Appended { lsn, bytes }: Appended) {
         let log_bytes = bytes.len() as u64;
-        self.pending.push(Pending { group, lsn, bytes, batch: None, log_bytes });
+        self.pending.push(Pending { group, lsn, bytes, batch: None, partials: None, log_bytes });
         self.pending_since.get_or_insert_with(Instant::now);
     }
 
@@ -613,10 +653,8 @@ impl Writer {
 
     fn shut_down(&mut self, shared: &Shared, reply: oneshot::Sender<Result<(), StoreError>>) {
         shared.closed.store(true, Ordering::Release);
-        self.commit(shared);
-        while self.failed.is_none() && self.fold_is_left() {
-            self.fold(shared);
-        }
+        // The caller is told what is left of it below.
+        let _ = self.settle(shared);
         self.write_noted(shared);
         self.publish(shared);
         let _ = reply.send(self.failed.clone().map_or(Ok(()), Err));
@@ -736,15 +774,19 @@ struct PlannedFold {
     fold: Fold,
     stats: StatsByView,
     ledger: Ledger,
+    /// What it changed in views that others read, and the records of that.
+    outputs: Vec<(ViewId, Vec<u8>)>,
+    records: Vec<OutputRecord>,
 }
 
 impl PlannedFold {
-    /// Base, sessions, ledger, image and the folded log records' removal, all in one transaction (P7, P9).
+    /// Base, sessions, ledger, image, records of what changed, and the folded log records' removal, all in one
+    /// transaction (P7, P9).
     fn write(
         &mut self,
         txn: &mut dyn Transaction,
         group: &Group,
-        views: &Views,
+        (views, now): (&Views, Micros),
         options: &ShardOptions,
     ) -> Result<(), StoreError> {
         let id = group.id;
@@ -755,8 +797,14 @@ impl PlannedFold {
             groups_max: options.view_groups_max,
             sweep: options.sweep,
             quarantine: options.quarantine,
+            time: now,
+            key_bytes_max: options.limits.key_bytes_max,
         };
-        fold_layers(txn, of, &self.layers, &mut self.stats)?;
+        self.outputs = fold_layers(txn, of, &self.layers, &mut self.stats)?;
+        self.records = group.core.output_records(id, (of.upto, now), &self.outputs);
+        for record in &self.records {
+            txn.put(Table::Log, &log_key(id, record.lsn), &record.bytes)?;
+        }
         self.ledger.merge(&folded_counts(&group.stats, &self.stats));
         if let Some(birth) = self.fold.forget_below {
             txn.remove_range(

@@ -164,6 +164,12 @@ impl Rollup {
         }
     }
 
+    /// Where the rows of the last batch went in the view that comes last: rows that reached a group, and its number in
+    /// what the next [`Rollup::drain`] gives. For a stream of one view whose cap is out of reach.
+    pub fn placed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.scratch.placed()
+    }
+
     /// The number of events pushed since the last call.
     pub fn take_events(&mut self) -> u64 {
         core::mem::take(&mut self.events)

@@ -29,6 +29,13 @@ pub(super) struct Scratch {
     some_groups: Vec<u32>,
 }
 
+impl Scratch {
+    /// The rows of the last batch of the last view, each with its group.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
+        self.rows.iter().copied().zip(self.groups.iter().copied())
+    }
+}
+
 /// The small module looks every key up.
 const KNOWN: usize = if SMALL { 0 } else { 1 };
 

@@ -6,6 +6,7 @@
 
 use super::coerce::{Typed, What, common_type, digits, is_explicit};
 use super::nodes::Nodes;
+use super::output::Relation;
 use crate::convert;
 use crate::error::SqlError;
 use crate::suggest::did_you_mean;
@@ -15,14 +16,14 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator as B, CastKind, Expr, Ident, UnaryOperator, Value as Literal,
 };
 use headwater::plan::{BinaryOp, ExprId, Op};
-use headwater::schema::{ARRIVAL_TIMESTAMP, StreamSchema};
+use headwater::schema::ARRIVAL_TIMESTAMP;
 use headwater::value::{DataType, Value};
 
 /// Compiles expressions over one stream.
 #[derive(Clone)]
 pub(super) struct Exprs<'a> {
     pub(super) text: &'a Text,
-    pub(super) stream: &'a StreamSchema,
+    pub(super) stream: Relation<'a>,
     /// What columns may be qualified with: the stream's alias, or its name.
     pub(super) qualifier: String,
     /// The columns of the subselect in FROM; `None`: the stream's own.
@@ -62,6 +63,10 @@ impl Exprs<'_> {
                 self.like(expr, pattern, escape_char.as_ref(), (*negated, true))?
             }
             Expr::Function(function) => return self.function(function),
+            Expr::CompoundFieldAccess { root, access_chain } => match self.field(root, access_chain)? {
+                Some(what) => what,
+                None => return self.special_syntax(expr),
+            },
             _ => match self.test(expr)? {
                 Some(what) => what,
                 None => return self.special_syntax(expr),
@@ -84,6 +89,11 @@ impl Exprs<'_> {
             _ => return Ok(None),
         };
         let any_type = matches!(expr, Expr::IsNull(_) | Expr::IsNotNull(_));
+        if any_type && let Some(exists) = self.row_exists(inner)? {
+            let is_null = matches!(expr, Expr::IsNull(_));
+            let id = if is_null { self.nodes.push(Op::Not(exists), DataType::Bool)? } else { exists };
+            return Ok(Some(What::Node(id, DataType::Bool)));
+        }
         let input = if any_type { self.any(inner)?.0 } else { self.boolean(inner, "IS")? };
         let id = self.nodes.push(op(input), DataType::Bool)?;
         let negated = matches!(expr, Expr::IsNotTrue(_) | Expr::IsNotFalse(_));
@@ -123,7 +133,11 @@ impl Exprs<'_> {
                 _ => return Err(self.unknown_column(&name).at(at)),
             }
         }
-        let index = self.stream.column(&name);
+        let index = match self.stream.output() {
+            // Everything else of an output is a column of one of its rows.
+            Some(_) if name != ARRIVAL_TIMESTAMP => None,
+            _ => self.stream.column(&name),
+        };
         let found = index.and_then(|i| Some((i, self.stream.data_type(i)?)));
         let Some((index, data_type)) = found else { return Err(self.unknown_column(&name).at(at)) };
         let id = self.nodes.push(Op::Column(index as u16), data_type.clone())?;
@@ -136,6 +150,7 @@ impl Exprs<'_> {
             Some(Layer(columns)) if name != ARRIVAL_TIMESTAMP => {
                 columns.iter().any(|(column, ..)| column == name)
             }
+            _ if self.stream.output().is_some() => name == ARRIVAL_TIMESTAMP,
             _ => self.stream.column(name).is_some(),
         }
     }
@@ -145,6 +160,12 @@ impl Exprs<'_> {
             let message = format!("column \"{name}\" does not exist in the subselect");
             let hint = did_you_mean(name, columns.iter().map(|(column, ..)| column.as_str()));
             return SqlError::new("42703", message).with_hint_opt(hint);
+        }
+        if let Some(output) = self.stream.output() {
+            let message =
+                format!("column \"{name}\" does not exist in the output of view \"{}\"", output.view.name);
+            let hint = "its rows are old, new and delta: (new).column; and it has arrival_timestamp";
+            return SqlError::new("42703", message).with_hint(hint);
         }
         let columns = self.stream.fields.iter().map(|f| f.name.as_str()).chain([ARRIVAL_TIMESTAMP]);
         let message = format!("column \"{name}\" does not exist in stream \"{}\"", self.stream.name);

@@ -4,6 +4,7 @@
 //! names for expressions over the stream, and its WHERE in the view's filter: producers never know of it.
 
 use super::expr::{Exprs, Layer};
+use super::output::{self, Relation};
 use super::select::{find_aggregate, item_name};
 use crate::error::SqlError;
 use crate::parse::Name;
@@ -141,6 +142,9 @@ pub(super) fn open<'c>(
             subselect(text, subquery, alias.as_ref(), catalog)
         }
         TableFactor::Derived { .. } => refuse("LATERAL or TABLESAMPLE", at),
+        relation if let Some(named) = output::named(text, relation) => {
+            Ok(From { exprs: output::open(text, named?, catalog)?, filter: None })
+        }
         relation => {
             let (ident, alias) = stream_name(text, relation)?;
             open_stream(text, &ident, alias.as_ref(), catalog)
@@ -183,7 +187,11 @@ fn open_stream<'c>(
     let Some(stream) = catalog.stream(&name.name) else {
         if catalog.view(&name.name).is_some() {
             let error = SqlError::unsupported("a continuous view over a continuous view");
-            return Err(error.at(name.position).with_hint("read a stream, or query the view"));
+            let hint = format!(
+                "read a stream, query the view, or read what changes in it: output_of('{}')",
+                name.name
+            );
+            return Err(error.at(name.position).with_hint(hint));
         }
         if catalog.table(&name.name).is_some() {
             let error = SqlError::not_in_definition("a table").at(name.position);
@@ -192,7 +200,13 @@ fn open_stream<'c>(
         return Err(super::missing_stream(&name, catalog));
     };
     let qualifier = alias.map_or(name.name, fold);
-    let exprs = Exprs { text, stream: &stream.schema, qualifier, layer: None, nodes: Default::default() };
+    let exprs = Exprs {
+        text,
+        stream: Relation::Stream(&stream.schema),
+        qualifier,
+        layer: None,
+        nodes: Default::default(),
+    };
     Ok(From { exprs, filter: None })
 }
 
@@ -273,6 +287,9 @@ fn all_columns(exprs: &mut Exprs<'_>, columns: &mut Vec<(String, ExprId, DataTyp
     if let Some(Layer(below)) = &exprs.layer {
         columns.extend(below.iter().cloned());
         return Ok(());
+    }
+    if exprs.stream.output().is_some() {
+        return Err(SqlError::not_in_definition("* of an output").with_hint("name its columns: (new).column"));
     }
     let fields = &exprs.stream.fields;
     for (at, field) in fields.iter().enumerate() {

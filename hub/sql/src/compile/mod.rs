@@ -14,6 +14,7 @@ mod function;
 mod grouping;
 mod nodes;
 mod options;
+mod output;
 mod select;
 mod table;
 mod window;
@@ -22,7 +23,7 @@ pub use options::{GROUPS_MAX_DEFAULT, ViewOptions};
 pub(crate) use select::{is_aggregate_call, item_name};
 pub(crate) use table::{filled as filled_table, missing as missing_table};
 
-use crate::definition::{Ddl, StreamDef, ViewDef};
+use crate::definition::{Ddl, StreamDef, ViewChange, ViewDef};
 use crate::error::SqlError;
 use crate::parse::{CreateStream, CreateView, Drop, Name, Statement, StatementKind};
 use crate::source::CatalogSnapshot;
@@ -129,8 +130,12 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
     match catalog.stream(&name.name) {
         Some(stream) if !drop.cascade => {
             let id = stream.schema.id;
-            let views: Vec<&str> =
-                catalog.views.iter().filter(|v| v.plan.stream == id).map(|v| v.name.as_str()).collect();
+            let readers = catalog.views.iter().filter(|v| v.plan.stream == id);
+            let with_chains = |view: &'_ std::sync::Arc<ViewDef>| {
+                let chained = catalog.dependants(view.id).map(|v| v.name.clone());
+                std::iter::once(view.name.clone()).chain(chained).collect::<Vec<_>>()
+            };
+            let views: Vec<String> = readers.flat_map(with_chains).collect();
             if !views.is_empty() {
                 let message =
                     format!("stream \"{}\" is read by continuous views: {}", name.name, views.join(", "));
@@ -148,10 +153,35 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
 fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     let name = &drop.name;
     check_kind(name, Kind::View, catalog)?;
-    if catalog.view(&name.name).is_none() && !drop.if_exists {
+    let view = catalog.view(&name.name);
+    if view.is_none() && !drop.if_exists {
         return Err(missing_view(name, catalog));
     }
-    Ok(Ddl::DropView { name: name.name.clone(), if_exists: drop.if_exists })
+    let (name, if_exists) = (name.name.clone(), drop.if_exists);
+    if drop.cascade {
+        return Ok(Ddl::DropViewCascade { name, if_exists });
+    }
+    if let Some(view) = view {
+        let needed = check_dependants(view, "drop", catalog);
+        needed.map_err(|e| {
+            e.at(drop.name.position).with_hint("DROP CONTINUOUS VIEW ... CASCADE drops them too")
+        })?;
+    }
+    Ok(Ddl::DropView { name, if_exists })
+}
+
+/// `2BP01`: other views read the output of this one.
+fn check_dependants(view: &ViewDef, verb: &str, catalog: &CatalogSnapshot) -> Result<(), SqlError> {
+    let names = catalog.dependants(view.id).map(|view| view.name.as_str()).collect::<Vec<_>>();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "cannot {verb} continuous view \"{}\" because others read its output: {}",
+        view.name,
+        names.join(", ")
+    );
+    Err(SqlError::new("2BP01", message))
 }
 
 pub(crate) fn missing_view(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
@@ -178,7 +208,15 @@ fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> R
     }
     let def = view_def(create, text, catalog)?;
     match replaced {
-        Some(before) => Ok(alter::replace(before, def)),
+        Some(before) => {
+            output::check_cycle(&def, before.id, catalog).map_err(|e| e.at(create.name.position))?;
+            let change = alter::replace(before, def);
+            if matches!(change, Ddl::AlterView { change: ViewChange::Replace(_), .. }) {
+                let needed = check_dependants(before, "replace", catalog);
+                needed.map_err(|e| e.at(create.name.position).with_hint("drop those views first"))?;
+            }
+            Ok(change)
+        }
         None => Ok(Ddl::CreateView { def: Box::new(def), if_not_exists: create.if_not_exists }),
     }
 }
@@ -207,7 +245,7 @@ fn view_def(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Resu
     check_ttl(&options, &built).map_err(|e| e.at(at_option("ttl")))?;
     let groups_max = options.group_cap.unwrap_or(GROUPS_MAX_DEFAULT);
     let from::From { exprs, .. } = from;
-    assemble(create, exprs.nodes, built, exprs.stream, groups_max)
+    assemble(create, exprs.nodes, built, &exprs.stream, groups_max)
 }
 
 /// `ttl` needs a time to look at: `ttl_column`, or else a first key that is a time.

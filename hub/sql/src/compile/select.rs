@@ -9,8 +9,9 @@ use super::from::{From, Plain};
 use super::function::{argument_exprs, check_known, check_volatile, function_name, refuse_syntax};
 use super::grouping::{self, Groups, by_position};
 use super::nodes::Nodes;
+use super::output;
 use super::window::Wanted;
-use crate::definition::{Attribute, Output, SelectItem, SortItem};
+use crate::definition::{Attribute, Chained, Output, SelectItem, SortItem};
 use crate::error::SqlError;
 use crate::text::fold;
 use datafusion::sql::sqlparser::ast::{
@@ -100,7 +101,11 @@ pub(super) fn build(from: &mut From<'_>, plain: &Plain<'_>, wants: Wants<'_>) ->
     if let Some(order) = plain.order_by {
         attributes.push(Attribute::OrderBy(list.order(order, &items)?));
     }
-    let List { states, outputs, groupings, .. } = list;
+    let List { states, outputs, groupings, combined, .. } = list;
+    attributes.extend(exprs.stream.output().map(|output| {
+        let source = output.view.id;
+        Attribute::Chained(Chained { source, combined })
+    }));
     if keys.is_empty() && states.is_empty() {
         return Err(SqlError::unsupported("a continuous view without an aggregate or GROUP BY").at(at));
     }
@@ -164,6 +169,10 @@ fn named_items(exprs: &Exprs<'_>, select: &Select) -> Result<Vec<(Expr, String)>
 pub(crate) fn item_name(expr: &Expr) -> String {
     match expr {
         Expr::Nested(inner) => item_name(inner),
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(ast::AccessExpr::Dot(field)) => item_name(field),
+            _ => "?column?".into(),
+        },
         Expr::Identifier(ident) => fold(ident),
         Expr::CompoundIdentifier(path) => path.last().map_or_else(String::new, fold),
         Expr::Function(f) => function_name(f).unwrap_or_else(|_| "function".into()),
@@ -262,6 +271,8 @@ struct List<'l, 'e> {
     /// SQL over outputs that stands for a call; in an item, first, a name stands for it.
     derived: Vec<Expr>,
     groupings: Vec<Vec<ExprId>>,
+    /// As [`Chained::combined`].
+    combined: Vec<(u16, u16)>,
 }
 
 /// What the names of [`List::derived`] begin with: no key and no output has such a name.
@@ -269,8 +280,9 @@ const DERIVED: &str = "$$";
 
 impl<'l, 'e> List<'l, 'e> {
     fn new(exprs: &'l mut Exprs<'e>, keys: &'l [Key], defaults: Defaults) -> Self {
-        let (states, outputs, derived, groupings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { exprs, keys, defaults, states, outputs, derived, groupings }
+        let (states, outputs, derived) = (Vec::new(), Vec::new(), Vec::new());
+        let (groupings, combined) = (Vec::new(), Vec::new());
+        Self { exprs, keys, defaults, states, outputs, derived, groupings, combined }
     }
 
     /// The item over keys and outputs, as SQL.
@@ -293,6 +305,22 @@ impl<'l, 'e> List<'l, 'e> {
         }
         let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).and_then(|mut p| p.parse_expr());
         self.derived.push(parsed.map_err(|e| SqlError::new("XX000", e.to_string()))?);
+        Ok(format!("{DERIVED}{}", self.derived.len() - 1))
+    }
+
+    /// `combine((delta).column)`: states that the fold merges.
+    fn combine(&mut self, f: &ast::Function) -> Result<String, SqlError> {
+        let mut combined = output::combine(self.exprs, f)?;
+        let mut names = Vec::new();
+        for (theirs, state, aggregate) in std::mem::take(&mut combined.aggregates) {
+            let mine = self.output(aggregate)?;
+            let at = self.outputs.iter().find(|o| o.name == mine).map_or(0, |o| o.state);
+            if !self.combined.contains(&(at, state)) {
+                self.combined.push((at, state));
+            }
+            names.push((theirs, mine));
+        }
+        self.derived.push(combined.renamed(&names));
         Ok(format!("{DERIVED}{}", self.derived.len() - 1))
     }
 
@@ -380,6 +408,9 @@ impl<'l, 'e> List<'l, 'e> {
             if name == "grouping" && f.over.is_none() && f.filter.is_none() {
                 return self.grouping(f).map(Some).map_err(|e| e.at(at));
             }
+            if name == "combine" && self.exprs.stream.output().is_some() {
+                return self.combine(f).map(Some).map_err(|e| e.at(at));
+            }
             if aggregate::is_aggregate(&name) {
                 let aggregate = aggregate::compile(self.exprs, f, &name, self.defaults)?;
                 return self.output(aggregate).map(Some);
@@ -405,6 +436,7 @@ impl<'l, 'e> List<'l, 'e> {
                 );
                 Err(SqlError::new("42803", message).at(self.exprs.text.of(expr)))
             }
+            Expr::CompoundFieldAccess { .. } => Err(self.exprs.not_grouped(expr)),
             Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
                 Err(refuse_syntax(expr).at(self.exprs.text.of(expr)))
             }

@@ -20,9 +20,8 @@ const SAMPLE: usize = 4_096;
 /// The answer: one row per part of the view.
 pub(super) fn view(def: &ViewDef, catalog: &CatalogSnapshot, sizes: &Sizes) -> Result<Answer, SqlError> {
     let mut rows = Rows(Vec::new());
-    let stream = catalog.streams.iter().find(|s| s.schema.id == def.plan.stream);
-    if let Some(stream) = stream {
-        plan(&mut rows, def, &stream.schema, sizes);
+    if let Some(stream) = catalog.source_of(def) {
+        plan(&mut rows, def, &stream, sizes);
     }
     reading(&mut rows, def);
     storage(&mut rows, def, sizes);
@@ -52,6 +51,11 @@ fn plan(rows: &mut Rows, def: &ViewDef, stream: &StreamSchema, sizes: &Sizes) {
     for (at, state) in def.plan.states.iter().enumerate() {
         let args: Vec<String> = state.args.iter().map(|id| text(*id)).collect();
         let filter = state.filter.map(|id| format!(" FILTER (WHERE {})", text(id))).unwrap_or_default();
+        let merged = def.chained().and_then(|c| c.combined.iter().find(|(mine, _)| usize::from(*mine) == at));
+        if let Some((_, theirs)) = merged {
+            rows.push(format!("state {at}"), format!("{}, merged from state {theirs}", spec(&state.spec)));
+            continue;
+        }
         let size = sizes.state(at).map(|bytes| format!(": {bytes} bytes on average")).unwrap_or_default();
         rows.push(format!("state {at}"), format!("{}({}){filter}{size}", spec(&state.spec), args.join(", ")));
     }
@@ -99,7 +103,14 @@ fn storage(rows: &mut Rows, def: &ViewDef, sizes: &Sizes) {
     }
     rows.push("active", if def.is_active() { "yes" } else { "no: producers are not sent its plan" });
     let plan = postcard::to_allocvec(&def.plan).map_or(0, |bytes| bytes.len());
-    rows.push("plan", format!("version {}, {plan} bytes to every producer", def.plan.version.0));
+    let version = def.plan.version.0;
+    rows.push(
+        "plan",
+        match def.chained() {
+            Some(_) => format!("version {version}, {plan} bytes, evaluated by folds of the hub"),
+            None => format!("version {version}, {plan} bytes to every producer"),
+        },
+    );
     let more = if sizes.is_all { "" } else { "at least " };
     rows.push("groups", format!("{more}{}", sizes.groups));
     if let Some((key, states)) = sizes.group() {

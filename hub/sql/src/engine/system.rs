@@ -71,12 +71,12 @@ fn views(catalog: &CatalogSnapshot) -> SystemTable {
         Field { name: "active".to_owned(), data_type: DataType::Bool },
     ];
     let row = |v: &std::sync::Arc<crate::definition::ViewDef>| {
-        let stream = catalog.streams.iter().find(|s| s.schema.id == v.plan.stream);
+        let stream = catalog.source_of(v);
         let options = v.options.iter().map(|(name, value)| format!("{name} = {value}"));
         vec![
             Value::Int(v.id.0.into()),
             Value::Text(v.name.clone()),
-            stream.map_or(Value::Null, |s| Value::Text(s.schema.name.clone())),
+            stream.map_or(Value::Null, |s| Value::Text(s.name)),
             Value::Text(v.query.clone()),
             Value::Text(options.collect::<Vec<_>>().join(", ")),
             Value::Int(v.plan.version.0.into()),

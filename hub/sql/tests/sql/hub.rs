@@ -10,7 +10,8 @@ use headwater::rollup::{Rollup, RollupOptions};
 use headwater::schema::Field;
 use headwater::value::column::ColumnBatch;
 use headwater::value::{DataType, Value};
-use headwater_sql::definition::{Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef};
+use headwater_sql::chain::Chains;
+use headwater_sql::definition::{Attribute, Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef};
 use headwater_sql::source::{
     CatalogSnapshot, Insertion, ROW_COLUMN, Removed, ScanRequest, Source, TableRows, TableWrite,
 };
@@ -91,9 +92,7 @@ impl Hub {
         assert!(rollup.set_plans(def.schema.clone(), plans).is_empty(), "plans are refused");
         rollup.push(batch);
         for partials in rollup.drain() {
-            if let Some(groups) = inner.groups.get_mut(&partials.view) {
-                groups.merge_table(&partials.table);
-            }
+            inner.merge(partials.view, &partials.table);
         }
         inner.events.entry(def.schema.id).or_default().push(batch.clone());
     }
@@ -123,6 +122,44 @@ impl Inner {
         self.catalog = Arc::new(catalog);
     }
 
+    /// Merges partials into a view as a fold does, and what that changes into the views that read its output.
+    fn merge(&mut self, view: ViewId, table: &GroupTable) {
+        let Some(mut groups) = self.groups.remove(&view) else { return };
+        let views = &self.catalog.views;
+        let def = views.iter().find(|v| v.id == view).expect("a view with groups");
+        let chains = Chains::of(def, views).map(Arc::new);
+        let mut changes = chains.map(|chains| chains.changes(self.now.unwrap_or(Micros(0)), 1_024));
+        for keys in table.sorted().chunks(CHUNK) {
+            let Some(changes) = &mut changes else {
+                keys.iter().for_each(|group| drop(groups.merge_group(table.key(*group), table, *group)));
+                continue;
+            };
+            changes.begin();
+            for group in keys {
+                let key = table.key(*group);
+                changes.before(&groups, groups.find(key));
+                groups.merge_group(key, table, *group);
+                changes.delta().merge_group(key, table, *group);
+                changes.after(key, &groups);
+            }
+            changes.evaluate();
+            changes.keep();
+        }
+        self.groups.insert(view, groups);
+        for partials in changes.into_iter().flat_map(|changes| changes.into_partials()) {
+            self.merge(partials.view, &partials.table);
+        }
+    }
+
+    /// Drops views, and those that read their output.
+    fn drop_views(&mut self, dropped: impl Fn(&ViewDef) -> bool) {
+        let gone: Vec<ViewId> = self.catalog.views.iter().filter(|v| dropped(v)).map(|v| v.id).collect();
+        let chained = gone.iter().flat_map(|view| self.catalog.dependants(*view)).map(|v| v.id);
+        let gone: Vec<ViewId> = gone.iter().copied().chain(chained).collect();
+        self.groups.retain(|view, _| !gone.contains(view));
+        self.change(|c| c.views.retain(|v| !gone.contains(&v.id)));
+    }
+
     fn apply(&mut self, ddl: Ddl) -> bool {
         self.next_id += 1;
         let id = self.next_id;
@@ -139,13 +176,13 @@ impl Inner {
                 self.groups.insert(ViewId(id), GroupTable::try_new(&def.specs()).expect("supported"));
                 self.change(|c| c.views.push(Arc::from(def)));
             }
-            Ddl::DropView { name, .. } => self.change(|c| c.views.retain(|v| v.name != name)),
+            Ddl::DropView { name, .. } | Ddl::DropViewCascade { name, .. } => {
+                self.drop_views(|view| view.name == name);
+            }
             Ddl::DropStream { name, .. } => {
                 let id = self.catalog.stream(&name).map(|s| s.schema.id);
-                self.change(|c| {
-                    c.streams.retain(|s| s.schema.name != name);
-                    c.views.retain(|v| Some(v.plan.stream) != id);
-                });
+                self.drop_views(|view| Some(view.plan.stream) == id);
+                self.change(|c| c.streams.retain(|s| s.schema.name != name));
             }
             Ddl::CreateTable { def, .. } if self.catalog.table(&def.name).is_some() => return false,
             Ddl::CreateTable { mut def, .. } => {
@@ -189,7 +226,20 @@ impl Inner {
 
     fn begin_anew(&mut self, def: &mut ViewDef) {
         self.groups.remove(&def.id);
-        def.id = ViewId(self.next_id);
+        let before = std::mem::replace(&mut def.id, ViewId(self.next_id));
+        let now = def.id;
+        self.change(|c| {
+            for view in &mut c.views {
+                let chained = Arc::make_mut(view).attributes.iter_mut();
+                for attribute in chained {
+                    if let Attribute::Chained(chained) = attribute
+                        && chained.source == before
+                    {
+                        chained.source = now;
+                    }
+                }
+            }
+        });
         def.plan.view = def.id;
         self.groups.insert(def.id, GroupTable::try_new(&def.specs()).expect("supported"));
     }
