@@ -9,7 +9,7 @@ use super::testing::{START, batch, catalog, lazy, payload_of, pid};
 use super::writer::stepper::Stepper;
 use super::{Clock, Outcome, Shards};
 use crate::catalog::Catalog;
-use crate::store::{MemoryStore, Store, StoreError, Table};
+use crate::store::{MemoryStore, Store, StoreError, Table, seal};
 use futures::StreamExt;
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{Micros, ShardGroupId};
@@ -66,7 +66,8 @@ fn base(store: &MemoryStore, def: &ViewDef) -> Rows {
     let visit = &mut |key: &[u8], row: &[u8]| {
         if key[2..6] == def.id.0.to_be_bytes() {
             let mut table = GroupTable::new(&def.specs());
-            merge_row(&mut table, key, row).expect("a row");
+            let states = seal::open(Table::Base, key, row).expect("a sound row");
+            merge_row(&mut table, key, states).expect("a row");
             rows.insert([&key[..2], &key[6..]].concat(), outputs(def, &table, 0));
         }
         ControlFlow::Continue(())

@@ -131,7 +131,9 @@ impl Inner {
         let mut changes = chains.map(|chains| chains.changes(self.now.unwrap_or(Micros(0)), 1_024));
         for keys in table.sorted().chunks(CHUNK) {
             let Some(changes) = &mut changes else {
-                keys.iter().for_each(|group| drop(groups.merge_group(table.key(*group), table, *group)));
+                keys.iter().for_each(|group| {
+                    groups.merge_group(table.key(*group), table, *group);
+                });
                 continue;
             };
             changes.begin();
