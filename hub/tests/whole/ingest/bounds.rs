@@ -101,7 +101,8 @@ async fn groups_that_take_too_much_memory_end_a_load_or_an_insert() {
     let (status, answer) = posted(hub.http_addr(), PATH, "", body).await;
     assert!(status == 503 && answer.contains("53200"), "{status} {answer}");
     let pg = postgres(&hub).await;
-    let insert = "INSERT INTO hits (url) SELECT generate_series::text || repeat('x', 100) FROM generate_series(1, 20000)";
+    let insert =
+        "INSERT INTO hits (url) SELECT n::text || repeat('x', 100) FROM generate_series(1, 20000) g(n)";
     let error = pg.execute(insert, &[]).await.expect_err("too much");
     assert_eq!(error.code().map(|code| code.code()), Some("53200"), "{error}");
     assert!(counts(&client).await.is_empty());
