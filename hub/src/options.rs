@@ -381,9 +381,9 @@ options! {
         pg_message_bytes_max: u32 = "4194304" in 16_384, 1_073_741_824, "pg-message-bytes-max", "HEADWATER_PG_MESSAGE_BYTES_MAX";
         /// Bytes that prepared statements and portals of one PostgreSQL connection may hold, about; more are refused with 53200.
         pg_session_bytes_max: u32 = "8388608" in 1_024, 1_073_741_824, "pg-session-bytes-max", "HEADWATER_PG_SESSION_BYTES_MAX";
-        /// COPYs and bodies of /v1/events at a time; more are refused with 53300. Each may hold load_bytes_max and a line.
+        /// COPYs and bodies of /v1/events at a time, three quarters of them from one address; more are refused with 53300. A place is taken with the first 64 KiB, the first block of rows or the end. Each may hold load_bytes_max and what is measured late, 10 MiB of rows and a line.
         loads_max: u32 = "16" in 1, 10_000, "loads-max", "HEADWATER_LOADS_MAX";
-        /// Bytes of the groups of one COPY or /v1/events, which are counted when all rows are there; more end it with 53200.
+        /// Bytes of the groups of one COPY or /v1/events, which are counted when all rows are there, and of one INSERT; more end it with 53200. INSERTs that are counted together, four times at once, may hold as much. Measured at least every 65,536 rows times views.
         load_bytes_max: u64 = "268435456" in 1_048_576, 1_099_511_627_776, "load-bytes-max", "HEADWATER_LOAD_BYTES_MAX";
         /// Bytes of one line of these; a quote that is never closed would otherwise be one.
         load_line_bytes_max: u32 = "1048576" in 1_024, 1_073_741_824, "load-line-bytes-max", "HEADWATER_LOAD_LINE_BYTES_MAX";
@@ -411,11 +411,11 @@ options! {
         stream_window_bytes: u32 = "1048576" in 1_024, 1_073_741_824, "stream-window-bytes", "HEADWATER_STREAM_WINDOW_BYTES";
         /// QUIC flow control per connection, bytes.
         connection_window_bytes: u32 = "8388608" in 1_024, 1_073_741_824, "connection-window-bytes", "HEADWATER_CONNECTION_WINDOW_BYTES";
-        /// Milliseconds of silence after which a connection is closed. Over HTTP an answer that does not move gets 35 s or more: watches wait for 25.
+        /// Milliseconds of silence after which a connection is closed. Over HTTP an answer that is not taken gets 35 s or more; a request that is being worked on is waited for.
         idle_ms: u64 = "30000" in 100, 86_400_000, "idle-ms", "HEADWATER_IDLE_MS";
         /// Milliseconds between keep-alives; below idle_ms.
         keep_alive_ms: u64 = "10000" in 10, 86_400_000, "keep-alive-ms", "HEADWATER_KEEP_ALIVE_MS";
-        /// Milliseconds in which a frame, once begun, must be complete.
+        /// Milliseconds in which a frame, once begun, must be complete; and every 64 KiB of a COPY that holds a place, and of a body of /v1/events.
         frame_ms: u64 = "10000" in 1, 3_600_000, "frame-ms", "HEADWATER_FRAME_MS";
         /// Milliseconds that a shutdown waits for what is in flight.
         drain_ms: u64 = "10000" in 0, 3_600_000, "drain-ms", "HEADWATER_DRAIN_MS";

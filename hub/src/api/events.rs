@@ -7,8 +7,9 @@ use super::Api;
 use super::sql::{error, failed};
 use crate::ingest::events::Events;
 use crate::ingest::lines::{Header, LineOptions, Lines};
-use crate::ingest::{Load, Loading};
-use crate::ingress::http::{decoded, token};
+use crate::ingest::{Load, Loading, Pace};
+use crate::ingress::budget::{Budget, Taken};
+use crate::ingress::http::{Peer, decoded, token};
 use crate::server::now;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -19,7 +20,6 @@ use headwater::value::column::ColumnBatch;
 use headwater_sql::{CopyFormat, CopyOptions, Name, OnError, SqlError, WriteOptions};
 use serde_json::json;
 use std::sync::Arc;
-use tokio::time::timeout;
 
 /// The handler.
 pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Response {
@@ -31,7 +31,15 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Respon
         Ok(wanted) => wanted,
         Err(refused) => return failed(&refused),
     };
-    match count(&api, stream, format, body).await {
+    let from = parts.extensions.get::<Peer>().map(|peer| peer.0);
+    let loading = Loading {
+        target: Name { name: stream, position: None },
+        columns: Vec::new(),
+        write: WriteOptions::default(),
+        from,
+    };
+    let budget = parts.extensions.get::<Budget>().unwrap_or(&api.door.budget);
+    match count(&api, &loading, format, (body, budget)).await {
         Ok(events) => axum::Json(json!({ "events": events })).into_response(),
         Err(refused) => failed(&refused),
     }
@@ -49,7 +57,11 @@ fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<(String, Format), SqlError> 
     let mut stream = None;
     for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
-            Some(("stream", name)) if !name.is_empty() => stream = Some(decoded(name)),
+            Some(("stream", name)) if !name.is_empty() => {
+                if stream.replace(decoded(name)).is_some() {
+                    return Err(SqlError::new("08P01", "the query parameter stream is given twice"));
+                }
+            }
             Some(("token", _)) => {}
             _ => {
                 let name = pair.split('=').next().unwrap_or_default();
@@ -71,27 +83,68 @@ fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<(String, Format), SqlError> 
     Ok((stream, format))
 }
 
-async fn count(api: &Api, stream: String, format: Format, body: Body) -> Result<u64, SqlError> {
-    let target = Name { name: stream, position: None };
-    let loading = Loading { target, columns: Vec::new(), write: WriteOptions::default() };
-    let mut load = api.door.backend.load(&loading)?;
+async fn count(
+    api: &Api,
+    loading: &Loading,
+    format: Format,
+    (body, budget): (Body, &Budget),
+) -> Result<u64, SqlError> {
+    let mut load = api.door.backend.load(loading)?;
     let mut reader = Reader::new(format, &load);
-    let bytes_max = load.options().body_bytes;
+    let (bytes_max, mut pace) = (load.options().body_bytes, Pace::new(load.options().pace));
+    let mut unplaced = Unplaced { budget, taken: None };
     let mut bytes = 0;
     let mut chunks = body.into_data_stream();
-    let slow = || SqlError::new("57014", "the body did not come in time");
-    while let Some(chunk) = timeout(api.door.body_within, chunks.next()).await.map_err(|_| slow())? {
+    let slow =
+        || SqlError::new("57014", "the body did not come in time: less than 64 KiB of it within frame_ms");
+    while let Some(chunk) = pace.wait(chunks.next()).await.ok_or_else(slow)? {
         let chunk = chunk.map_err(|_| SqlError::new("08P01", "the body was cut short"))?;
+        pace.came(chunk.len());
         bytes += chunk.len();
         if bytes > bytes_max {
             return Err(SqlError::new("54000", format!("the body is above {bytes_max} bytes"))
                 .with_hint("send several bodies, or raise events_body_bytes_max"));
         }
-        reader.feed(&chunk, &mut |batch| load.push(batch))?;
-        tokio::task::yield_now().await;
+        pace.wait(unplaced.hold(&load)).await.ok_or_else(busy)??;
+        for chunk in chunk.chunks(load.step_bytes()) {
+            reader.feed(chunk, &mut |batch| {
+                load.push(batch);
+                Ok(())
+            })?;
+            load.step(chunk.len()).await?;
+            tokio::task::yield_now().await;
+        }
     }
-    reader.end(&mut |batch| load.push(batch))?;
+    reader.end(&mut |batch| {
+        load.push(batch);
+        Ok(())
+    })?;
     load.finish().await
+}
+
+fn busy() -> SqlError {
+    SqlError::new("53300", "the hub has no room for more bodies").with_hint("try again")
+}
+
+/// What a load without a place holds comes out of the budget of bodies: there may be many of them.
+struct Unplaced<'a> {
+    budget: &'a Budget,
+    taken: Option<Taken>,
+}
+
+impl Unplaced<'_> {
+    async fn hold(&mut self, load: &Load) -> Result<(), SqlError> {
+        if load.has_place() {
+            self.taken = None;
+        } else if self.taken.is_none() {
+            let bytes = load.options().body_bytes.min(Pace::BYTES);
+            let mut taken =
+                self.budget.claim(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok_or_else(busy)?;
+            taken.arrived(bytes).await;
+            self.taken = Some(taken);
+        }
+        Ok(())
+    }
 }
 
 /// Reads a body.
@@ -100,7 +153,7 @@ enum Reader {
     Csv(Box<Lines>),
 }
 
-type Take<'a> = &'a mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>;
+type Take<'a> = &'a mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>;
 
 impl Reader {
     fn new(format: Format, load: &Load) -> Self {
@@ -119,7 +172,7 @@ impl Reader {
                     force_quote: false,
                 };
                 let (header, on_error) = (Header::Names, OnError::Stop);
-                let options = LineOptions { copy, header, on_error, line_bytes_max };
+                let options = LineOptions { copy, header, end_mark: false, on_error, line_bytes_max };
                 Self::Csv(Box::new(Lines::new(options, fields, target.columns.clone(), name)))
             }
         }
@@ -154,6 +207,7 @@ mod tests {
         assert_eq!(of("/v1/events?stream=s%20x&token=t", ""), Ok(("s x".into(), Format::NdJson)));
         assert_eq!(of("/v1/events?stream=s", "text/csv; charset=utf-8"), Ok(("s".into(), Format::Csv)));
         assert_eq!(of("/v1/events", ""), Err("08P01"));
+        assert_eq!(of("/v1/events?stream=a&stream=b", ""), Err("08P01"), "one of them was taken");
         assert_eq!(of("/v1/events?stream=s&dedup_key=id", ""), Err("08P01"));
     }
 }

@@ -8,7 +8,7 @@
 use super::round::{self, Frozen, Reply, Request, Work};
 use super::{Shared, stopping};
 use headwater_sql::SqlError;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -17,6 +17,8 @@ use tokio::task::JoinSet;
 const ROUNDS_MAX: usize = 4;
 /// Rows after which a round takes no more requests.
 const ROUND_ROWS: u64 = 65_536;
+/// Bytes of rows after which it takes no more: what comes behind does not wait for all of them.
+const ROUND_BYTES: usize = 8 << 20;
 
 /// What the task is told.
 pub(super) enum Message {
@@ -31,9 +33,25 @@ pub(super) enum Message {
 struct Barriers {
     begun: u64,
     open: BTreeSet<u64>,
-    waiting: Vec<(u64, Reply)>,
-    /// Events that were answered before, and are not durable; told by the next flush.
-    lost: u64,
+    flushes: u64,
+    waiting: Vec<Barrier>,
+    /// By round.
+    losses: BTreeMap<u64, Loss>,
+}
+
+/// A flush that waits.
+struct Barrier {
+    number: u64,
+    /// The last round that had begun when it came.
+    upto: u64,
+    reply: Reply,
+}
+
+/// Events of a round that were answered before, and are not durable.
+struct Loss {
+    events: u64,
+    /// How many flushes had come when one was told first: those are told, too, and nobody after them.
+    told: Option<u64>,
 }
 
 impl Barriers {
@@ -45,36 +63,56 @@ impl Barriers {
 
     /// Waits for all rounds that have begun.
     fn wait(&mut self, reply: Reply) {
-        self.waiting.push((self.begun, reply));
+        self.flushes += 1;
+        self.waiting.push(Barrier { number: self.flushes, upto: self.begun, reply });
         self.release();
     }
 
-    fn end(&mut self, round: u64, lost: u64) {
+    fn end(&mut self, round: u64, events: u64) {
         self.open.remove(&round);
-        self.lost += lost;
+        if events > 0 {
+            self.losses.insert(round, Loss { events, told: None });
+        }
         self.release();
     }
 
     fn release(&mut self) {
         let first_open = self.open.first().copied().unwrap_or(u64::MAX);
-        for (upto, reply) in std::mem::take(&mut self.waiting) {
-            if upto >= first_open {
-                self.waiting.push((upto, reply));
-                continue;
+        for barrier in std::mem::take(&mut self.waiting) {
+            match barrier.upto < first_open {
+                true => self.tell(barrier),
+                false => self.waiting.push(barrier),
             }
-            let result = match std::mem::take(&mut self.lost) {
-                0 => Ok(()),
-                lost => Err(SqlError::new(
-                    "58030",
-                    format!("{lost} events that were inserted before are not durable"),
-                )
-                .with_hint(
-                    "storage failed; stream_insert_level = sync_commit answers each INSERT when it is safe",
-                )),
-            };
-            drop(reply.send(result));
+        }
+        let Self { losses, waiting, .. } = self;
+        losses.retain(|round, loss| {
+            let may_hear = |told| waiting.iter().any(|b: &Barrier| b.upto >= *round && b.number <= told);
+            loss.told.is_none_or(may_hear)
+        });
+    }
+
+    fn tell(&mut self, Barrier { number, upto, reply }: Barrier) {
+        let mut losses: Vec<&mut Loss> = self
+            .losses
+            .range_mut(..=upto)
+            .map(|(_, loss)| loss)
+            .filter(|loss| loss.told.is_none_or(|told| number <= told))
+            .collect();
+        let result = match losses.iter().map(|loss| loss.events).sum() {
+            0 => Ok(()),
+            events => Err(lost(events)),
+        };
+        // Whoever is gone was not told.
+        if reply.send(result).is_ok() {
+            losses.iter_mut().for_each(|loss| loss.told = loss.told.or(Some(self.flushes)));
         }
     }
+}
+
+fn lost(events: u64) -> SqlError {
+    SqlError::new("58030", format!("{events} events that were inserted before are not durable")).with_hint(
+        "storage failed, or they could not be counted after they were answered; stream_insert_level = sync_commit answers each INSERT when it is safe",
+    )
 }
 
 /// The task's state.
@@ -82,6 +120,7 @@ pub(super) struct Actor {
     shared: Arc<Shared>,
     work: Work,
     rows: u64,
+    bytes: usize,
     barriers: Barriers,
     rounds: JoinSet<(u64, u64)>,
     ending: Option<oneshot::Sender<()>>,
@@ -93,6 +132,7 @@ impl Actor {
             shared,
             work: Work::default(),
             rows: 0,
+            bytes: 0,
             barriers: Barriers::default(),
             rounds: JoinSet::new(),
             ending: None,
@@ -111,6 +151,7 @@ impl Actor {
             }
             while self.rounds.len() < ROUNDS_MAX
                 && self.rows < ROUND_ROWS
+                && self.bytes < ROUND_BYTES
                 && let Ok(message) = inbox.try_recv()
             {
                 self.take(message);
@@ -142,6 +183,7 @@ impl Actor {
         match message {
             Message::Rows(request) => {
                 self.rows += request.rows();
+                self.bytes += request.bytes;
                 self.work.requests.push(*request);
             }
             Message::Frozen(frozen) => {
@@ -158,7 +200,7 @@ impl Actor {
 
     fn begin_round(&mut self) {
         let work = std::mem::take(&mut self.work);
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         if work.requests.is_empty() && work.frozen.is_empty() {
             return;
         }
@@ -183,27 +225,68 @@ impl Actor {
 mod tests {
     use super::*;
 
+    fn flush(barriers: &mut Barriers) -> oneshot::Receiver<Result<(), SqlError>> {
+        let (reply, answer) = oneshot::channel();
+        barriers.wait(reply);
+        answer
+    }
+
+    /// Events that a flush was told to be lost; `None` while it waits.
+    fn told(answer: &mut oneshot::Receiver<Result<(), SqlError>>) -> Option<u64> {
+        match answer.try_recv().ok()? {
+            Ok(()) => Some(0),
+            Err(error) => error.message.split(' ').next().and_then(|events| events.parse().ok()),
+        }
+    }
+
     #[test]
     fn a_barrier_waits_for_what_began_before_it_and_for_nothing_else() {
         let mut barriers = Barriers::default();
-        let (reply, mut answer) = oneshot::channel();
-        barriers.wait(reply);
-        assert_eq!(answer.try_recv(), Ok(Ok(())), "nothing to wait for");
+        assert_eq!(told(&mut flush(&mut barriers)), Some(0), "nothing to wait for");
         let (first, second) = (barriers.begin(), barriers.begin());
-        let (reply, mut answer) = oneshot::channel();
-        barriers.wait(reply);
+        let mut answer = flush(&mut barriers);
         let third = barriers.begin();
         barriers.end(second, 0);
-        assert!(answer.try_recv().is_err(), "the first one is open");
+        assert_eq!(told(&mut answer), None, "the first one is open");
         barriers.end(first, 0);
-        assert_eq!(answer.try_recv(), Ok(Ok(())), "the third one came later");
+        assert_eq!(told(&mut answer), Some(0), "the third one came later");
         barriers.end(third, 5);
-        let (reply, mut answer) = oneshot::channel();
-        barriers.wait(reply);
-        let error = answer.try_recv().expect("answered").expect_err("lost");
-        assert!(error.message.starts_with("5 events"), "{error}");
-        let (reply, mut answer) = oneshot::channel();
-        barriers.wait(reply);
-        assert_eq!(answer.try_recv(), Ok(Ok(())), "told once");
+        assert_eq!(told(&mut flush(&mut barriers)), Some(5));
+        assert_eq!(told(&mut flush(&mut barriers)), Some(0), "told once");
+        assert!(barriers.losses.is_empty());
+    }
+
+    /// One of several flushes was told of a loss, and the others that nothing was lost.
+    #[test]
+    fn every_flush_that_waits_is_told_what_was_lost_before_it() {
+        let mut barriers = Barriers::default();
+        let (first, second) = (barriers.begin(), barriers.begin());
+        let (mut one, mut two) = (flush(&mut barriers), flush(&mut barriers));
+        let third = barriers.begin();
+        let mut late = flush(&mut barriers);
+        barriers.end(first, 3);
+        barriers.end(second, 4);
+        assert_eq!((told(&mut one), told(&mut two), told(&mut late)), (Some(7), Some(7), None));
+        assert_eq!(told(&mut flush(&mut barriers)), None, "the third round is open");
+        barriers.end(third, 5);
+        assert_eq!(told(&mut late), Some(12), "it came before anybody was told");
+        assert_eq!(told(&mut flush(&mut barriers)), Some(0));
+        assert!(barriers.losses.is_empty());
+    }
+
+    #[test]
+    fn what_is_lost_later_is_told_later_and_never_to_nobody() {
+        let mut barriers = Barriers::default();
+        let first = barriers.begin();
+        let mut answer = flush(&mut barriers);
+        let second = barriers.begin();
+        barriers.end(second, 5);
+        barriers.end(first, 0);
+        assert_eq!(told(&mut answer), Some(0), "what was lost began behind it");
+        assert_eq!(told(&mut flush(&mut barriers)), Some(5));
+        let first = barriers.begin();
+        drop(flush(&mut barriers));
+        barriers.end(first, 5);
+        assert_eq!(told(&mut flush(&mut barriers)), Some(5), "the other one had gone");
     }
 }

@@ -10,6 +10,10 @@ use headwater_sql::{SqlError, put_cell};
 
 /// Rows evaluated at a time: enough to amortise a plan's work per batch, few enough to stay in cache.
 const ROWS: usize = 4_096;
+/// Bytes after which a block ends, however few its rows are; the row that is above them is the last.
+const BYTES: usize = 1 << 20;
+/// What a value takes beside its text, at most: eight bytes or the end of its text, and its slot, as vectors grow.
+const VALUE_BYTES: usize = 17;
 
 /// Columns that are filled row by row.
 pub(super) struct Block {
@@ -17,12 +21,14 @@ pub(super) struct Block {
     fields: Vec<Field>,
     columns: Vec<Column>,
     rows: usize,
+    /// About what the rows take.
+    bytes: usize,
 }
 
 impl Block {
     pub(super) fn new(fields: Vec<Field>) -> Self {
         let columns = fields.iter().map(|field| Column::new(&field.data_type)).collect();
-        Self { fields, columns, rows: 0 }
+        Self { fields, columns, rows: 0, bytes: 0 }
     }
 
     pub(super) fn fields(&self) -> &[Field] {
@@ -36,6 +42,9 @@ impl Block {
 
     /// Puts a value of the row at hand.
     pub(super) fn put(&mut self, at: usize, cell: Cell<'_>) -> Result<(), SqlError> {
+        if let Cell::Text(text) = cell {
+            self.bytes += text.len();
+        }
         match (self.columns.get_mut(at), self.fields.get(at)) {
             (Some(column), Some(field)) => put_cell(column, field, cell),
             _ => Err(SqlError::new("XX000", "a value without a column")),
@@ -48,7 +57,8 @@ impl Block {
             column.push_slot(Slot::Null);
         }
         self.rows += 1;
-        self.rows >= ROWS
+        self.bytes += row_bytes(self.fields.len());
+        self.rows >= ROWS || self.bytes >= BYTES
     }
 
     /// The row at hand is none.
@@ -59,6 +69,7 @@ impl Block {
 
     /// All complete rows, those without a time at `now`.
     pub(super) fn take(&mut self, now: Micros) -> Option<ColumnBatch> {
+        self.bytes = 0;
         if self.rows == 0 {
             return None;
         }
@@ -73,5 +84,37 @@ impl Block {
             missing.for_each(|(value, _)| *value = now.0);
         }
         Some(batch)
+    }
+}
+
+/// What a row of so many columns takes without its texts, at most.
+pub(super) fn row_bytes(columns: usize) -> usize {
+    VALUE_BYTES * columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater::value::DataType;
+
+    /// 4,096 rows of long texts were gigabytes that nobody counted.
+    #[test]
+    fn a_block_ends_by_rows_or_bytes() {
+        let field = |name: &str| Field { name: name.into(), data_type: DataType::Text };
+        let ends_after = |bytes: usize| {
+            let mut block = Block::new(vec![field("a"), field("b")]);
+            let text = "x".repeat(bytes);
+            let mut rows = 1;
+            loop {
+                block.put(0, Cell::Text(&text)).expect("it fits");
+                if block.end_row() {
+                    return (rows, block.take(Micros(0)).map_or(0, |batch| batch.rows()), block.bytes);
+                }
+                rows += 1;
+            }
+        };
+        assert_eq!(ends_after(1), (ROWS, ROWS, 0));
+        let rows = BYTES.div_ceil(60_000 + row_bytes(2));
+        assert_eq!(ends_after(60_000), (rows, rows, 0));
     }
 }

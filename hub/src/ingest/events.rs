@@ -6,6 +6,7 @@
 
 use super::block::Block;
 use super::json::{found, message};
+use headwater::emit::Cell;
 use headwater::ids::Micros;
 use headwater::schema::Field;
 use headwater::value::column::ColumnBatch;
@@ -36,12 +37,12 @@ impl Events {
     ///
     /// # Errors
     /// What is wrong with a line, and which one it is: `22P02` no JSON object, or a value of another type and its kind,
-    /// `42703` a member that is no column, `42701` one that comes twice, `54000` its length. Those of `take`.
+    /// `42703` a member that is no column, `42701` one that comes twice, `22021` a NUL, `54000` its length. Those of `take`.
     pub fn feed(
         &mut self,
         bytes: &[u8],
         now: Micros,
-        take: &mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>,
+        take: &mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         self.input.extend_from_slice(bytes);
         let input = std::mem::take(&mut self.input);
@@ -66,11 +67,11 @@ impl Events {
     pub fn end(
         &mut self,
         now: Micros,
-        take: &mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>,
+        take: &mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let input = std::mem::take(&mut self.input);
         self.row(&input, now, take)?;
-        self.block.take(now).map_or(Ok(()), |batch| take(&batch))
+        self.block.take(now).map_or(Ok(()), |batch| take(batch))
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), SqlError> {
@@ -85,7 +86,7 @@ impl Events {
         &mut self,
         line: &[u8],
         now: Micros,
-        take: &mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>,
+        take: &mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         self.check_length(line.len())?;
         // A byte order mark may come first.
@@ -103,7 +104,7 @@ impl Events {
                 return Err(SqlError { message: format!("line {}: {}", self.line, error.message), ..error });
             }
             if self.block.end_row() {
-                self.block.take(now).map_or(Ok(()), |batch| take(&batch))?;
+                self.block.take(now).map_or(Ok(()), |batch| take(batch))?;
             }
         }
         self.line += 1;
@@ -160,6 +161,11 @@ fn put(block: &mut Block, at: usize, raw: &RawValue) -> Result<(), SqlError> {
     }
     let value = found(Some(raw)).map_err(|words| in_column(SqlError::new("22P02", words)))?;
     match value.cell(&data_type) {
+        // As in COPY, and as everywhere in PostgreSQL, whose clients end texts there.
+        Some(Cell::Text(text)) if memchr::memchr(0, text.as_bytes()).is_some() => {
+            let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
+            Err(in_column(SqlError::new("22021", message)))
+        }
         Some(cell) => block.put(at, cell).map_err(in_column),
         None => Err(in_column(SqlError::new("42804", "an array or object"))),
     }
@@ -205,7 +211,7 @@ mod tests {
     fn read(pieces: &[&[u8]]) -> Result<Vec<Vec<Value>>, SqlError> {
         let mut events = Events::new(fields(), "s", 100);
         let mut rows = Vec::new();
-        let mut take = |batch: &ColumnBatch| {
+        let mut take = |batch: ColumnBatch| {
             let row = |row| (0..3).map(|at| batch.columns[at].value(row, &fields()[at].data_type)).collect();
             rows.extend((0..batch.rows()).map(row));
             Ok(())
@@ -243,6 +249,11 @@ mod tests {
             ("{\"n\":1,\"n\":2}", "42701", "line 1: column \"n\" is given twice"),
             ("{\"k\":[1]}", "42804", "line 1: column \"k\": an array or object"),
             ("{\"k\":1}", "42804", "line 1: column \"k\": column \"k\" is of type text"),
+            (
+                "{\"k\":\"a\\u0000\"}",
+                "22021",
+                "line 1: column \"k\": invalid byte sequence for encoding \"UTF8\": 0x00",
+            ),
             ("[1]", "22P02", "line 1: a JSON object is expected, not sequence at byte 0"),
             ("{\"n\":1} x", "22P02", "line 1: trailing characters at byte 9"),
             ("{\"n\":", "22P02", "line 1: EOF while parsing a value at byte 5"),

@@ -33,6 +33,8 @@ pub struct LineOptions {
     pub copy: CopyOptions,
     /// The first line.
     pub header: Header,
+    /// Whether a line `\\.` ends it all, as in COPY; elsewhere it is a row like any other.
+    pub end_mark: bool,
     /// What becomes of lines that are no rows.
     pub on_error: OnError,
     /// Longest line, bytes.
@@ -93,7 +95,7 @@ impl Lines {
         &mut self,
         bytes: &[u8],
         now: Micros,
-        take: &mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>,
+        take: &mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         if self.is_over {
             return Ok(());
@@ -125,7 +127,7 @@ impl Lines {
     pub fn end(
         &mut self,
         now: Micros,
-        take: &mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>,
+        take: &mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let input = std::mem::take(&mut self.input);
         if !self.is_over && !input.is_empty() {
@@ -134,14 +136,14 @@ impl Lines {
             }
             self.record(&input, now, take)?;
         }
-        self.block.take(now).map_or(Ok(()), |batch| take(&batch))
+        self.block.take(now).map_or(Ok(()), |batch| take(batch))
     }
 
     fn record(
         &mut self,
         record: &[u8],
         now: Micros,
-        take: &mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>,
+        take: &mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>,
     ) -> Result<(), SqlError> {
         let breaks = match self.options.copy.format {
             CopyFormat::Csv => memchr::memchr_iter(b'\n', record).count() as u64,
@@ -149,7 +151,8 @@ impl Lines {
         };
         let content = record.strip_suffix(b"\n").unwrap_or(record);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
-        if content == b"\\." {
+        let content = self.without_mark(content);
+        if self.options.end_mark && content == b"\\." {
             self.is_over = true;
             return Ok(());
         }
@@ -158,12 +161,18 @@ impl Lines {
             false => self.row(content),
         };
         match read {
-            Ok(true) => self.block.take(now).map_or(Ok(()), |batch| take(&batch))?,
+            Ok(true) => self.block.take(now).map_or(Ok(()), |batch| take(batch))?,
             Ok(false) => {}
             Err(error) => self.skip(error)?,
         }
         self.line += breaks;
         Ok(())
+    }
+
+    /// CSV may begin with a byte order mark, which is no part of its first value.
+    fn without_mark<'c>(&self, content: &'c [u8]) -> &'c [u8] {
+        let may_have = self.line == 1 && self.options.copy.format == CopyFormat::Csv;
+        content.strip_prefix(b"\xef\xbb\xbf").filter(|_| may_have).unwrap_or(content)
     }
 
     /// A line that is no row.

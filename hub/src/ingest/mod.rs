@@ -11,14 +11,18 @@ mod actor;
 mod block;
 pub mod events;
 mod flight;
+mod gather;
 pub(crate) mod json;
 pub mod lines;
 mod load;
+mod pace;
 mod round;
 
 pub use load::{Load, Loading};
+pub use pace::Pace;
 
 use crate::catalog::Catalog;
+use crate::ingress::addresses::Addresses;
 use crate::shard::Shards;
 use actor::{Actor, Message};
 use headwater::limits::BatchLimits;
@@ -50,6 +54,8 @@ pub struct IngestOptions {
     pub line_bytes: usize,
     /// Bytes of one body of events.
     pub body_bytes: usize,
+    /// In which rows of a load must come, [`Pace::BYTES`] at a time.
+    pub pace: Duration,
 }
 
 /// What everybody here works with.
@@ -67,6 +73,7 @@ pub struct Ingest {
     inbox: mpsc::Sender<Message>,
     places: Arc<Semaphore>,
     loads: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
 }
 
 impl Ingest {
@@ -84,6 +91,7 @@ impl Ingest {
             inbox,
             places: Arc::new(Semaphore::new((options.queue_bytes / PLACE_BYTES).max(1))),
             loads: Arc::new(Semaphore::new(options.loads_max)),
+            addresses: Addresses::new(address_share(options.loads_max)),
         };
         (ingest, Actor::new(shared).run(messages))
     }
@@ -91,19 +99,19 @@ impl Ingest {
     /// Counts rows, and returns when they are as safe as asked for.
     ///
     /// # Errors
-    /// `42P01` when the stream was dropped meanwhile; `57P01` when the hub shuts down; `58030` when storage failed:
-    /// whether the rows are counted is not known then.
+    /// `42P01` when the stream was dropped meanwhile; `53200` when its groups take too much memory; `57P01` when the hub
+    /// shuts down; `58030` when storage failed: whether the rows are counted is not known then.
     pub async fn insert(&self, insertion: Insertion) -> Result<(), SqlError> {
         if insertion.batches.is_empty() {
             return Ok(());
         }
-        let bytes: usize = insertion.batches.iter().map(round::bytes_of).sum();
-        let bytes = bytes.min(self.shared.options.queue_bytes);
-        let places = u32::try_from(bytes.div_ceil(PLACE_BYTES).max(1)).unwrap_or(u32::MAX);
+        let bytes: usize = insertion.batches.iter().map(gather::bytes_of).sum();
+        let claimed = bytes.min(self.shared.options.queue_bytes);
+        let places = u32::try_from(claimed.div_ceil(PLACE_BYTES).max(1)).unwrap_or(u32::MAX);
         let place = Arc::clone(&self.places).acquire_many_owned(places).await.map_err(|_| stopping())?;
         let is_async = insertion.level == InsertLevel::Async;
         let (reply, answer) = oneshot::channel();
-        let request = round::Request { insertion, reply: (!is_async).then_some(reply), place };
+        let request = round::Request { insertion, bytes, reply: (!is_async).then_some(reply), place };
         self.send(Message::Rows(Box::new(request))).await?;
         if is_async { Ok(()) } else { answer.await.unwrap_or_else(|_| Err(stopping())) }
     }
@@ -111,22 +119,20 @@ impl Ingest {
     /// Waits until everything that was taken before is durable.
     ///
     /// # Errors
-    /// `58030` when events that were inserted with `async` since the last flush are not: how many, it says.
+    /// `58030` when events that were answered before they were durable, and of which no flush before this one told, are
+    /// not: how many, it says.
     pub async fn flush(&self) -> Result<(), SqlError> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Flush(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Begins a load of many rows.
+    /// Begins a load of many rows. Its place among them it takes when rows come.
     ///
     /// # Errors
-    /// `42P01` and its kind for where they are to go; `53300` when there are too many loads.
+    /// `42P01` and its kind for where they are to go.
     pub fn load(&self, loading: &Loading) -> Result<Load, SqlError> {
-        let place = Arc::clone(&self.loads).try_acquire_owned().map_err(|_| {
-            SqlError::new("53300", "too many loads are running").with_hint("try again, or raise loads_max")
-        })?;
-        Load::new(self.clone(), loading, place)
+        Load::new(self.clone(), loading)
     }
 
     /// Takes nothing more, and returns when everything taken is answered.
@@ -140,6 +146,11 @@ impl Ingest {
     async fn send(&self, message: Message) -> Result<(), SqlError> {
         self.inbox.send(message).await.map_err(|_| stopping())
     }
+}
+
+/// Loads that one address may have at a time: never all of them.
+fn address_share(loads_max: usize) -> u32 {
+    u32::try_from((loads_max - loads_max / 4).max(1)).unwrap_or(u32::MAX)
 }
 
 fn stopping() -> SqlError {

@@ -2,20 +2,15 @@
 //!
 //! Owns: that the rows of a request are in one flush, and who is told what. Must not know: who waits when.
 
-use super::Shared;
+use super::{Shared, gather};
 use crate::server::now;
 use crate::shard::Outcome;
 use futures::StreamExt;
-use headwater::ids::{RouteVersion, ViewId};
-use headwater::limits::BatchLimits;
-use headwater::plan::Plan;
-use headwater::rollup::{Rollup, RollupOptions, ViewPartials};
-use headwater::schema::StreamSchema;
-use headwater::value::column::{Column, ColumnBatch, ColumnData};
-use headwater::wire::batch::{LedgerDelta, SectionInput, encode_payloads};
+use headwater::ids::RouteVersion;
 use headwater::wire::{AckLevel, BatchFrame, Refused, RefusedCode};
-use headwater_sql::source::{CatalogSnapshot, Insertion};
+use headwater_sql::source::Insertion;
 use headwater_sql::{InsertLevel, SqlError};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -28,6 +23,8 @@ pub(super) type Reply = oneshot::Sender<Result<(), SqlError>>;
 /// Rows that somebody brought.
 pub(super) struct Request {
     pub insertion: Insertion,
+    /// Of its rows, about.
+    pub bytes: usize,
     /// `None`: it was answered when it came.
     pub reply: Option<Reply>,
     /// Its share of what may wait, until it is aggregated.
@@ -55,12 +52,42 @@ pub(super) struct Work {
     pub frozen: Vec<Frozen>,
 }
 
+/// Who brought rows, while they are aggregated.
+struct Claimant {
+    level: InsertLevel,
+    reply: Option<Reply>,
+    rows: u64,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Claimant {
+    fn split(request: Request) -> (Insertion, Self) {
+        let rows = request.rows();
+        let Request { insertion, reply, place, .. } = request;
+        let claimant = Self { level: insertion.level, reply, rows, _place: place };
+        (insertion, claimant)
+    }
+
+    /// Its rows are not counted; how many nobody could be told of.
+    fn refuse(self, error: SqlError) -> u64 {
+        match self.reply {
+            Some(reply) => {
+                drop(reply.send(Err(error)));
+                0
+            }
+            None => self.rows,
+        }
+    }
+}
+
 /// Those who wait for a flush.
 #[derive(Default)]
 struct Waiting {
     received: Vec<Reply>,
     durable: Vec<Reply>,
-    /// Events that nobody waits for.
+    /// Events of those who wait until it is received.
+    receiving: u64,
+    /// Events that nobody waits for, or not any more.
     unwatched: u64,
 }
 
@@ -68,13 +95,21 @@ impl Waiting {
     fn add(&mut self, level: InsertLevel, reply: Option<Reply>, events: u64) {
         match (reply, level) {
             (Some(reply), InsertLevel::Durable) => self.durable.push(reply),
-            (Some(reply), _) => self.received.push(reply),
+            (Some(reply), _) => {
+                self.received.push(reply);
+                self.receiving += events;
+            }
             (None, _) => self.unwatched += events,
         }
     }
 
     fn tell_received(&mut self, result: &Result<(), SqlError>) {
         self.received.drain(..).for_each(|reply| drop(reply.send(result.clone())));
+        let events = std::mem::take(&mut self.receiving);
+        // They were told that all is well: what becomes of them now is told by a flush only.
+        if result.is_ok() {
+            self.unwatched += events;
+        }
     }
 
     fn tell(&mut self, result: &Result<(), SqlError>) {
@@ -91,102 +126,39 @@ pub(super) async fn run(shared: &Shared, work: Work) -> u64 {
         waiting.add(level, reply, events);
         lost += hand_over(shared, payloads, &mut waiting).await;
     }
-    if !work.requests.is_empty() {
-        let (payloads, mut waiting) = aggregate(shared, work.requests).await;
-        lost += waiting.1;
-        lost += hand_over(shared, payloads, &mut waiting.0).await;
+    let (mut rows, mut claimants): (VecDeque<_>, VecDeque<_>) =
+        work.requests.into_iter().map(Claimant::split).unzip();
+    while !rows.is_empty() {
+        let Some((flush, rest)) = aggregate(shared, rows).await else {
+            let failed = || SqlError::new("XX000", "the rows could not be aggregated");
+            return lost + claimants.into_iter().map(|claimant| claimant.refuse(failed())).sum::<u64>();
+        };
+        rows = rest;
+        let mut waiting = Waiting::default();
+        for (outcome, claimant) in
+            flush.outcomes.into_iter().zip(std::iter::from_fn(|| claimants.pop_front()))
+        {
+            match outcome {
+                Ok(()) => waiting.add(claimant.level, claimant.reply, claimant.rows),
+                Err(error) => lost += claimant.refuse(error),
+            }
+        }
+        lost += hand_over(shared, flush.payloads, &mut waiting).await;
     }
     lost
 }
 
-/// The rows of all requests as payloads; those whose stream is gone are told so.
-async fn aggregate(shared: &Shared, requests: Vec<Request>) -> (Vec<Vec<u8>>, (Waiting, u64)) {
-    let catalog = shared.catalog.snapshot();
-    let limits = shared.options.limits;
-    let (mut waiting, mut lost, mut events) = (Waiting::default(), 0, 0);
-    let mut rollups: Vec<(Option<Vec<ViewId>>, Rollup)> = Vec::new();
-    for request in requests {
-        let (rows, Insertion { stream, batches, level, targets }) = (request.rows(), request.insertion);
-        if !is_same_stream(&catalog, &stream.schema) {
-            match request.reply {
-                Some(reply) => drop(reply.send(Err(gone(&stream.schema.name)))),
-                None => lost += rows,
-            }
-            continue;
-        }
-        let known =
-            rollups.iter().position(|(of, rollup)| *of == targets && *rollup.schema() == stream.schema);
-        let at = known.unwrap_or_else(|| {
-            let rollup = rollup(&catalog, &stream.schema, targets.as_deref(), &limits);
-            rollups.push((targets, rollup));
-            rollups.len() - 1
-        });
-        if let Some((_, rollup)) = rollups.get_mut(at) {
-            for batch in &batches {
-                rollup.push(batch);
-                tokio::task::yield_now().await;
-            }
-        }
-        events += rows;
-        waiting.add(level, request.reply, rows);
-        drop(request.place);
-    }
-    (payloads(events, &together(rollups), &limits), (waiting, lost))
-}
-
-/// What all rollups gathered, one entry per view and version: rows with other `stream_targets` may feed the same views.
-fn together(rollups: Vec<(Option<Vec<ViewId>>, Rollup)>) -> Vec<ViewPartials> {
-    let mut streams: Vec<Rollup> = Vec::new();
-    for (_, mut rollup) in rollups {
-        match streams.iter_mut().find(|known| known.schema() == rollup.schema()) {
-            Some(known) => known.merge(rollup.drain()),
-            None => streams.push(rollup),
-        }
-    }
-    streams.iter_mut().flat_map(Rollup::drain).collect()
-}
-
-/// A flush as payloads.
-pub(super) fn payloads(events: u64, partials: &[ViewPartials], limits: &BatchLimits) -> Vec<Vec<u8>> {
-    let sections: Vec<_> = partials.iter().map(SectionInput::from).collect();
-    let report = LedgerDelta { events, ..LedgerDelta::default() };
-    let encoded = encode_payloads(&report, &sections, limits);
-    if encoded.oversized_groups > 0 {
-        let groups = encoded.oversized_groups;
-        tracing::warn!(groups, "groups that alone are larger than a batch may be are left out");
-    }
-    encoded.payloads.into_iter().map(|payload| payload.bytes).collect()
-}
-
-/// A rollup by the newest plans.
-pub(super) fn rollup(
-    catalog: &CatalogSnapshot,
-    schema: &StreamSchema,
-    targets: Option<&[ViewId]>,
-    limits: &BatchLimits,
-) -> Rollup {
-    let mut rollup = Rollup::new(schema.clone(), RollupOptions { key_bytes_max: limits.key_bytes_max });
-    for (view, error) in rollup.set_plans(schema.clone(), plans(catalog, schema, targets)) {
-        tracing::warn!(%view, %error, "this build cannot run a view's plan");
-    }
-    rollup
-}
-
-/// The plans of a stream's views that are fed.
-fn plans(catalog: &CatalogSnapshot, schema: &StreamSchema, targets: Option<&[ViewId]>) -> Vec<Plan> {
-    let is_fed = |view: ViewId| targets.is_none_or(|targets| targets.contains(&view));
-    let fed = catalog.views.iter().filter(|v| v.plan.stream == schema.id && v.is_active() && is_fed(v.id));
-    fed.map(|view| view.plan.clone()).collect()
-}
-
-/// False when the stream was dropped; another one of its name has another id.
-pub(super) fn is_same_stream(catalog: &CatalogSnapshot, schema: &StreamSchema) -> bool {
-    catalog.streams.iter().any(|stream| stream.schema == *schema)
-}
-
-pub(super) fn gone(name: &str) -> SqlError {
-    SqlError::new("42P01", format!("stream \"{name}\" was dropped or changed while rows were on their way"))
-        .with_hint("none of them is counted")
+/// One flush of the rows, and what is left of them; on a thread that nobody else waits for. `None`: it ended badly.
+async fn aggregate(
+    shared: &Shared,
+    mut rows: VecDeque<Insertion>,
+) -> Option<(gather::Flush, VecDeque<Insertion>)> {
+    let (catalog, options) = (shared.catalog.snapshot(), shared.options);
+    let gathering = tokio::task::spawn_blocking(move || {
+        let flush = gather::flush(&mut rows, &catalog, &options.limits, options.load_bytes);
+        (flush, rows)
+    });
+    gathering.await.inspect_err(|error| tracing::error!(%error, "rows could not be aggregated")).ok()
 }
 
 /// How far the batches of a flush have come.
@@ -293,18 +265,6 @@ fn explain(refused: &Refused, durable: usize, batches: usize) -> SqlError {
     SqlError { message, ..error }
 }
 
-/// Bytes that a batch of rows takes, about.
-pub(super) fn bytes_of(batch: &ColumnBatch) -> usize {
-    let column = |column: &Column| match &column.data {
-        ColumnData::Bool(v) => v.len(),
-        ColumnData::Int(v) => 8 * v.len(),
-        ColumnData::Float(v) => 8 * v.len(),
-        ColumnData::Bytes(v) => v.data.len() + 4 * v.len(),
-        other => 16 * other.len(),
-    };
-    batch.columns.iter().map(column).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -341,6 +301,25 @@ mod tests {
         assert_eq!(is_received.try_recv(), Ok(Ok(())));
         assert!(is_durable.try_recv().is_err());
         progress.waiting.tell(&Ok(()));
-        assert_eq!((is_durable.try_recv(), waiting.unwatched), (Ok(Ok(())), 7));
+        assert_eq!(is_durable.try_recv(), Ok(Ok(())));
+    }
+
+    /// A flush said that nothing was lost, although rows were that had been answered as received.
+    #[test]
+    fn what_was_told_to_be_received_is_lost_when_it_is_not_durable() {
+        let failed = Err(SqlError::new("58030", "no"));
+        let lost = |received_first: bool| {
+            let mut waiting = Waiting::default();
+            let (reply, mut answer) = oneshot::channel();
+            waiting.add(InsertLevel::Received, Some(reply), 3);
+            waiting.add(InsertLevel::Async, None, 7);
+            if received_first {
+                waiting.tell_received(&Ok(()));
+            }
+            waiting.tell(&failed);
+            (answer.try_recv().expect("told").is_ok(), waiting.unwatched)
+        };
+        assert_eq!(lost(true), (true, 10));
+        assert_eq!(lost(false), (false, 7), "who is told so now has not lost anything silently");
     }
 }

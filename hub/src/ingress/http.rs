@@ -12,4 +12,4 @@ mod routes;
 mod server;
 
 pub(crate) use routes::{Door, decoded, read, router, token};
-pub(crate) use server::HttpDoor;
+pub(crate) use server::{HttpDoor, Peer};

@@ -51,21 +51,23 @@ pub trait Backend: Send + Sync + 'static {
     /// Runs one statement.
     fn query(&self, query: Query) -> BoxFuture<'static, Result<Answer, SqlError>>;
 
-    /// Runs a statement that a session has read, with values for its parameters.
+    /// Runs a statement that a session has read, with values for its parameters. When `stop` ends first it answers
+    /// `57014`, or, where a change is being applied by then, its outcome.
     fn run(
         &self,
         statement: Arc<Statement>,
         parameters: Vec<Parameter>,
         options: ReadOptions,
+        stop: BoxFuture<'static, ()>,
     ) -> BoxFuture<'static, Result<Answer, SqlError>> {
-        let _ = (parameters, options.timeout);
+        let _ = (parameters, options.timeout, stop);
         self.query(Query { sql: statement.sql().into(), read_level: options.read_level, token: None })
     }
 
     /// Begins a load of rows: COPY, or a body of events.
     ///
     /// # Errors
-    /// `42P01` and its kind when there is no such stream or column; `53300` when there are too many.
+    /// `42P01` and its kind when there is no such stream or column.
     fn load(&self, loading: &Loading) -> Result<Load, SqlError> {
         let _ = loading;
         Err(SqlError::new("0A000", "rows are not loaded here"))

@@ -183,6 +183,7 @@ fn ingest_options(options: &Options) -> IngestOptions {
         load_bytes: size(limits.load_bytes_max),
         line_bytes: limits.load_line_bytes_max as usize,
         body_bytes: size(limits.events_body_bytes_max),
+        pace: Duration::from_millis(limits.frame_ms),
     }
 }
 

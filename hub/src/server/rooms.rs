@@ -86,9 +86,11 @@ impl Backend for Rooms {
         statement: Arc<Statement>,
         parameters: Vec<Parameter>,
         options: ReadOptions,
+        stop: BoxFuture<'static, ()>,
     ) -> BoxFuture<'static, Result<Answer, SqlError>> {
         let engine = Arc::clone(&self.engine);
-        counted(&self.metrics, async move { engine.execute_statement(statement, parameters, options).await })
+        let run = async move { engine.execute_until(stop, statement, parameters, options).await };
+        counted(&self.metrics, run)
     }
 
     fn load(&self, loading: &Loading) -> Result<Load, SqlError> {

@@ -9,7 +9,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryConsumer, MemoryPool, MemoryReservation};
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 use tokio::runtime::Handle;
 
@@ -27,8 +27,14 @@ pub(super) struct Guard {
     /// Constants.
     kept: MemoryReservation,
     is_cancelled: AtomicBool,
-    is_applying: AtomicBool,
+    /// Whether a change is being applied, or may not be any more.
+    change: AtomicU8,
 }
+
+/// Values of [`Guard::change`].
+const NONE: u8 = 0;
+const APPLYING: u8 = 1;
+const STOPPED: u8 = 2;
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Guard>>> = const { RefCell::new(None) };
@@ -46,7 +52,7 @@ impl Guard {
             bytes_max,
             value_bytes_max,
             is_cancelled: AtomicBool::new(false),
-            is_applying: AtomicBool::new(false),
+            change: AtomicU8::new(NONE),
         }
     }
 
@@ -67,11 +73,25 @@ impl Guard {
 
     /// While a change is being applied its outcome is waited for: a deadline cannot undo it.
     pub(super) fn is_applying(&self) -> bool {
-        self.is_applying.load(Ordering::Acquire)
+        self.change.load(Ordering::Acquire) == APPLYING
     }
 
-    pub(super) fn set_applying(&self, applying: bool) {
-        self.is_applying.store(applying, Ordering::Release);
+    /// From here on the outcome is waited for; false when the statement was stopped before.
+    pub(super) fn begin_applying(&self) -> bool {
+        self.change.fetch_max(APPLYING, Ordering::AcqRel) != STOPPED
+    }
+
+    /// The outcome is known to whoever waits for the answer.
+    pub(super) fn end_applying(&self) {
+        let _ = self.change.compare_exchange(APPLYING, NONE, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// True when nothing is being applied, and nothing will be: then the statement may be told to have ended.
+    pub(super) fn stop(&self) -> bool {
+        match self.change.compare_exchange(NONE, STOPPED, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(change) => change == STOPPED,
+        }
     }
 
     fn check(&self) -> Result<()> {
@@ -86,6 +106,11 @@ impl Guard {
 pub(super) fn timeout() -> SqlError {
     SqlError::new("57014", "statement took longer than its time limit")
         .with_hint("ask for fewer rows, or raise sql.timeout_ms")
+}
+
+/// `57014`: whoever asked wants no answer any more.
+pub(super) fn cancelled() -> SqlError {
+    SqlError::new("57014", "canceling statement due to user request")
 }
 
 /// `53200`: more bytes than the statement may have.

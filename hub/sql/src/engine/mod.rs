@@ -167,7 +167,8 @@ impl Engine {
     /// # Errors
     /// Everything that parsing, [`compile`] and queries refuse; a text of several statements (`42601`). Errors that come up while rows are read are in the answer's batches.
     pub async fn execute(&self, sql: &str, options: ReadOptions) -> Result<Answer, SqlError> {
-        running::execute(&self.core, running::Work::Text(sql.to_owned()), options).await
+        let never = futures::future::pending().boxed();
+        running::execute(&self.core, running::Work::Text(sql.to_owned()), options, never).await
     }
 
     /// Executes a statement that was read before, with values for its parameters. Otherwise as [`Engine::execute`].
@@ -180,7 +181,23 @@ impl Engine {
         parameters: Vec<Parameter>,
         options: ReadOptions,
     ) -> Result<Answer, SqlError> {
-        running::execute(&self.core, running::Work::Statement(statement, parameters), options).await
+        let never = futures::future::pending().boxed();
+        self.execute_until(never, statement, parameters, options).await
+    }
+
+    /// As [`Engine::execute_statement`], and ends with `57014` when `stop` does before the answer begins. A statement
+    /// whose change is being applied by then answers its outcome instead: it cannot be undone.
+    ///
+    /// # Errors
+    /// The same; `57014` when it was stopped.
+    pub async fn execute_until(
+        &self,
+        stop: BoxFuture<'static, ()>,
+        statement: Arc<Statement>,
+        parameters: Vec<Parameter>,
+        options: ReadOptions,
+    ) -> Result<Answer, SqlError> {
+        running::execute(&self.core, running::Work::Statement(statement, parameters), options, stop).await
     }
 
     /// What a statement takes and answers. `declared`: types of its parameters, as far as they are known.
@@ -287,9 +304,11 @@ impl Core {
         change: impl FnOnce(&dyn Source) -> BoxFuture<'static, Result<T, SqlError>>,
     ) -> Result<T, SqlError> {
         let change = change(self.source.as_ref());
-        guard.set_applying(true);
+        // Until its answer is there: what came between would be told as a statement that did nothing.
+        if !guard.begin_applying() {
+            return Err(guard::timeout());
+        }
         let applied = guard.hub.spawn(change).await;
-        guard.set_applying(false);
         applied.map_err(|_| SqlError::new("XX000", "the change could not be applied"))?
     }
 

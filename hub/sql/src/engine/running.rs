@@ -6,13 +6,14 @@
 //! statement's own thread and ends with it.
 
 use super::answer::Answer;
-use super::guard::{Guard, timeout};
+use super::guard::{Guard, cancelled, timeout};
 use super::{Core, Description, Parameter, ReadOptions};
 use crate::error::SqlError;
 use crate::parse::Statement;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use futures::{Stream, StreamExt};
+use futures::future::{BoxFuture, pending};
+use futures::{FutureExt, Stream, StreamExt};
 use headwater::schema::Field;
 use headwater::value::DataType;
 use std::pin::Pin;
@@ -56,8 +57,13 @@ enum Message {
 }
 
 /// Runs a statement on a thread of its own.
-pub(super) async fn execute(core: &Arc<Core>, work: Work, options: ReadOptions) -> Result<Answer, SqlError> {
-    start(core, work, options).await?.answer().await
+pub(super) async fn execute(
+    core: &Arc<Core>,
+    work: Work,
+    options: ReadOptions,
+    stop: BoxFuture<'static, ()>,
+) -> Result<Answer, SqlError> {
+    start(core, work, options, stop).await?.answer().await
 }
 
 /// Describes a statement on a thread of its own: planning can take as long as running.
@@ -66,14 +72,26 @@ pub(super) async fn describe(
     work: Work,
     options: ReadOptions,
 ) -> Result<Description, SqlError> {
-    start(core, work, options).await?.description().await
+    start(core, work, options, pending().boxed()).await?.description().await
 }
 
-async fn start(core: &Arc<Core>, work: Work, options: ReadOptions) -> Result<Received, SqlError> {
+async fn start(
+    core: &Arc<Core>,
+    work: Work,
+    options: ReadOptions,
+    mut stop: BoxFuture<'static, ()>,
+) -> Result<Received, SqlError> {
     let timeout = options.timeout.map_or(core.options.timeout, |own| own.min(core.options.timeout));
     let deadline = Instant::now() + timeout;
     let waiting = timeout_at(deadline.into(), Arc::clone(&core.places).acquire_owned());
-    let Ok(Ok(place)) = waiting.await else { return Err(too_many()) };
+    let place = tokio::select! {
+        biased;
+        () = &mut stop => return Err(cancelled()),
+        place = waiting => match place {
+            Ok(Ok(place)) => place,
+            _ => return Err(too_many()),
+        },
+    };
     let limits = &core.options;
     let guard = Guard::new(deadline, Handle::current(), limits.memory_bytes_max, limits.value_bytes_max);
     let guard = Arc::new(guard);
@@ -82,7 +100,7 @@ async fn start(core: &Arc<Core>, work: Work, options: ReadOptions) -> Result<Rec
     let thread = std::thread::Builder::new().name("headwater-sql".into()).stack_size(STACK_BYTES);
     thread.spawn(move || job.run(place)).map_err(|_| too_many())?;
     let sleep = Box::pin(sleep_until(deadline.into()));
-    Ok(Received { receiver, sleep, guard, is_over: false })
+    Ok(Received { receiver, sleep, stop: Some(stop), guard, is_over: false })
 }
 
 fn too_many() -> SqlError {
@@ -168,6 +186,8 @@ impl Job {
 struct Received {
     receiver: mpsc::Receiver<Message>,
     sleep: Pin<Box<Sleep>>,
+    /// Until it ended, or the answer began.
+    stop: Option<BoxFuture<'static, ()>>,
     guard: Arc<Guard>,
     is_over: bool,
 }
@@ -176,6 +196,8 @@ impl Received {
     async fn answer(mut self) -> Result<Answer, SqlError> {
         match std::future::poll_fn(|cx| self.poll_message(cx)).await {
             Message::Head { tag, fields, schema } => {
+                self.stop = None;
+                self.guard.end_applying();
                 Ok(Answer { tag, fields, schema, batches: self.boxed() })
             }
             Message::Failed(error) => Err(error),
@@ -198,11 +220,22 @@ impl Received {
                 Poll::Ready(Message::Failed(timeout()))
             }
             Poll::Ready(None) => Poll::Ready(Message::Failed(died())),
-            Poll::Pending => match self.sleep.as_mut().poll(cx) {
-                Poll::Ready(()) if !self.guard.is_applying() => Poll::Ready(Message::Failed(timeout())),
+            Poll::Pending => match self.poll_end(cx) {
+                Poll::Ready(error) if self.guard.stop() => Poll::Ready(Message::Failed(error)),
                 _ => Poll::Pending,
             },
         }
+    }
+
+    /// Why nothing more should come.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<SqlError> {
+        if let Some(stop) = &mut self.stop
+            && stop.poll_unpin(cx).is_ready()
+        {
+            self.stop = None;
+            return Poll::Ready(cancelled());
+        }
+        self.sleep.as_mut().poll(cx).map(|()| timeout())
     }
 }
 
@@ -247,8 +280,31 @@ mod tests {
         let guard = Arc::new(Guard::new(deadline, Handle::current(), 1 << 20, 1 << 20));
         let (thread, receiver) = mpsc::channel(BATCHES_WAITING);
         let sleep = Box::pin(sleep_until(deadline.into()));
-        let answer = Received { receiver, sleep, guard, is_over: false }.answer().await;
+        let answer = Received { receiver, sleep, stop: None, guard, is_over: false }.answer().await;
         assert_eq!(answer.err().map(|error| error.code), Some("57014"));
         drop(thread);
+    }
+
+    /// An INSERT that was cancelled while it was applied was told not to have happened, and counted.
+    #[tokio::test]
+    async fn a_change_that_is_applied_ends_with_its_outcome() {
+        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let begun = |is_applying: bool| {
+            let guard = Arc::new(Guard::new(deadline, Handle::current(), 1 << 20, 1 << 20));
+            assert!(!is_applying || guard.begin_applying());
+            let (thread, receiver) = mpsc::channel(BATCHES_WAITING);
+            let (sleep, stop) = (Box::pin(sleep_until(deadline.into())), Some(async {}.boxed()));
+            (thread, Received { receiver, sleep, stop, guard: Arc::clone(&guard), is_over: false }, guard)
+        };
+        let (_thread, received, guard) = begun(false);
+        assert_eq!(received.answer().await.err().map(|error| error.code), Some("57014"));
+        assert!(!guard.begin_applying(), "it has ended");
+        let (thread, received, _guard) = begun(true);
+        let (answer, ()) = tokio::join!(received.answer(), async {
+            tokio::task::yield_now().await;
+            let sent = thread.send(Message::Failed(SqlError::new("58030", "the outcome"))).await;
+            assert!(sent.is_ok(), "it is waited for");
+        });
+        assert_eq!(answer.err().map(|error| error.code), Some("58030"));
     }
 }

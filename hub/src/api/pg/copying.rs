@@ -6,25 +6,25 @@
 use super::message::Message;
 use super::reply::{Severity, Status};
 use super::session::{Session, Stop, cancel};
-use super::wire::End;
+use super::wire::{End, Wire};
 use crate::ingest::lines::{Header, LineOptions, Lines};
-use crate::ingest::{Load, Loading};
+use crate::ingest::{Load, Loading, Pace};
+use crate::ingress::budget::Taken;
 use crate::server::now;
 use headwater_sql::{CopyFrom, SqlError};
-
-/// Bytes that are read between two looks at other tasks.
-const STEP_BYTES: usize = 64 << 10;
 
 impl Session {
     /// The whole dialogue, up to the command's completion.
     pub(super) async fn copy_in(&mut self, from: &CopyFrom) -> Result<(), Stop> {
         let write = self.settings.write_options().clone();
-        let loading = Loading { target: from.target.clone(), columns: from.columns.clone(), write };
+        let (target, columns, from_address) = (from.target.clone(), from.columns.clone(), self.address);
+        let loading = Loading { target, columns, write, from: Some(from_address) };
         let mut load = self.backend.load(&loading)?;
         let target = load.target();
         let options = LineOptions {
             copy: from.options.clone(),
             header: if from.options.header { Header::Skipped } else { Header::None },
+            end_mark: true,
             on_error: from.on_error,
             line_bytes_max: load.options().line_bytes,
         };
@@ -48,20 +48,31 @@ impl Session {
     /// Until the client says that it is done.
     async fn read_lines(&mut self, lines: &mut Lines, load: &mut Load) -> Result<(), Stop> {
         let cancelled = self.cancellable.begin();
+        let mut pace = Pace::new(load.options().pace);
         loop {
             let message = tokio::select! {
                 biased;
                 () = cancelled.cancelled() => return Err(cancel().into()),
-                message = self.wire.message() => message?,
+                message = next(&mut self.wire, load.has_place().then_some(&mut pace)) => message?,
             };
             match message {
                 (Message::CopyData(bytes), _taken) => {
-                    for bytes in bytes.chunks(STEP_BYTES) {
-                        lines.feed(bytes, now(), &mut |batch| load.push(batch))?;
+                    pace.came(bytes.len());
+                    for bytes in bytes.chunks(load.step_bytes()) {
+                        lines.feed(bytes, now(), &mut |batch| {
+                            load.push(batch);
+                            Ok(())
+                        })?;
+                        load.step(bytes.len()).await?;
                         tokio::task::yield_now().await;
                     }
                 }
-                (Message::CopyDone, _) => return Ok(lines.end(now(), &mut |batch| load.push(batch))?),
+                (Message::CopyDone, _) => {
+                    return Ok(lines.end(now(), &mut |batch| {
+                        load.push(batch);
+                        Ok(())
+                    })?);
+                }
                 (Message::CopyFail(reason), _) => {
                     return Err(SqlError::new("57014", format!("COPY from stdin failed: {reason}")).into());
                 }
@@ -70,5 +81,20 @@ impl Session {
                 _ => return Err(SqlError::new("08P01", "unexpected message during COPY from stdin").into()),
             }
         }
+    }
+}
+
+/// The next message, in time where the load holds a place.
+async fn next(wire: &mut Wire, pace: Option<&mut Pace>) -> Result<(Message, Option<Taken>), Stop> {
+    match pace {
+        None => Ok(wire.message().await?),
+        Some(pace) => match pace.wait(wire.message()).await {
+            Some(message) => Ok(message?),
+            None => {
+                let message = "rows of COPY come too slowly: less than 64 KiB within frame_ms";
+                let hint = "a COPY holds one of few places: send what there is, and begin another for what comes later";
+                Err(SqlError::new("57014", message).with_hint(hint).into())
+            }
+        },
     }
 }

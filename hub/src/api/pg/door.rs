@@ -171,7 +171,8 @@ impl Connection {
         drop(guest);
         let Some((wire, visitor, _place)) = come else { return Ok(()) };
         let own = (visitor.settings, visitor.cancellable);
-        let mut session = Session::new(wire, Arc::clone(&shared.backend), own, shared.session_bytes_max);
+        let mut session =
+            Session::new((wire, self.address), Arc::clone(&shared.backend), own, shared.session_bytes_max);
         match session.run().await {
             Ok(()) => {
                 session.wire.farewell(None).await;

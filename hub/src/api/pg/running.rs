@@ -200,6 +200,9 @@ impl Running {
     pub fn write(&mut self, row: &[Value], out: &mut Replies) -> Result<(), SqlError> {
         self.sent += 1;
         let fields = &self.rows.answer.fields;
+        if let Some((_, field)) = row.iter().zip(fields).find(|(value, _)| has_nul(value)) {
+            return Err(nul(&field.name));
+        }
         match &self.sink {
             Sink::Copy(options) => {
                 let line = lines::row(row, fields, options)?;
@@ -241,6 +244,22 @@ fn field(name: &str) -> Field {
     Field { name: name.to_owned(), data_type: DataType::Text }
 }
 
+/// Clients of PostgreSQL, where texts have no NUL, would take the part before it for the whole.
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::Text(text) => memchr::memchr(0, text.as_bytes()).is_some(),
+        Value::List(values) | Value::Struct(values) => values.iter().any(has_nul),
+        _ => false,
+    }
+}
+
+#[cold]
+fn nul(column: &str) -> SqlError {
+    let message = format!("invalid byte sequence for encoding \"UTF8\": 0x00, in column \"{column}\"");
+    SqlError::new("22021", message)
+        .with_hint("texts of PostgreSQL have no NUL; HTTP and the SDKs answer them as they are")
+}
+
 fn data_row(
     row: &[Value],
     fields: &[Field],
@@ -262,4 +281,16 @@ fn data_row(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_a_nul_are_not_sent() {
+        let text = |text: &str| Value::Text(text.into());
+        assert!(has_nul(&text("a\0b")) && has_nul(&Value::List(vec![Value::Null, text("\0")])));
+        assert!(!has_nul(&text("ab")) && !has_nul(&Value::Bytes(vec![0])));
+    }
 }

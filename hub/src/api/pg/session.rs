@@ -18,7 +18,9 @@ use super::wire::{End, Wire};
 use crate::ingress::Backend;
 use headwater_sql::{Parameter, Session as Said, SqlError, Statement, StatementKind, WriteOptions, parse};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// Texts up to this long are read on the connection's own task; longer ones take milliseconds.
 pub(super) const PARSE_HERE_BYTES: usize = 8 << 10;
@@ -54,6 +56,8 @@ pub(super) struct Transaction {
 /// A session.
 pub(super) struct Session {
     pub wire: Wire,
+    /// The client's.
+    pub(super) address: IpAddr,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) settings: Settings,
     pub(super) start: Settings,
@@ -70,13 +74,14 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(
-        wire: Wire,
+        (wire, address): (Wire, IpAddr),
         backend: Arc<dyn Backend>,
         (settings, cancellable): (Settings, Cancellable),
         held_max: usize,
     ) -> Self {
         Self {
             wire,
+            address,
             backend,
             start: settings.clone(),
             settings,
@@ -219,17 +224,20 @@ impl Session {
             let name = name.as_ref().map(|name| name.name.as_str());
             return Ok(Running::shown(&self.settings, name, (formats, cancelled))?);
         }
+        let is_read = statement.is_read() || matches!(statement.kind, StatementKind::Copy(_));
         let (statement, sink) = match (&statement.kind, statement.copied()) {
             (StatementKind::Copy(copy), Some(query)) => (Arc::new(query), Sink::Copy(copy.options.clone())),
             _ => (self.written(statement), Sink::Rows),
         };
-        let answer = self.backend.run(statement, parameters, self.settings.read_options());
+        let stop = cancelled.clone().cancelled_owned();
+        let options = self.settings.read_options();
+        // A statement that is being applied ends with its outcome: whoever takes it for cancelled would do it again.
         let answer = tokio::select! {
             biased;
-            () = cancelled.cancelled() => return Err(cancel().into()),
-            answer = answer => answer?,
+            answer = self.backend.run(statement, parameters, options, Box::pin(stop)) => answer?,
             end = self.wire.gone() => return Err(end.into()),
         };
+        let cancelled = if is_read { cancelled } else { CancellationToken::new() };
         Ok(Running::new(answer, formats, sink, cancelled))
     }
 

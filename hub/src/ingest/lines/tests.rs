@@ -15,7 +15,7 @@ fn options(with: &str, header: Header) -> LineOptions {
     let sql = format!("COPY s FROM STDIN {with}");
     let StatementKind::CopyFrom(from) = parse(&sql).expect(with).remove(0).kind else { panic!("{with}") };
     let header = if from.options.header { Header::Skipped } else { header };
-    LineOptions { copy: from.options, header, on_error: from.on_error, line_bytes_max: 100 }
+    LineOptions { copy: from.options, header, end_mark: true, on_error: from.on_error, line_bytes_max: 100 }
 }
 
 type Row = (Option<String>, Option<i64>, i64);
@@ -24,7 +24,7 @@ type Row = (Option<String>, Option<i64>, i64);
 fn read(options: &LineOptions, pieces: &[&[u8]]) -> Result<(Vec<Row>, u64), SqlError> {
     let mut lines = Lines::new(options.clone(), fields(), vec![0, 1], "s");
     let mut rows = Vec::new();
-    let mut take = |batch: &ColumnBatch| {
+    let mut take = |batch: ColumnBatch| {
         for row in 0..batch.rows() {
             let value = |at: usize| batch.columns[at].value(row, &fields()[at].data_type);
             let text = match value(0) {
@@ -74,6 +74,30 @@ fn text_is_postgresqls() {
     assert_eq!(rows("(DELIMITER '|', NULL '-')", "a|1\n-|-\n"), [row("a", 1), (None, None)]);
     assert_eq!(rows("(HEADER)", "k\tn\na\t1\n"), [row("a", 1)]);
     assert_eq!(rows("", ""), []);
+}
+
+/// A body of `/v1/events` lost everything behind such a line, and was answered with 200.
+#[test]
+fn a_line_that_ends_copy_ends_nothing_else() {
+    let text: &[u8] = b"k\n\\.\nb\n";
+    let named = options("(FORMAT csv)", Header::Names);
+    let names = |options: &LineOptions| {
+        let (rows, _) = read(options, &[text]).expect("rows");
+        rows.into_iter().filter_map(|row| row.0).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&named), [""; 0], "COPY's mark");
+    assert_eq!(names(&LineOptions { end_mark: false, ..named }), ["\\.", "b"]);
+}
+
+/// Its first column was called "\u{feff}k".
+#[test]
+fn csv_may_begin_with_a_byte_order_mark() {
+    assert_eq!(rows("(FORMAT csv)", "\u{feff}a,1\n\u{feff}b,2\n"), [row("a", 1), row("\u{feff}b", 2)]);
+    assert_eq!(rows("(FORMAT csv)", "\u{feff}\"a\",1\n"), [row("a", 1)]);
+    assert_eq!(rows("", "\u{feff}a\t1\n"), [row("\u{feff}a", 1)], "COPY's text is all data");
+    let named = options("(FORMAT csv)", Header::Names);
+    let (rows, _) = read(&named, &["\u{feff}k,n\na,1\n".as_bytes()]).expect("rows");
+    assert_eq!(rows, [(Some("a".into()), Some(1), 7)]);
 }
 
 #[test]

@@ -105,6 +105,8 @@ pub(super) struct Activity {
 struct Doing {
     /// Requests whose answer is not out.
     in_flight: u32,
+    /// Those whose answer has not begun.
+    working: u32,
     /// Requests so far.
     requests: u64,
     /// The last time anything was asked or answered.
@@ -124,7 +126,7 @@ pub(super) struct Patience {
 
 impl Activity {
     fn new() -> Self {
-        let now = Doing { in_flight: 0, requests: 0, moved: Instant::now() };
+        let now = Doing { in_flight: 0, working: 0, requests: 0, moved: Instant::now() };
         Self { now: Mutex::new(now), cut: CancellationToken::new() }
     }
 
@@ -160,10 +162,11 @@ impl Activity {
                 Doing { requests: 0, .. } => patience.first,
                 _ => patience.idle,
             };
-            if now.moved.elapsed() >= allowed {
+            let since = if now.working > 0 { Instant::now() } else { now.moved };
+            if since.elapsed() >= allowed {
                 return;
             }
-            tokio::time::sleep_until(now.moved + allowed).await;
+            tokio::time::sleep_until(since + allowed).await;
         }
     }
 }
@@ -180,7 +183,25 @@ impl Drop for InFlight {
     }
 }
 
+/// A request whose answer has not begun.
+#[derive(Debug)]
+pub(super) struct Working(Arc<Activity>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let mut now = self.0.lock();
+        now.working = now.working.saturating_sub(1);
+        now.moved = Instant::now();
+    }
+}
+
 impl InFlight {
+    /// Its answer is being made, for as long as the result lives.
+    pub fn working(&self) -> Working {
+        self.0.lock().working += 1;
+        Working(Arc::clone(&self.0))
+    }
+
     /// The request is in flight until this answer's body has been sent.
     pub fn until_sent(self, response: Response<Body>) -> Response<Body> {
         response.map(|body| Body::new(Sending { body, in_flight: self }))
@@ -263,5 +284,21 @@ mod tests {
         drop(request);
         activity.overdue(patience).await;
         assert_eq!(begun.elapsed(), seconds(15));
+    }
+
+    /// An INSERT that took longer than the idle rule allowed was counted, and its connection closed without an answer.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_whose_request_is_worked_on_is_not_idle() {
+        let seconds = Duration::from_secs;
+        let patience = Patience { first: seconds(1), idle: seconds(5), answer: seconds(9) };
+        let activity = Arc::new(Activity::new());
+        let request = activity.begin();
+        let working = request.working();
+        let overdue = tokio::time::timeout(seconds(1_000), activity.overdue(patience)).await;
+        assert!(overdue.is_err(), "the answer is being made");
+        drop(working);
+        let begun = Instant::now();
+        activity.overdue(patience).await;
+        assert_eq!(begun.elapsed(), seconds(9), "the answer is not taken");
     }
 }

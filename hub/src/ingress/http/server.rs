@@ -19,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,10 @@ const H2_STREAMS_MAX: u32 = 64;
 const HEADER_ROOM: u32 = 1024;
 /// How long to wait before accepting again after the system refused (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whom a request is from, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub IpAddr);
 
 /// The door, open until its token is cancelled.
 pub(crate) struct HttpDoor {
@@ -62,7 +67,7 @@ impl HttpDoor {
                 Some(ended) = connections.join_next() => report(ended),
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => match addresses.take(peer.ip()) {
-                        Some(address) => self.admit((stream, address), &places, &mut connections),
+                        Some(address) => self.admit((stream, Peer(peer.ip()), address), &places, &mut connections),
                         None => drop(self.metrics.connections_address_refused.inc()),
                     },
                     Err(error) => {
@@ -83,7 +88,7 @@ impl HttpDoor {
 
     fn admit(
         &self,
-        (stream, address): (TcpStream, FromAddress),
+        (stream, peer, address): (TcpStream, Peer, FromAddress),
         places: &Arc<Places>,
         connections: &mut JoinSet<()>,
     ) {
@@ -105,6 +110,7 @@ impl HttpDoor {
             metrics: Arc::clone(&self.metrics),
             shutdown: self.shutdown.clone(),
             place,
+            peer,
             _address: address,
         };
         connections.spawn(connection.serve(stream, self.tls.clone()));
@@ -127,6 +133,7 @@ struct Connection {
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
     place: Place,
+    peer: Peer,
     _address: FromAddress,
 }
 
@@ -182,6 +189,7 @@ struct Requests {
     routes: TowerToHyperService<Router>,
     budget: Budget,
     activity: Arc<Activity>,
+    peer: Peer,
     is_spare: bool,
 }
 
@@ -191,6 +199,7 @@ impl Requests {
             routes: TowerToHyperService::new(connection.router.clone()),
             budget: connection.budget.clone(),
             activity: Arc::clone(&connection.place.activity),
+            peer: connection.peer,
             is_spare: connection.place.is_spare,
         }
     }
@@ -209,7 +218,15 @@ impl Service<Request<Incoming>> for Requests {
             return async { Ok(response) }.boxed();
         }
         request.extensions_mut().insert(self.budget.clone());
+        request.extensions_mut().insert(self.peer);
         let answer = self.routes.call(request);
-        async move { answer.await.map(|response| in_flight.until_sent(response)) }.boxed()
+        // Whatever is done for it has limits of its own: a connection that waits for it is not idle.
+        let working = in_flight.working();
+        async move {
+            let answer = answer.await;
+            drop(working);
+            answer.map(|response| in_flight.until_sent(response))
+        }
+        .boxed()
     }
 }

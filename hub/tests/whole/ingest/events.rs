@@ -21,6 +21,10 @@ async fn lines_of_json_become_events() {
     assert_eq!(counts(&client).await, expected);
     let csv = "user_id,url\n1,/0\n2,\n".to_owned();
     assert_eq!(posted(to, PATH, "text/csv", csv).await, (200, "{\"events\":2}".into()));
+    let csv = "\u{feff}user_id,url\n3,/0\n\\.,\n".to_owned();
+    let (status, answer) = posted(to, PATH, "text/csv", csv).await;
+    assert!(status == 400 && answer.contains("line 3: column \\\"user_id\\\""), "{answer}");
+    assert_eq!(posted(to, PATH, "text/csv", "url\n\\.\n/0\n".into()).await, (200, "{\"events\":2}".into()));
     assert_eq!(posted(to, PATH, "text/csv", String::new()).await, (200, "{\"events\":0}".into()));
     end(hub, client).await;
 }
@@ -37,6 +41,7 @@ async fn a_bad_line_is_named_and_nothing_is_counted() {
             "line 2: column \\\"user_id\\\": invalid input",
         ),
         ("{\"url\":\"/\"}\n{\"user\":1}", 400, "42703", "line 2: column \\\"user\\\" of stream"),
+        ("{\"url\":\"\\u0000\"}", 400, "22021", "line 1: column \\\"url\\\""),
         ("{\"url\":\"/\"}\nnonsense", 400, "22P02", "line 2: "),
     ] {
         let (found, answer) = posted(to, PATH, "application/json", body.into()).await;
@@ -45,6 +50,8 @@ async fn a_bad_line_is_named_and_nothing_is_counted() {
     }
     let (status, answer) = posted(to, "/v1/events?stream=nothing", "", "{}".into()).await;
     assert_eq!(status, 404, "{answer}");
+    let (status, answer) = posted(to, "/v1/events?stream=hits&stream=hits", "", "{}".into()).await;
+    assert!(status == 400 && answer.contains("twice"), "{answer}");
     let (status, answer) = posted(to, "/v1/events", "", "{}".into()).await;
     assert_eq!(status, 400, "{answer}");
     assert!(counts(&client).await.is_empty());

@@ -1,5 +1,6 @@
 //! Events without an SDK: INSERT, COPY and `POST /v1/events`.
 
+mod bounds;
 mod copy;
 mod events;
 mod insert;
@@ -7,6 +8,7 @@ mod kill;
 
 use crate::House;
 use headwater::client::Client;
+use headwater_hub::options::Options;
 use headwater_hub::server::Hub;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,8 +21,15 @@ const VIEW: &str = "CREATE CONTINUOUS VIEW by_url AS SELECT url, count(*), sum(u
 
 /// A hub with a stream and a view, and a client that reads.
 async fn with_hits() -> (House, Hub, Client) {
+    with_hits_and(|_| {}).await
+}
+
+/// The same, with options.
+async fn with_hits_and(change: impl FnOnce(&mut Options)) -> (House, Hub, Client) {
     let house = House::new();
-    let hub = house.start().await;
+    let mut options = house.options();
+    change(&mut options);
+    let hub = Hub::start(&options).await.expect("hub");
     let client = house.client(&hub).await;
     client.query(STREAM).await.expect("stream");
     client.query(VIEW).await.expect("view");

@@ -16,6 +16,8 @@ use headwater::value::{DataType, Value};
 
 /// Rows of one batch: what an evaluation keeps per row is bounded by this.
 const BATCH_ROWS: usize = 4_096;
+/// Bytes of texts of one batch; the row that is above them is the last.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Rows for the columns of a target.
 pub(super) struct Rows<'a> {
@@ -58,6 +60,13 @@ pub fn unknown_column(name: &str, fields: &[Field], of: &str) -> SqlError {
     let hint = did_you_mean(name, fields.iter().map(|field| field.name.as_str()));
     let message = format!("column \"{name}\" of stream \"{of}\" does not exist");
     SqlError::new("42703", message).with_hint_opt(hint)
+}
+
+fn text_bytes(column: &Column) -> usize {
+    match &column.data {
+        ColumnData::Bytes(texts) => texts.data.len(),
+        _ => 0,
+    }
 }
 
 fn empty(fields: &[Field]) -> Vec<Column> {
@@ -128,7 +137,7 @@ impl<'a> Rows<'a> {
             Slot { column, field, table: self.table, target }.put_default()?;
         }
         self.rows += 1;
-        if row + 1 >= BATCH_ROWS {
+        if row + 1 >= BATCH_ROWS || self.open.iter().map(text_bytes).sum::<usize>() >= BATCH_BYTES {
             let columns = std::mem::replace(&mut self.open, empty(self.fields));
             self.full.push(ColumnBatch { columns });
         }
@@ -218,5 +227,26 @@ impl Slot<'_> {
             return self.put_value(&value);
         }
         put_cell(self.column, self.field, cell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 4,096 rows of long texts were one batch.
+    #[test]
+    fn batches_end_by_rows_or_bytes() {
+        let fields = [Field { name: "k".into(), data_type: DataType::Text }];
+        let batches = |bytes: usize| {
+            let text = "x".repeat(bytes);
+            let mut rows = Rows::new(&fields, vec![0], false);
+            for _ in 0..5_000 {
+                rows.push(|_, slot| slot.put(Cell::Text(&text))).expect("it fits");
+            }
+            rows.finish_as_they_are().iter().map(ColumnBatch::rows).collect::<Vec<_>>()
+        };
+        assert_eq!(batches(1), [4_096, 904]);
+        assert_eq!(batches(1_024), [1_024, 1_024, 1_024, 1_024, 904]);
     }
 }
