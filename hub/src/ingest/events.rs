@@ -71,7 +71,7 @@ impl Events {
     ) -> Result<(), SqlError> {
         let input = std::mem::take(&mut self.input);
         self.row(&input, now, take)?;
-        self.block.take(now).map_or(Ok(()), |batch| take(batch))
+        self.block.take(now).map_or(Ok(()), take)
     }
 
     fn check_length(&self, bytes: usize) -> Result<(), SqlError> {
@@ -104,7 +104,7 @@ impl Events {
                 return Err(SqlError { message: format!("line {}: {}", self.line, error.message), ..error });
             }
             if self.block.end_row() {
-                self.block.take(now).map_or(Ok(()), |batch| take(batch))?;
+                self.block.take(now).map_or(Ok(()), take)?;
             }
         }
         self.line += 1;

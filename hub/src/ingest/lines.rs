@@ -136,7 +136,7 @@ impl Lines {
             }
             self.record(&input, now, take)?;
         }
-        self.block.take(now).map_or(Ok(()), |batch| take(batch))
+        self.block.take(now).map_or(Ok(()), take)
     }
 
     fn record(
@@ -161,7 +161,7 @@ impl Lines {
             false => self.row(content),
         };
         match read {
-            Ok(true) => self.block.take(now).map_or(Ok(()), |batch| take(batch))?,
+            Ok(true) => self.block.take(now).map_or(Ok(()), take)?,
             Ok(false) => {}
             Err(error) => self.skip(error)?,
         }

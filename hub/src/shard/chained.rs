@@ -76,6 +76,9 @@ fn base(store: &MemoryStore, def: &ViewDef) -> Rows {
     rows
 }
 
+/// Group, outputs before and after.
+type Change = (Vec<u8>, Option<Vec<i128>>, Vec<i128>);
+
 struct World {
     store: MemoryStore,
     catalog: Catalog,
@@ -83,7 +86,7 @@ struct World {
     hub: Stepper,
     random: u64,
     /// What folds changed in `a` and in `b`: old and new outputs by group.
-    history: [Vec<(Vec<u8>, Option<Vec<i128>>, Vec<i128>)>; 2],
+    history: [Vec<Change>; 2],
     before: [Rows; 2],
 }
 

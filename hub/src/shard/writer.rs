@@ -4,29 +4,30 @@
 //! overlay once they are committed, and only then acknowledges them: what is acknowledged is readable. Folds,
 //! expiries and the removal of dead rows run here too, between commits or riding on one.
 
+mod planned;
 #[cfg(test)]
 pub(super) mod stepper;
 
 use super::admit::read_output;
 use super::clock::{Belief, Found};
-use super::core::{Appended, CoreOptions, Fold, HubId, Incoming, OutputRecord, Verdict};
-use super::fold::{FoldOf, above_cap, fold_layers};
+use super::core::{Appended, CoreOptions, HubId, Incoming, Verdict};
+use super::fold::above_cap;
 use super::janitor::{Expired, Janitor};
-use super::ledger::{Ledger, Total};
+use super::ledger::Ledger;
 use super::open::{Group, OpenOptions, has_sessions_below, load, next_boot, put_time, stored_session};
 use super::options::ShardOptions;
-use super::overlay::{Layer, Partials};
+use super::overlay::Partials;
 use super::quarantine::set_rows_aside;
 use super::shared::{Admitted, Message, Shared};
-use super::stats::{StatsByView, ViewStats};
 use super::status::{ShardGroupStatus, ShardStatus, ViewStatus};
 use super::views::Views;
 use super::{Clock, Outcome, refused};
 use crate::catalog::Catalog;
-use crate::store::tables::{group_key, log_key, session_birth_key, session_key};
-use crate::store::{Snapshot, Store, StoreError, Table, Transaction};
+use crate::store::tables::{group_key, log_key};
+use crate::store::{Snapshot, Store, StoreError, Table};
 use headwater::ids::{Dot, Lsn, Micros, Pid, ViewId};
 use headwater::wire::{Ack, AckLevel, Refused, RefusedCode, Resume, Resumed};
+use planned::{PlannedFold, folded_counts};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -756,74 +757,4 @@ fn session_snapshot(
         *slot = Some((Instant::now(), shared.store.snapshot()?));
     }
     slot.as_ref().map(|(_, snapshot)| snapshot.clone()).ok_or(StoreError::Closed)
-}
-
-/// What only a fold finds out.
-fn folded_counts(before: &StatsByView, after: &StatsByView) -> Ledger {
-    let sum = |stats: &StatsByView, count: fn(&ViewStats) -> u64| stats.values().map(count).sum::<u64>();
-    let grown = |count| Total::from(sum(after, count) - sum(before, count));
-    let mut ledger = Ledger::default();
-    ledger.other_groups = grown(|s| s.other);
-    ledger.quarantined = grown(|s| s.quarantined);
-    ledger
-}
-
-struct PlannedFold {
-    group: usize,
-    layers: Vec<Arc<Layer>>,
-    fold: Fold,
-    stats: StatsByView,
-    ledger: Ledger,
-    /// What it changed in views that others read, and the records of that.
-    outputs: Vec<(ViewId, Vec<u8>)>,
-    records: Vec<OutputRecord>,
-}
-
-impl PlannedFold {
-    /// Base, sessions, ledger, image, records of what changed, and the folded log records' removal, all in one
-    /// transaction (P7, P9).
-    fn write(
-        &mut self,
-        txn: &mut dyn Transaction,
-        group: &Group,
-        (views, now): (&Views, Micros),
-        options: &ShardOptions,
-    ) -> Result<(), StoreError> {
-        let id = group.id;
-        let of = FoldOf {
-            group: id,
-            upto: self.fold.image.folded,
-            views,
-            groups_max: options.view_groups_max,
-            sweep: options.sweep,
-            quarantine: options.quarantine,
-            time: now,
-            key_bytes_max: options.limits.key_bytes_max,
-        };
-        self.outputs = fold_layers(txn, of, &self.layers, &mut self.stats)?;
-        self.records = group.core.output_records(id, (of.upto, now), &self.outputs);
-        for record in &self.records {
-            txn.put(Table::Log, &log_key(id, record.lsn), &record.bytes)?;
-        }
-        self.ledger.merge(&folded_counts(&group.stats, &self.stats));
-        if let Some(birth) = self.fold.forget_below {
-            txn.remove_range(
-                Table::Session,
-                &session_birth_key(id, 0),
-                &session_birth_key(id, birth),
-                u64::MAX,
-            )?;
-        }
-        let mut bytes = Vec::new();
-        for (pid, session) in &self.fold.sessions {
-            bytes.clear();
-            session.encode(&mut bytes);
-            txn.put(Table::Session, &session_key(id, pid), &bytes)?;
-        }
-        txn.put(Table::Ledger, &group_key(id), &self.ledger.encode())?;
-        txn.put(Table::Meta, &group_key(id), &self.fold.image.encode())?;
-        let (first, last) = (group.core.image().folded.next(), self.fold.image.folded);
-        txn.remove_range(Table::Log, &log_key(id, first), &log_key(id, last.next()), u64::MAX)?;
-        Ok(())
-    }
 }

@@ -33,7 +33,7 @@ pub const STEPS: &[Step] = &[
     },
     Step { name: "test", what: "all Rust tests, doc tests and README quickstarts", run: test },
     Step { name: "clients", what: "PostgreSQL drivers of Python against a hub", run: clients::step },
-    Step { name: "fuzz", what: "hostile bytes for every decoder, 30 s each when new", run: fuzz::step },
+    Step { name: "fuzz", what: "hostile bytes for every decoder, 20 s each when new", run: fuzz::step },
     Step { name: "doc", what: "rustdoc, warnings are errors", run: doc },
     Step { name: "js-node", what: "the npm package in Node", run: js_node },
     Step { name: "js-browser", what: "the npm package in headless Chromium", run: js_browser },
