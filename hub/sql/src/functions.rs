@@ -101,6 +101,13 @@ pub(crate) fn did_you_mean(name: &str) -> Option<String> {
     crate::suggest::did_you_mean(name, all)
 }
 
+/// True for the name of an aggregate and of nothing else.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    // `grouping` is one only by its kind: it tells how a row was grouped.
+    let is_known = AGGREGATES.contains(name) && !SCALARS.contains(name) && name != "grouping";
+    is_known || ["combine", "every"].contains(&name) || OWN.contains(&name) && name.ends_with("_agg")
+}
+
 /// True when queries over views have this function, scalar or aggregate.
 pub(crate) fn exists(name: &str) -> bool {
     SCALARS.contains(name) || AGGREGATES.contains(name)

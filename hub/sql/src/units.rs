@@ -44,6 +44,17 @@ pub(crate) fn field(name: &str) -> Option<&'static str> {
     unit(name).or_else(|| FIELDS.iter().find(|f| **f == lower).copied())
 }
 
+/// Fields that an interval has not: they need a day of the calendar.
+const OF_DAYS: [&str; 8] = ["dow", "doy", "isodow", "isoyear", "julian", "timezone", "timezone_hour", "week"];
+
+/// `0A000` for the field of `date_part` that no interval has, in PostgreSQL's words.
+pub(crate) fn check_interval(field: &str) -> Result<(), SqlError> {
+    if !OF_DAYS.contains(&field) {
+        return Ok(());
+    }
+    Err(SqlError::new("0A000", format!("unit \"{field}\" not supported for type interval")))
+}
+
 /// `22023`: no unit has this name.
 pub(crate) fn unknown(name: &str) -> SqlError {
     let names = UNITS.iter().flat_map(|(n, _)| [*n]).chain(FIELDS);

@@ -347,6 +347,9 @@ impl Exprs<'_> {
         };
         let source = self.nodes.coerce(source, &to)?;
         let field = units::field(field).ok_or_else(|| units::unknown(field))?;
+        if to == DataType::Interval {
+            units::check_interval(field)?;
+        }
         let field = self.nodes.push(Op::Literal(Value::Text(field.to_owned())), DataType::Text)?;
         self.node(Function::DatePart, vec![field, source], DataType::Float64)
     }

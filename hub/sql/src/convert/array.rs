@@ -212,6 +212,9 @@ fn scalar_at(array: &dyn Array, row: usize, data_type: &DataType) -> Result<Valu
     })
 }
 
+/// Microseconds of a day.
+const DAY_MICROS: i64 = 86_400_000_000;
+
 /// Any other Arrow width or layout: cast that one row.
 fn cast_one(
     array: &dyn Array,
@@ -224,7 +227,11 @@ fn cast_one(
         let micros =
             cast(&one, &ArrowType::Duration(TimeUnit::Microsecond)).map_err(|_| mismatch(data_type))?;
         let micros = micros.as_primitive::<DurationMicrosecondType>().value(0);
-        return Ok(Value::Interval(Interval { months: 0, days: 0, micros }));
+        // Arrow has nanoseconds, up to 292 years of them.
+        let days = if micros.checked_mul(1_000).is_some() { 0 } else { micros / DAY_MICROS };
+        let micros = micros - days * DAY_MICROS;
+        let days = i32::try_from(days).map_err(|_| mismatch(data_type))?;
+        return Ok(Value::Interval(Interval { months: 0, days, micros }));
     }
     let cast = cast(&one, wanted).map_err(|_| mismatch(data_type))?;
     if cast.is_null(0) {

@@ -211,7 +211,8 @@ pub(super) fn conform(
     }
     // Value by value below says what is wrong; a safe cast would answer NULL.
     let options = CastOptions { safe: false, ..CastOptions::default() };
-    if let Ok(cast) = cast_with_options(column, wanted, &options) {
+    let is_duration = matches!(column.data_type(), datafusion::arrow::datatypes::DataType::Duration(_));
+    if !is_duration && let Ok(cast) = cast_with_options(column, wanted, &options) {
         return Ok(cast);
     }
     // Durations and nested views: value by value.

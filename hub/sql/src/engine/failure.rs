@@ -7,13 +7,35 @@ use crate::text::Text;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 /// Translates an error of planning or running `text`.
 pub(super) fn from_datafusion(error: DataFusionError, text: &Text) -> SqlError {
     let error = own_words(regex(translate(error, text)));
-    let at = find_unreadable(&error, text);
+    if error.position.is_some() {
+        return error;
+    }
+    let at = find_unreadable(&error, text).or_else(|| find_named(&error.message, text));
     error.at(at)
+}
+
+/// Where that stands which a message names, if it is there once.
+fn find_named(message: &str, text: &Text) -> Option<u32> {
+    const WORDS: [(&str, &str); 4] = [
+        ("combine ", "combine"),
+        ("DISTINCT, ORDER BY and NULLS in combine", "combine"),
+        ("EXISTS outside ", "exists"),
+        ("a correlated subquery ", "lateral"),
+    ];
+    if let Some(call) = message.strip_prefix("function ") {
+        let name = call.split(['(', ' ']).next().unwrap_or_default();
+        // DataFusion tells a function's first name.
+        let names = if name == "character_length" { &[name, "char_length"][..] } else { &[name][..] };
+        return names.iter().find_map(|name| find(text, name));
+    }
+    let word = WORDS.iter().find(|(start, _)| message.starts_with(start))?.1;
+    find(text, word)
 }
 
 /// `2201B`: a pattern that is none, or that is too large. It is left out: it may be a whole text.
@@ -58,7 +80,10 @@ fn translate(error: DataFusionError, text: &Text) -> SqlError {
     match error {
         DataFusionError::Diagnostic(diagnostic, inner) => {
             let at = diagnostic.span.map(|s| Location { line: s.start.line, column: s.start.column });
-            translate(*inner, text).at(at.and_then(|at| text.position(at)))
+            let at = at.and_then(|at| text.position(at));
+            // Better than a search of the text.
+            let error = translate(*inner, text);
+            SqlError { position: at.or(error.position), ..error }
         }
         DataFusionError::Context(_, inner) => translate(*inner, text),
         DataFusionError::Shared(shared) => from_shared(&shared, text),
@@ -132,8 +157,8 @@ fn from_arrow(error: ArrowError) -> SqlError {
 
 fn arrow_by_text(message: &str) -> SqlError {
     let lower = message.to_lowercase();
-    if lower.contains("divide by zero") {
-        return SqlError::new("22012", "division by zero");
+    if let Some(error) = out_of_domain(&lower) {
+        return error;
     }
     if let Some(error) = out_of_range(message) {
         return error;
@@ -154,7 +179,7 @@ fn out_of_range(message: &str) -> Option<SqlError> {
         format!("out of range: abs({what}")
     } else if let Some(what) = after("verflow happened on: ") {
         format!("out of range: {what}")
-    } else if lower.contains("cannot cast to decimal128") {
+    } else if lower.contains("cannot cast to numeric") {
         "numeric out of range".to_owned()
     } else if ["overflow", "out of range", "too large to store"].iter().any(|word| lower.contains(word)) {
         line
@@ -164,10 +189,25 @@ fn out_of_range(message: &str) -> Option<SqlError> {
     Some(SqlError::new("22003", message))
 }
 
+/// A value that a function is not defined for, with PostgreSQL's code and words.
+fn out_of_domain(lower: &str) -> Option<SqlError> {
+    const DOMAINS: [(&str, &str, &str); 7] = [
+        ("divide by zero", "22012", "division by zero"),
+        ("division by zero", "22012", "division by zero"),
+        ("square root of a negative number", "2201F", "cannot take square root of a negative number"),
+        ("zero raised to a negative power", "2201F", "zero raised to a negative power is undefined"),
+        ("field position must not be zero", "22023", "field position must not be zero"),
+        ("negative count not allowed", "22011", "negative substring length not allowed"),
+        ("negative substring length", "22011", "negative substring length not allowed"),
+    ];
+    let found = DOMAINS.iter().find(|(words, ..)| lower.contains(words))?;
+    Some(SqlError::new(found.1, found.2))
+}
+
 fn from_execution(message: &str) -> SqlError {
     let lower = message.to_lowercase();
-    if lower.contains("divide by zero") || lower.contains("division by zero") {
-        return SqlError::new("22012", "division by zero");
+    if let Some(error) = out_of_domain(&lower) {
+        return error;
     }
     if lower.contains("cannot access field") {
         // DataFusion looks among a subquery's own columns first, and for the table of that name only then.
@@ -191,6 +231,14 @@ fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
             let known = |f: &&datafusion::common::Column| {
                 table.as_deref().is_none_or(|t| f.relation.as_ref().is_none_or(|r| r.table() == t))
             };
+            if let Some(table) = table.as_deref().filter(|table| {
+                let is_table =
+                    |f: &datafusion::common::Column| f.relation.as_ref().is_some_and(|r| r.table() == *table);
+                !valid_fields.iter().any(is_table)
+            }) {
+                let message = format!("missing FROM-clause entry for table \"{table}\"");
+                return SqlError::new("42P01", message).at(find(text, table));
+            }
             let names = valid_fields.iter().filter(known).map(|f| f.name()).filter(|n| !n.starts_with('$'));
             let hint = did_you_mean(name, names);
             SqlError::new("42703", format!("column \"{name}\" does not exist"))
@@ -207,6 +255,9 @@ fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
 
 fn from_plan(message: &str, text: &Text) -> SqlError {
     let message = tidy(message);
+    if let Some(error) = wrong_clause(&message, text) {
+        return error;
+    }
     if let Some(table) = between(&message, "table '", "' not found") {
         let name = table.rsplit('.').next().unwrap_or(table);
         return SqlError::new("42P01", format!("relation \"{name}\" does not exist")).at(find(text, name));
@@ -232,6 +283,44 @@ fn from_plan(message: &str, text: &Text) -> SqlError {
     }
     let code = plan_code(&message.to_lowercase());
     SqlError::new(code, message)
+}
+
+/// What a clause does not take, in PostgreSQL's words.
+fn wrong_clause(message: &str, text: &Text) -> Option<SqlError> {
+    if let Some((_, data_type)) = message.rsplit_once("' returning ")
+        && message.contains("non-boolean predicate")
+    {
+        let has = |word| contains(text, word);
+        let name = match (has(Keyword::WHERE), has(Keyword::HAVING)) {
+            (_, false) => "WHERE",
+            (false, true) => "HAVING",
+            (true, true) => "WHERE or HAVING",
+        };
+        let message = format!("argument of {name} must be type boolean, not type {data_type}");
+        return Some(SqlError::new("42804", message).at(behind(text, name)));
+    }
+    if let Some((_, data_type)) = message.split_once("'NOT' requires a boolean expression, got ") {
+        let message = format!("argument of NOT must be type boolean, not type {data_type}");
+        return Some(SqlError::new("42804", message));
+    }
+    if message.contains("have different number of columns") {
+        let name = message.split(' ').next().unwrap_or("UNION");
+        let message = format!("each {name} query must have the same number of columns");
+        return Some(SqlError::new("42601", message));
+    }
+    if message.contains("aggregate function calls cannot be nested") {
+        return Some(SqlError::new("42803", "aggregate function calls cannot be nested"));
+    }
+    if message.contains("require unique expression names") {
+        let error = SqlError::new("42701", "two columns would have one name");
+        return Some(error.with_hint("give each a name with AS"));
+    }
+    if message.starts_with("HAVING clause references") {
+        let message =
+            "a column of HAVING must appear in the GROUP BY clause or be used in an aggregate function";
+        return Some(SqlError::new("42803", message).at(behind(text, "HAVING")));
+    }
+    None
 }
 
 fn plan_code(lower: &str) -> &'static str {
@@ -283,7 +372,7 @@ fn between<'m>(message: &'m str, before: &str, after: &str) -> Option<&'m str> {
     rest.split_once(after).map(|(inner, _)| inner)
 }
 
-/// The place of the first word of the text that folds to `name`.
+/// The place of the only word of the text that folds to `name`, not counting what AS gives the name to.
 pub(super) fn find(text: &Text, name: &str) -> Option<u32> {
     find_token(text, |token| match token {
         Token::Word(word) if word.quote_style.is_some() => word.value == name,
@@ -292,10 +381,38 @@ pub(super) fn find(text: &Text, name: &str) -> Option<u32> {
     })
 }
 
-/// The place of the first such token.
+/// The place of the only such token: where there are several, none is better than a wrong one.
 fn find_token(text: &Text, is_it: impl Fn(&Token) -> bool) -> Option<u32> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text.as_str()).tokenize_with_location().ok()?;
-    tokens.iter().find(|t| is_it(&t.token)).and_then(|t| text.of_span(t.span))
+    let mut before: Option<&Token> = None;
+    let mut found = None;
+    for token in tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))) {
+        let is_alias = matches!(before, Some(Token::Word(word)) if word.keyword == Keyword::AS);
+        before = Some(&token.token);
+        if is_alias || !is_it(&token.token) {
+            continue;
+        }
+        if found.is_some() {
+            return None;
+        }
+        found = Some(token.span);
+    }
+    found.and_then(|span| text.of_span(span))
+}
+
+fn contains(text: &Text, keyword: Keyword) -> bool {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text.as_str()).tokenize();
+    let is_it = |token: &Token| matches!(token, Token::Word(word) if word.keyword == keyword);
+    tokens.is_ok_and(|tokens| tokens.iter().any(is_it))
+}
+
+/// The place of what follows a word that is there once.
+fn behind(text: &Text, word: &str) -> Option<u32> {
+    find(text, &word.to_lowercase())?;
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text.as_str()).tokenize_with_location().ok()?;
+    let mut tokens = tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_)));
+    tokens.find(|t| matches!(&t.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word)))?;
+    tokens.next().and_then(|token| text.of_span(token.span))
 }
 
 /// One line, without DataFusion's prefixes, in lower case.
@@ -312,13 +429,24 @@ fn tidy(message: &str) -> String {
         }
     }
     let line = sql_types(&line);
+    in_lower_case(line.trim_end_matches('.'))
+}
+
+/// A sentence as messages begin; words of SQL (`LIMIT`) keep their capitals.
+fn in_lower_case(line: &str) -> String {
     let mut chars = line.chars();
-    let head = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
-    format!("{head}{}", chars.as_str().trim_end_matches('.'))
+    match (chars.next(), chars.clone().next()) {
+        (Some(head), next) if !next.is_some_and(char::is_uppercase) => {
+            format!("{}{}", head.to_lowercase(), chars.as_str())
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// Arrow's type names as SQL's.
 fn sql_types(line: &str) -> String {
+    let types = ["Timestamp(", "Interval(", "Duration(", "Decimal128("];
+    let line = types.into_iter().fold(line.to_owned(), without_arguments);
     let name = |word: &str| {
         Some(match word {
             "Utf8" | "LargeUtf8" | "Utf8View" => "text",
@@ -334,7 +462,7 @@ fn sql_types(line: &str) -> String {
         })
     };
     let mut out = String::with_capacity(line.len());
-    let mut rest = line;
+    let mut rest = line.as_str();
     while let Some(start) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
         let (before, tail) = rest.split_at(start);
         let end = tail.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(tail.len());
@@ -342,6 +470,24 @@ fn sql_types(line: &str) -> String {
         out.push_str(before);
         out.push_str(name(word).unwrap_or(word));
         rest = after;
+    }
+    out + rest
+}
+
+/// Types that have their unit, zone or digits in parentheses.
+fn without_arguments(line: String, start: &str) -> String {
+    let name = match start {
+        "Timestamp(" => "timestamp with time zone",
+        "Decimal128(" => "numeric",
+        _ => "interval",
+    };
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line.as_str();
+    while let Some((before, after)) = rest.split_once(start) {
+        let Some((_, behind)) = after.split_once(')') else { break };
+        out.push_str(before);
+        out.push_str(name);
+        rest = behind;
     }
     out + rest
 }
@@ -362,5 +508,28 @@ mod tests {
         }
         let users = from_datafusion(DataFusionError::Plan("type 'internal error'".into()), &Text::new(""));
         assert_eq!((users.code, users.message.as_str()), ("42804", "type 'internal error'"));
+    }
+
+    /// `lIMIT must be >= 0`
+    #[test]
+    fn words_of_sql_keep_their_capitals() {
+        let cases = [
+            ("Error during planning: LIMIT must be >= 0.", "LIMIT must be >= 0"),
+            ("Cannot cast Utf8 to Timestamp(ns)", "cannot cast text to timestamp with time zone"),
+            ("Interval(MonthDayNano) + Decimal128(10, 2)", "interval + numeric"),
+            ("A thing", "a thing"),
+        ];
+        for (line, wanted) in cases {
+            assert_eq!(tidy(line), wanted);
+        }
+    }
+
+    /// The first of several was told.
+    #[test]
+    fn places_are_told_where_they_are_known() {
+        let at = |text: &str, name| find(&Text::new(text), name);
+        assert_eq!(at("SELECT upper(t), upper(i)", "upper"), None);
+        assert_eq!(at("SELECT k AS foo FROM v WHERE foo > 1", "foo"), Some(30));
+        assert_eq!(behind(&Text::new("SELECT 1 WHERE  x"), "WHERE"), Some(17));
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn growth_of(name: &str) -> Option<Growth> {
         "left" | "right" | "substr" | "substr_index" | "reverse" | "btrim" | "ltrim" | "rtrim"
         | "split_part" => Growth::Sum(1),
         "upper" | "lower" | "initcap" | "encode" | "decode" => Growth::Sum(3),
-        "translate" => Growth::Sum(4),
+        "bytea_text" | "translate" => Growth::Sum(4),
         "to_char" | "string_to_array" | "regexp_match" => Growth::Sum(32),
         "array_replace" | "array_replace_n" | "array_replace_all" => Growth::Replace,
         "repeat" | "array_repeat" => Growth::Repeat,

@@ -5,8 +5,9 @@
 //! DISTINCT keep the first of the intervals that are equal; `min` and `max` are the first in that order. What else
 //! compares values by itself is refused.
 
+use super::bytes;
+use super::families::compares;
 use super::guard;
-use super::literals::compares;
 use super::postgres::each;
 use super::walk::rewrite;
 use crate::error::SqlError;
@@ -204,7 +205,14 @@ fn window(call: &mut WindowFunction, schema: &DFSchema) -> Result<bool> {
     if by_value && call.params.order_by.iter().any(|key| is_interval(&key.expr, schema)) {
         return Err(refuse("RANGE frames"));
     }
+    if by_value && call.params.order_by.iter().any(|key| bytes::is_of_bytes(&key.expr, schema)) {
+        return Err(guard::external(SqlError::unsupported("RANGE frames of bytea")));
+    }
     let mut changed = sort_keys(&mut call.params.order_by, schema);
+    for key in call.params.order_by.iter_mut().filter(|key| bytes::is_of_bytes(&key.expr, schema)) {
+        key.expr = bytes::spelled(std::mem::take(&mut key.expr));
+        changed = true;
+    }
     for key in call.params.partition_by.iter_mut().filter(|key| is_interval(key, schema)) {
         measure(key);
         changed = true;

@@ -6,14 +6,15 @@
 
 use super::growth::{Growth, growth_of};
 use super::guard;
+use super::postgres::each;
 use super::walk::rewrite;
 use super::watched::longest;
 use crate::error::SqlError;
 use bytes::Bytes;
-use datafusion::arrow::array::{ArrayData, ArrayRef, make_array};
+use datafusion::arrow::array::{ArrayData, ArrayRef, AsArray, make_array};
 use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::compute;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -83,11 +84,15 @@ fn limited(expr: Expr) -> Transformed<Expr> {
         }
         Expr::BinaryExpr(binary) if binary.op == Operator::StringConcat => {
             let args = vec![*binary.left, *binary.right];
-            let func = limit(&Arc::new(ScalarUDF::from(Joined::default())));
-            Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args }))
+            Transformed::yes(Expr::ScalarFunction(ScalarFunction { func: joined(), args }))
         }
         expr => Transformed::no(expr),
     }
+}
+
+/// The function behind `||`, of texts or of bytes.
+pub(super) fn joined() -> Arc<ScalarUDF> {
+    limit(&Arc::new(ScalarUDF::from(Joined::default())))
 }
 
 /// A function, and how much its result can grow.
@@ -181,8 +186,11 @@ impl ScalarUDFImpl for Limited {
         self.inner.return_field_from_args(args)
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         guard::check()?;
+        if let (Growth::Pad, Some(length)) = (self.growth, args.args.get_mut(1)) {
+            *length = not_negative(length, args.number_rows)?;
+        }
         let worst = self.growth.worst(&args);
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let total = worst.iter().fold(0usize, |sum, w| sum.saturating_add(*w));
@@ -218,6 +226,15 @@ impl ScalarUDFImpl for Limited {
     fn documentation(&self) -> Option<&Documentation> {
         self.inner.documentation()
     }
+}
+
+/// A negative length is none, as in PostgreSQL; DataFusion takes it for a huge one.
+fn not_negative(length: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
+    each(length, rows, |lengths| {
+        let lengths = compute::cast(lengths, &DataType::Int64)?;
+        let lengths = lengths.as_primitive::<Int64Type>();
+        Ok(Arc::new(lengths.unary::<_, Int64Type>(|length| length.max(0))))
+    })
 }
 
 /// Checks the longest value, and ties the account of what was made to its buffers.
@@ -265,7 +282,7 @@ impl AsRef<[u8]> for Held {
     }
 }
 
-/// The operator `||` of two texts, as a function.
+/// The operator `||` of two texts, or of bytes, as a function.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Joined {
     signature: Signature,
@@ -288,6 +305,7 @@ impl ScalarUDFImpl for Joined {
 
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         Ok(match arg_types {
+            [DataType::Binary, _] | [_, DataType::Binary] => DataType::Binary,
             [DataType::Utf8View, _] | [_, DataType::Utf8View] => DataType::Utf8View,
             [DataType::LargeUtf8, _] | [_, DataType::LargeUtf8] => DataType::LargeUtf8,
             _ => DataType::Utf8,
@@ -295,18 +313,24 @@ impl ScalarUDFImpl for Joined {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        use datafusion::arrow::array::AsArray;
-        use datafusion::arrow::compute::kernels::concat_elements::concat_elements_utf8;
+        use datafusion::arrow::compute::kernels::concat_elements::{
+            concat_element_binary, concat_elements_utf8,
+        };
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if is_scalar { 1 } else { args.number_rows };
-        let text = |arg: &ColumnarValue| -> Result<ArrayRef> {
-            Ok(compute::cast(&arg.to_array(rows)?, &DataType::Utf8)?)
-        };
+        let is_bytes = *args.return_field.data_type() == DataType::Binary;
+        let joint = if is_bytes { DataType::Binary } else { DataType::Utf8 };
+        let text =
+            |arg: &ColumnarValue| -> Result<ArrayRef> { Ok(compute::cast(&arg.to_array(rows)?, &joint)?) };
         let [left, right] = args.args.as_slice() else {
             return Err(guard::external(crate::SqlError::new("XX000", "|| takes two texts")));
         };
         let (left, right) = (text(left)?, text(right)?);
-        let joined = concat_elements_utf8(left.as_string::<i32>(), right.as_string::<i32>())?;
+        let joined = if is_bytes {
+            Arc::new(concat_element_binary(left.as_binary::<i32>(), right.as_binary::<i32>())?) as ArrayRef
+        } else {
+            Arc::new(concat_elements_utf8(left.as_string::<i32>(), right.as_string::<i32>())?)
+        };
         let joined = compute::cast(&joined, args.return_field.data_type())?;
         match is_scalar {
             true => datafusion::common::ScalarValue::try_from_array(&joined, 0).map(ColumnarValue::Scalar),

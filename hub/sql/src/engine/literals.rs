@@ -1,29 +1,35 @@
-//! Text that is read as a `uuid` or `bytea`, as PostgreSQL reads it: literals beside such a value, and casts. Literals of
-//! times are read as events' are, where they can be: Arrow cuts a seventh digit of seconds off, and wants seconds.
+//! Text that is read as PostgreSQL reads it: literals beside a value of another type, and casts to `uuid` and `bytea`.
+//! Literals of times are read as events' are, where they can be: Arrow cuts a seventh digit of seconds off, and wants
+//! seconds.
 //!
 //! Arrow would take a bytea's text for its bytes, and knows no uuid: it travels as text, which compares as it is
 //! written. An analyser's rule reads literals before types are coerced, and puts functions in the place of casts.
 
+use super::agreeing;
+use super::bytes::{self, is_text};
+use super::casts;
+use super::families::{Family, Operand, compare, compares, constant, open_text, placed, read_as};
 use super::guard;
+use super::planned::condition;
 use super::postgres::each;
 use super::walk::rewrite;
-use crate::convert::{array_from_values, arrow_field, cast_text, scalar_of, type_of_field};
+use crate::convert::{array_from_values, arrow_field, cast_text, type_of_field};
 use crate::error::SqlError;
+use crate::units;
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType as ArrowType, Field, FieldRef};
+use datafusion::arrow::datatypes::{DataType as ArrowType, Field, FieldRef, TimeUnit};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Cast, ScalarFunction};
+use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::logical_expr::expr::{Case, Cast, ScalarFunction};
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, TimezoneInfo};
 use headwater::value::{DataType, Value};
 use std::sync::Arc;
 
@@ -38,8 +44,17 @@ impl TypePlanner for Types {
             let error = SqlError::unsupported("an array type with a length").with_hint("leave it out: int[]");
             return Err(guard::external(error));
         }
-        let is_uuid = matches!(written, ast::DataType::Uuid);
-        Ok(is_uuid.then(|| Arc::new(arrow_field("uuid", &DataType::Uuid))))
+        let timestamp =
+            |zone| Some(Arc::new(Field::new("", ArrowType::Timestamp(TimeUnit::Microsecond, zone), true)));
+        Ok(match written {
+            ast::DataType::Uuid => Some(Arc::new(arrow_field("uuid", &DataType::Uuid))),
+            // DataFusion's are of nanoseconds, which end in 2262.
+            ast::DataType::Timestamp(None | Some(6..), TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
+                timestamp(Some("+00:00".into()))
+            }
+            ast::DataType::Timestamp(None | Some(6..), _) => timestamp(None),
+            _ => None,
+        })
     }
 }
 
@@ -59,7 +74,9 @@ impl AnalyzerRule for ReadLiterals {
 
 fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let changed = match &mut expr {
-        Expr::Cast(cast) if type_of_field(&cast.field) == DataType::Timestamp => read_time(&mut cast.expr),
+        Expr::Cast(cast) if type_of_field(&cast.field) == DataType::Timestamp => {
+            read_as(&mut cast.expr, &DataType::Timestamp)?
+        }
         Expr::Cast(cast) => {
             return read_cast(cast, schema).map(|read| read.map_or(Transformed::no(expr), Transformed::yes));
         }
@@ -67,26 +84,26 @@ fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             return Err(guard::external(SqlError::unsupported("TRY_CAST to uuid or bytea")));
         }
         Expr::BinaryExpr(binary) if compares(binary.op) => {
-            beside(&mut binary.left, &binary.right, schema)?
-                | beside(&mut binary.right, &binary.left, schema)?
+            compare(&mut binary.left, &binary.op.to_string(), &mut binary.right, schema)?
         }
-        Expr::InList(list) => all_beside(&mut list.list, &list.expr, schema)?,
+        Expr::InList(list) => {
+            let expr = &mut list.expr;
+            list.list.iter_mut().try_fold(false, |any, item| {
+                Ok::<_, DataFusionError>(compare(expr, "=", item, schema)? | any)
+            })?
+        }
         Expr::Between(between) => {
-            beside(&mut between.low, &between.expr, schema)?
-                | beside(&mut between.high, &between.expr, schema)?
+            compare(&mut between.expr, ">=", &mut between.low, schema)?
+                | compare(&mut between.expr, "<=", &mut between.high, schema)?
         }
+        Expr::Case(case) => read_case(case, schema)?,
+        Expr::ScalarFunction(call) => match casts::inner(call) {
+            Some(inner) => return Ok(Transformed::yes(inner)),
+            None => read_call(call, schema)?,
+        },
         _ => false,
     };
-    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
-}
-
-/// True for operators that compare two values of one type.
-pub(super) fn compares(op: Operator) -> bool {
-    use Operator as O;
-    matches!(
-        op,
-        O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::IsDistinctFrom | O::IsNotDistinctFrom
-    )
+    Ok(Transformed::new_transformed(expr, changed))
 }
 
 /// The type of a field, where it is one of the two.
@@ -94,63 +111,74 @@ fn special(field: &Field) -> Option<DataType> {
     Some(type_of_field(field)).filter(|t| matches!(t, DataType::Uuid | DataType::Bytea))
 }
 
-fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
-    match expr {
-        // A cast to text keeps the metadata of what it casts.
-        Expr::Cast(cast) => special(&cast.field),
-        expr => special(&expr.to_field(schema).ok()?.1),
+/// Conditions, and the results, which are of one type.
+fn read_case(case: &mut Case, schema: &DFSchema) -> Result<bool> {
+    let mut changed = false;
+    for (when, _) in &mut case.when_then_expr {
+        changed |= match &mut case.expr {
+            Some(operand) => compare(operand, "=", when, schema)?,
+            None => condition(when, "CASE/WHEN", schema)?,
+        };
     }
+    let results = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
+    let results = results.chain(case.else_expr.iter_mut().map(AsMut::as_mut));
+    Ok(agree(results.collect(), schema)? | changed)
 }
 
-/// A literal whose type is still open.
-fn open_text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(text)), metadata)
-            if metadata.as_ref().is_none_or(FieldMetadata::is_empty) =>
-        {
-            Some(text)
+/// Reads the literals among values of one type as that.
+fn agree(mut values: Vec<&mut Expr>, schema: &DFSchema) -> Result<bool> {
+    if !values.iter().any(|value| open_text(value).is_some()) {
+        return Ok(false);
+    }
+    let of =
+        |value: &&mut Expr| Operand::of(value, schema).filter(|o| !o.is_open && o.family != Family::Other);
+    let Some(wanted) = values.iter().find_map(of) else { return Ok(false) };
+    let wanted = wanted.data_type();
+    values.iter_mut().try_fold(false, |any, value| Ok(read_as(value, &wanted)? | any))
+}
+
+/// Text among values of a type that it is no part of: only literals are read.
+fn matching(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
+    let is_strict =
+        |family| matches!(family, Family::Boolean | Family::Bytes | Family::Time | Family::Interval);
+    let all: Vec<Operand> = args.iter().filter_map(|arg| Operand::of(arg, schema)).collect();
+    let strict = all.iter().find(|operand| is_strict(operand.family));
+    let text = all.iter().find(|operand| operand.family == Family::Text && !operand.is_open);
+    let (Some(strict), Some(text)) = (strict, text) else { return Ok(()) };
+    let name = name.to_uppercase();
+    let message = format!("{name} types {} and {} cannot be matched", strict.name(), text.name());
+    let error = SqlError::new("42804", message).with_hint("a cast of one side may help");
+    Err(placed(error, &args.iter().collect::<Vec<_>>()))
+}
+
+fn read_call(call: &mut ScalarFunction, schema: &DFSchema) -> Result<bool> {
+    match (call.func.name(), call.args.as_mut_slice()) {
+        (name, args) if agreeing::NAMES.contains(&name) => {
+            let changed = agree(args.iter_mut().collect(), schema)?;
+            matching(name, args, schema).map(|()| changed)
         }
-        _ => None,
+        ("date_part", [field, of]) => {
+            let is_interval = Operand::of(of, schema).is_some_and(|of| of.family == Family::Interval);
+            match open_text(field).filter(|_| is_interval) {
+                Some(field) => units::check_interval(field).map_err(guard::external).map(|()| false),
+                None => Ok(false),
+            }
+        }
+        _ => Ok(false),
     }
 }
 
-/// Reads a literal as the type of what stands beside it.
-fn beside(literal: &mut Expr, other: &Expr, schema: &DFSchema) -> Result<bool> {
-    let Some(text) = open_text(literal) else { return Ok(false) };
-    if other.to_field(schema).is_ok_and(|(_, field)| type_of_field(&field) == DataType::Timestamp) {
-        return Ok(read_time(literal));
-    }
-    let Some(data_type) = type_of(other, schema) else { return Ok(false) };
-    *literal = constant(text, &data_type)?;
-    Ok(true)
-}
-
-/// Reads a literal as a time. What only Arrow can read (`20240229`, names of zones) stays.
-fn read_time(literal: &mut Expr) -> bool {
-    let read = open_text(literal).and_then(|text| constant(text, &DataType::Timestamp).ok());
-    read.map(|time| *literal = time).is_some()
-}
-
-fn all_beside(literals: &mut [Expr], other: &Expr, schema: &DFSchema) -> Result<bool> {
-    literals.iter_mut().try_fold(false, |any, literal| Ok(beside(literal, other, schema)? | any))
-}
-
-fn constant(text: &str, data_type: &DataType) -> Result<Expr> {
-    let value = cast_text(text, data_type).map_err(guard::external)?;
-    let scalar = scalar_of(&value, data_type).unwrap_or(ScalarValue::Null);
-    let metadata = FieldMetadata::new_from_field(&arrow_field("", data_type));
-    Ok(Expr::Literal(scalar, Some(metadata).filter(|m| !m.is_empty())))
-}
-
-/// What a cast of text to one of the two becomes; `None`: it may stay.
+/// What a cast of text to one of the two becomes, and one of bytes to text; `None`: it may stay.
 fn read_cast(cast: &Cast, schema: &DFSchema) -> Result<Option<Expr>> {
+    if is_text(cast.field.data_type()) && bytes::is_of_bytes(&cast.expr, schema) {
+        return Ok(Some(bytes::spelled(cast.expr.as_ref().clone())));
+    }
     let Some(data_type) = special(&cast.field) else { return Ok(None) };
     if let Some(text) = open_text(&cast.expr) {
         return constant(text, &data_type).map(Some);
     }
-    let is_text =
-        matches!(cast.expr.get_type(schema)?, ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View);
-    if !is_text || type_of(&cast.expr, schema).as_ref() == Some(&data_type) {
+    let is_read = Operand::of(&cast.expr, schema).is_some_and(|from| from.family == Family::Uuid);
+    if !is_text(&cast.expr.get_type(schema)?) || is_read && data_type == DataType::Uuid {
         return Ok(None);
     }
     let func = Arc::new(ScalarUDF::from(Read::new(data_type)));

@@ -5,10 +5,14 @@
 //! Invariants: a query sees one catalog version and one version of each table; nothing but a [`Source`] is ever read or
 //! changed (no files, no tables of DataFusion's own); every limit ends a query with an error, never with a shorter answer.
 
+mod agreeing;
 mod answer;
 mod arrays;
+mod bytes;
+mod casts;
 mod change;
 mod checked;
+mod clauses;
 mod collected;
 mod combine;
 mod describing;
@@ -17,6 +21,7 @@ mod expansion;
 mod explain;
 mod expression;
 mod failure;
+mod families;
 mod growth;
 mod guard;
 mod guarded;
@@ -25,12 +30,14 @@ mod intervals;
 mod limited;
 mod literals;
 mod merge;
+mod micros;
 mod names;
 mod operands;
 mod operators;
 mod parameters;
 mod patterns;
 mod pg;
+mod planned;
 mod plans;
 mod postgres;
 mod quotient;
@@ -39,6 +46,7 @@ mod records;
 mod rounding;
 mod running;
 mod scan;
+mod series;
 mod session;
 mod sizes;
 mod sketch;

@@ -31,6 +31,12 @@ pub(super) fn read(expr: &mut Expr, copies: &mut usize) -> Result<(), SqlError> 
             let (kind, data_type) = (ast::CastKind::Cast, ast::DataType::BigInt(None));
             *expr = Expr::Cast { kind, expr: Box::new(take(expr)), data_type, array: false, format: None };
         }
+        Expr::Function(function) if tells_now(function) => {
+            // In microseconds, as all times here.
+            let data_type = ast::DataType::Timestamp(None, ast::TimezoneInfo::WithTimeZone);
+            let kind = ast::CastKind::Cast;
+            *expr = Expr::Cast { kind, expr: Box::new(take(expr)), data_type, array: false, format: None };
+        }
         Expr::Function(_) => {
             spell_mod(expr);
             with_fraction(expr);
@@ -47,6 +53,11 @@ pub(super) fn read(expr: &mut Expr, copies: &mut usize) -> Result<(), SqlError> 
 fn counts(function: &ast::Function) -> bool {
     let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
     function.over.is_some() && ["dense_rank", "ntile", "rank", "row_number"].contains(&name.as_str())
+}
+
+fn tells_now(function: &ast::Function) -> bool {
+    let name = function.name.0.last().and_then(|part| part.as_ident()).map(fold).unwrap_or_default();
+    ["now", "current_timestamp"].contains(&name.as_str())
 }
 
 fn take(expr: &mut Expr) -> Expr {

@@ -127,7 +127,7 @@ pub(super) fn each(
 }
 
 /// PostgreSQL's long names.
-fn type_name(field: &Field) -> String {
+pub(super) fn type_name(field: &Field) -> String {
     if *field.data_type() == DataType::Null {
         return "unknown".to_owned();
     }

@@ -1,17 +1,23 @@
 //! The DataFusion session behind every query, and the small rewrites that make its SQL PostgreSQL's.
 
+use super::agreeing::{self, Agreeing};
+use super::bytes::{Counted, RefuseTexts};
+use super::casts;
 use super::checked::CheckArithmetic;
+use super::clauses;
 use super::intervals::{CompareIntervals, SortWindows};
 use super::limited::{self, LimitFunctions};
 use super::literals::{ReadLiterals, Types};
+use super::micros::Microseconds;
 use super::names::{self, Role};
 use super::operands::CastOperands;
+use super::planned::Operators;
 use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
 use super::{
-    collected, combine, guard, operators, patterns, pg, postgres, records, sketch, states, sums, times,
-    unions,
+    collected, combine, guard, operators, patterns, pg, postgres, records, series, sketch, states, sums,
+    times, unions,
 };
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -20,7 +26,8 @@ use crate::units;
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::{ConfigOptions, Dialect};
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults};
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan, ScalarUDF};
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -58,6 +65,7 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
         .with_optimizer_rules(between(optimizer_rules(), || Arc::new(Stop)))
         .with_physical_optimizer_rules(between(PhysicalOptimizer::new().rules, || Arc::new(Stop)))
         .with_analyzer_rules(analyzer_rules())
+        .with_expr_planners(expr_planners())
         .with_type_planner(Arc::new(Types))
         .with_analyzer_rule(Arc::new(CompareIntervals))
         .with_analyzer_rule(Arc::new(CheckSizes))
@@ -76,8 +84,18 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let early: [Arc<dyn AnalyzerRule + Send + Sync>; 4] =
         [Arc::new(CastOperands), Arc::new(DivideNumerics), Arc::new(Round), Arc::new(SortWindows)];
     rules.splice(last..last, early);
-    rules.insert(0, Arc::new(ReadLiterals));
+    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 2] = [Arc::new(ReadLiterals), Arc::new(Microseconds)];
+    rules.splice(0..0, first);
+    rules.push(Arc::new(Microseconds));
+    rules.push(Arc::new(RefuseTexts));
     rules
+}
+
+/// DataFusion's, behind ours.
+fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    planners
 }
 
 /// DataFusion's, but the one that calculates what expressions share before them: for all rows, whatever guards them.
@@ -144,9 +162,6 @@ fn register(state: &mut SessionState) {
     for function in postgres::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
-    for function in times::functions() {
-        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
-    }
     for name in collected::NAMES {
         if let Ok(inner) = state.udaf(name) {
             let _ = state.register_udaf(Arc::new(AggregateUDF::from(collected::Collected::new(inner))));
@@ -155,9 +170,30 @@ fn register(state: &mut SessionState) {
     if let Ok(inner) = state.udaf(sums::NAME) {
         let _ = state.register_udaf(Arc::new(AggregateUDF::from(sums::Exact::new(inner))));
     }
+    let _ = state.register_udf(Arc::new(ScalarUDF::from(casts::Named::default())));
+    for name in agreeing::NAMES {
+        if let Ok(inner) = state.udf(name) {
+            let _ = state.register_udf(Arc::new(ScalarUDF::from(Agreeing::new(inner))));
+        }
+    }
     let functions: Vec<Arc<ScalarUDF>> = state.scalar_functions().values().cloned().collect();
     for function in functions {
         let _ = state.register_udf(limited::limit(&function));
+    }
+    // Last: functions that were registered again have brought their other names with them.
+    for name in ["length", "octet_length"] {
+        if let Ok(inner) = state.udf(name) {
+            let _ = state.register_udf(Arc::new(ScalarUDF::from(Counted::new(name, inner))));
+        }
+    }
+    for function in times::functions() {
+        let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
+    }
+    for name in series::NAMES {
+        if let Some(table) = state.table_functions().get(name) {
+            let series = series::Series::new(Arc::clone(table.function()));
+            state.register_udtf(name, Arc::new(series));
+        }
     }
 }
 
@@ -221,9 +257,11 @@ impl VisitorMut for Prepare<'_> {
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<SqlError> {
         let role = if self.depth == 0 { Role::Answer } else { Role::Subquery };
         self.depth += 1;
-        if let Err(error) = names::name_columns(query, role, self.text) {
+        let checked = clauses::check_query(query, self.text);
+        if let Err(error) = checked.and_then(|()| names::name_columns(query, role, self.text)) {
             return ControlFlow::Break(error);
         }
+        casts::tell_apart(query);
         if let Some(ast::Fetch { with_ties: true, .. } | ast::Fetch { percent: true, .. }) = &query.fetch {
             return self.refuse("FETCH WITH TIES or PERCENT", query, "rank() OVER (ORDER BY ...) finds ties");
         }
@@ -262,7 +300,10 @@ impl VisitorMut for Prepare<'_> {
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<SqlError> {
         operators::flatten_groups(select);
-        ControlFlow::Continue(())
+        match clauses::check_select(select, self.text) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
@@ -273,6 +314,10 @@ impl VisitorMut for Prepare<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        clauses::plain_literal(expr);
+        if let Err(error) = clauses::check_expr(expr, self.text) {
+            return ControlFlow::Break(error);
+        }
         match expr {
             Expr::Function(function) => return self.spell_call(function),
             Expr::Extract { .. } => return self.spell_field(expr),
@@ -421,11 +466,14 @@ fn spell(literal: &mut Expr) {
 
 /// PostgreSQL's names of functions that DataFusion has under another.
 fn rename(name: &mut ObjectName) {
-    if let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice()
-        && fold(ident) == "sign"
-    {
-        ident.value = "signum".into();
-    }
+    let [ast::ObjectNamePart::Identifier(ident)] = name.0.as_mut_slice() else { return };
+    let known = match fold(ident).as_str() {
+        "sign" => "signum",
+        "ceiling" => "ceil",
+        "every" => "bool_and",
+        _ => return,
+    };
+    ident.value = known.into();
 }
 
 fn strip_schema(name: &mut ObjectName) {

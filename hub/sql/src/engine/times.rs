@@ -3,6 +3,7 @@
 //! | function | answers |
 //! |---|---|
 //! | `time_bucket(width, time[, time zone][, origin or offset])` | the start of the bucket, as in definitions |
+//! | `date_trunc(unit, time)` | DataFusion's own counts nanoseconds, which begin in 1677 |
 //! | `date_round(time, width)` | PipelineDB's: the same, counted from 2000-01-01 |
 //! | `year(time)`, `month`, `day`, `hour`, `minute`, `second` | PipelineDB's: the time, truncated |
 
@@ -14,7 +15,7 @@ use crate::error::SqlError;
 use datafusion::arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use headwater::value::{DataType as Type, Interval, Value};
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(super) fn functions() -> Vec<TimeFunction> {
     let mut all = vec![
         function("time_bucket", Signature::variadic_any(Volatility::Immutable)),
         function("date_round", Signature::any(2, Volatility::Immutable)),
+        function("date_trunc", Signature::any(2, Volatility::Immutable)),
     ];
     all.extend(UNITS.map(|name| function(name, Signature::any(1, Volatility::Immutable))));
     all
@@ -49,7 +51,12 @@ impl ScalarUDFImpl for TimeFunction {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        if let ("date_trunc", Some(DataType::Interval(_) | DataType::Duration(_))) = (self.name, types.get(1))
+        {
+            let error = SqlError::unsupported("date_trunc of an interval");
+            return Err(guard::external(error.with_hint("extract(hour FROM x) gives its parts")));
+        }
         Ok(timestamptz())
     }
 
@@ -64,12 +71,41 @@ impl ScalarUDFImpl for TimeFunction {
                 let by = rounding(interval(width, self.name).map_err(guard::external)?);
                 bucket(width, time, &by, rows)
             }
+            ("date_trunc", [unit, time]) => truncate(unit, time, rows),
             (unit, [time]) => {
                 each(time, rows, |times| map(times, |micros| headwater::expr::date_trunc(unit, micros)))
             }
             _ => Err(guard::external(SqlError::new("42883", format!("{}: wrong arguments", self.name)))),
         }
     }
+}
+
+/// Units are written as literals nearly always; where they are not, every row has its own.
+fn truncate(unit: &ColumnarValue, time: &ColumnarValue, rows: usize) -> Result<ColumnarValue> {
+    if let ColumnarValue::Scalar(unit) = unit {
+        let Some(unit) = unit.try_as_str().flatten() else {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from(&timestamptz())?));
+        };
+        let unit = known(unit)?;
+        return each(time, rows, |times| map(times, |micros| headwater::expr::date_trunc(unit, micros)));
+    }
+    let (units, times) = (unit.to_array(rows)?, cast(&time.to_array(rows)?, &timestamptz())?);
+    let units = cast(&units, &DataType::Utf8)?;
+    let pairs = units.as_string::<i32>().iter().zip(times.as_primitive::<TimestampMicrosecondType>());
+    let starts = pairs.map(|(unit, micros)| {
+        let (Some(unit), Some(micros)) = (unit, micros) else { return Ok(None) };
+        headwater::expr::date_trunc(known(unit)?, micros).map(Some).ok_or_else(out_of_range)
+    });
+    let starts = starts.collect::<Result<TimestampMicrosecondArray>>()?;
+    Ok(ColumnarValue::Array(Arc::new(starts.with_timezone("+00:00"))))
+}
+
+fn known(unit: &str) -> Result<&'static str> {
+    crate::units::unit(unit).ok_or_else(|| guard::external(crate::units::unknown(unit)))
+}
+
+fn out_of_range() -> DataFusionError {
+    guard::external(SqlError::new("22008", "timestamp out of range"))
 }
 
 fn bucket(
@@ -90,7 +126,6 @@ fn bucket(
 
 fn map(times: &ArrayRef, start: impl Fn(i64) -> Option<i64>) -> Result<ArrayRef> {
     let times = cast(times, &timestamptz())?;
-    let out_of_range = || guard::external(SqlError::new("22008", "timestamp out of range"));
     let starts = times.as_primitive::<TimestampMicrosecondType>().iter().map(|micros| match micros {
         Some(micros) => start(micros).map(Some).ok_or_else(out_of_range),
         None => Ok(None),

@@ -35,6 +35,20 @@ pub(super) fn rewrite_where(
     .data()
 }
 
+/// The plan with `change` done to every expression in it, and `finish` to every operator above what it did.
+pub(super) fn rewrite_all(
+    plan: LogicalPlan,
+    change: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+    finish: impl Fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
+) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| {
+        let changed = change_all(plan, &change)?;
+        let finished = finish(changed.data)?;
+        Ok(Transformed::new_transformed(finished.data, changed.transformed || finished.transformed))
+    })
+    .data()
+}
+
 fn change_all(
     plan: LogicalPlan,
     change: &impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,

@@ -259,10 +259,10 @@ async fn what_postgresql_has_and_datafusion_spells_otherwise() {
 /// What is wrong, where, and what to try.
 const REFUSED: &[(&str, &str, &str, bool)] = &[
     ("SELECT nn FROM e", "42703", "nn", true),
-    ("SELECT e.nn FROM e", "42703", "nn", true),
+    ("SELECT e.nn FROM e", "42703", "e.nn", true),
     ("SELECT i FROM e WHERE uu > 'x'", "42703", "uu", true),
     ("SELECT i FROM e ORDER BY missing_column", "42703", "missing_column", false),
-    ("SELECT zz.i FROM e", "42703", "i", false),
+    ("SELECT zz.i FROM e", "42P01", "zz.i", false),
     ("SELECT * FROM missing_view", "42P01", "missing_view", false),
     ("SELECT * FROM e JOIN ee ON true", "42P01", "ee", true),
     ("SELECT * FROM s", "42809", "s", true),

@@ -570,18 +570,24 @@ impl<'c, 'e> Call<'c, 'e> {
     fn topk(&mut self) -> Result<Parts, SqlError> {
         self.check(2..=3)?;
         let (x, value) = self.next()?;
+        let at = self.args.first().and_then(|k| k.at);
         let k = self.parameter("k", 0)?;
+        if !(1..=1_000).contains(&k) {
+            return Err(SqlError::new("22023", "k of topk_agg must be from 1 to 1000").at(at));
+        }
         let mut args = vec![x];
         let weighted = !self.args.is_empty();
         if weighted {
-            let no_match = self.no_match();
             let weight = self.args.remove(0);
-            args.push(
-                self.exprs
-                    .nodes
-                    .coerce(weight, &DataType::Int64)
-                    .map_err(|e| if e.code == "42804" { no_match } else { e })?,
-            );
+            let (name, at) = (weight.name(), weight.at);
+            let whole = |e: SqlError| match e.code {
+                "42804" => {
+                    let message = format!("the weight of topk_agg must be a whole number, not {name}");
+                    SqlError::new("42804", message).at(at).with_hint("cast it to bigint, which rounds it")
+                }
+                _ => e,
+            };
+            args.push(self.exprs.nodes.coerce(weight, &DataType::Int64).map_err(whole)?);
         }
         Parts::new(AggregateSpec::TopK { value, k, weighted }, args)
     }

@@ -145,12 +145,60 @@ pub(super) fn is_whole(data_type: &DataType) -> bool {
 
 /// A number for a column of whole ones: PostgreSQL's assignment rounds, half away from zero.
 fn rounded(digits: &str) -> Cell<'_> {
-    /// Up to here every whole number is a double.
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    match digits.parse::<f64>() {
-        Ok(number) if digits.contains(['.', 'e', 'E']) && number.abs() < EXACT => {
-            Cell::Int(number.round() as i128)
+    match digits.contains(['.', 'e', 'E']).then(|| whole(digits)).flatten() {
+        Some(number) => Cell::Int(number),
+        None => Cell::Text(digits),
+    }
+}
+
+/// The whole number nearest to a decimal one; `None` where it has more digits than any column.
+fn whole(decimal: &str) -> Option<i128> {
+    /// What has more digits in front of the point is out of every range.
+    const DIGITS_MAX: i64 = 30;
+    let (mantissa, exponent) = decimal.split_once(['e', 'E']).unwrap_or((decimal, "0"));
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or((1, mantissa), |rest| (-1, rest));
+    let (before, behind) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{before}{behind}");
+    let point = exponent.parse::<i64>().ok()?.checked_add(i64::try_from(before.len()).ok()?)?;
+    let leading = digits.len() - digits.trim_start_matches('0').len();
+    if leading == digits.len() {
+        return Some(0);
+    }
+    if point.checked_sub(i64::try_from(leading).ok()?)? > DIGITS_MAX {
+        return None;
+    }
+    let Ok(point) = usize::try_from(point) else { return Some(0) };
+    let (kept, cut) = digits.split_at(point.min(digits.len()));
+    let kept = format!("0{kept}{}", "0".repeat(point.saturating_sub(digits.len())));
+    let up = i128::from(cut.starts_with(|digit: char| digit >= '5'));
+    Some(sign * (kept.parse::<i128>().ok()? + up))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Doubles lost the last digits of what fits a bigint.
+    #[test]
+    fn decimals_become_whole_numbers_by_their_digits() {
+        let cases = [
+            ("9007199254740993.0", Some(9_007_199_254_740_993)),
+            ("1e18", Some(1_000_000_000_000_000_000)),
+            ("-9223372036854775808.4", Some(i128::from(i64::MIN))),
+            ("2.5", Some(3)),
+            ("-2.5", Some(-3)),
+            ("0.49999999999999999999", Some(0)),
+            (".5", Some(1)),
+            ("5e-1", Some(1)),
+            ("49e-2", Some(0)),
+            ("1e-400", Some(0)),
+            ("0e400", Some(0)),
+            ("0.0001e4", Some(1)),
+            ("1e400", None),
+            ("1e", None),
+        ];
+        for (decimal, wanted) in cases {
+            assert_eq!(whole(decimal), wanted, "{decimal}");
         }
-        _ => Cell::Text(digits),
     }
 }
