@@ -383,7 +383,7 @@ options! {
         pg_session_bytes_max: u32 = "8388608" in 1_024, 1_073_741_824, "pg-session-bytes-max", "HEADWATER_PG_SESSION_BYTES_MAX";
         /// COPYs and bodies of /v1/events at a time; more are refused with 53300. Each may hold load_bytes_max and a line.
         loads_max: u32 = "16" in 1, 10_000, "loads-max", "HEADWATER_LOADS_MAX";
-        /// Bytes of the groups of one COPY or /v1/events, which are counted when all rows are there; more end it with 53200.
+        /// Bytes of the groups of one COPY or /v1/events, or of the rows that it brings a table, which are counted when all rows are there; more end it with 53200.
         load_bytes_max: u64 = "268435456" in 1_048_576, 1_099_511_627_776, "load-bytes-max", "HEADWATER_LOAD_BYTES_MAX";
         /// Bytes of one line of these; a quote that is never closed would otherwise be one.
         load_line_bytes_max: u32 = "1048576" in 1_024, 1_073_741_824, "load-line-bytes-max", "HEADWATER_LOAD_LINE_BYTES_MAX";

@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use headwater::value::column::ColumnBatch;
+use headwater_sql::source::RowLines;
 use headwater_sql::{CopyFormat, CopyOptions, Name, OnError, SqlError, WriteOptions};
 use serde_json::json;
 use std::sync::Arc;
@@ -73,9 +74,9 @@ fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<(String, Format), SqlError> 
 
 async fn count(api: &Api, stream: String, format: Format, body: Body) -> Result<u64, SqlError> {
     let target = Name { name: stream, position: None };
-    let loading = Loading { target, columns: Vec::new(), write: WriteOptions::default() };
+    let loading = Loading { target, columns: Vec::new(), write: WriteOptions::default(), tables: false };
     let mut load = api.door.backend.load(&loading)?;
-    let mut reader = Reader::new(format, &load);
+    let mut reader = Reader::new(format, &load)?;
     let bytes_max = load.options().body_bytes;
     let mut bytes = 0;
     let mut chunks = body.into_data_stream();
@@ -91,7 +92,7 @@ async fn count(api: &Api, stream: String, format: Format, body: Body) -> Result<
         tokio::task::yield_now().await;
     }
     reader.end(&mut |batch| load.push(batch))?;
-    load.finish().await
+    load.finish(RowLines::default()).await
 }
 
 /// Reads a body.
@@ -103,10 +104,11 @@ enum Reader {
 type Take<'a> = &'a mut dyn FnMut(&ColumnBatch) -> Result<(), SqlError>;
 
 impl Reader {
-    fn new(format: Format, load: &Load) -> Self {
-        let (target, line_bytes_max) = (load.target(), load.options().line_bytes);
+    fn new(format: Format, load: &Load) -> Result<Self, SqlError> {
+        let line_bytes_max = load.options().line_bytes;
+        let target = load.stream().ok_or_else(|| SqlError::new("XX000", "events for something else"))?;
         let (fields, name) = (target.fields.clone(), &target.stream.schema.name);
-        match format {
+        Ok(match format {
             Format::NdJson => Self::NdJson(Box::new(Events::new(fields, name, line_bytes_max))),
             Format::Csv => {
                 let copy = CopyOptions {
@@ -122,7 +124,7 @@ impl Reader {
                 let options = LineOptions { copy, header, on_error, line_bytes_max };
                 Self::Csv(Box::new(Lines::new(options, fields, target.columns.clone(), name)))
             }
-        }
+        })
     }
 
     fn feed(&mut self, bytes: &[u8], take: Take<'_>) -> Result<(), SqlError> {

@@ -23,7 +23,7 @@ use crate::shard::Shards;
 use actor::{Actor, Message};
 use headwater::limits::BatchLimits;
 use headwater_sql::source::Insertion;
-use headwater_sql::{InsertLevel, SqlError};
+use headwater_sql::{InsertLevel, SqlError, TableWriter};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -44,7 +44,7 @@ pub struct IngestOptions {
     pub queue_bytes: usize,
     /// COPYs and bodies of events at a time; more are refused with 53300.
     pub loads_max: usize,
-    /// Bytes of the groups of each.
+    /// Bytes of the groups, or rows for a table, of each.
     pub load_bytes: usize,
     /// Bytes of one line of these.
     pub line_bytes: usize,
@@ -118,15 +118,15 @@ impl Ingest {
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Begins a load of many rows.
+    /// Begins a load of many rows; `writer` has those for a table.
     ///
     /// # Errors
     /// `42P01` and its kind for where they are to go; `53300` when there are too many loads.
-    pub fn load(&self, loading: &Loading) -> Result<Load, SqlError> {
+    pub fn load(&self, loading: &Loading, writer: &TableWriter) -> Result<Load, SqlError> {
         let place = Arc::clone(&self.loads).try_acquire_owned().map_err(|_| {
             SqlError::new("53300", "too many loads are running").with_hint("try again, or raise loads_max")
         })?;
-        Load::new(self.clone(), loading, place)
+        Load::new(self.clone(), loading, writer, place)
     }
 
     /// Takes nothing more, and returns when everything taken is answered.

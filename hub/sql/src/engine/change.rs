@@ -14,7 +14,7 @@ use crate::convert::arrow_type;
 use crate::definition::TableDef;
 use crate::error::SqlError;
 use crate::parse::{Change, CreateTable, Name, Statement};
-use crate::source::{ROW_COLUMN, Removed, TableWrite};
+use crate::source::{ROW_COLUMN, Removed, RowLines, TableWrite};
 use crate::suggest::did_you_mean;
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -144,6 +144,34 @@ impl Core {
     }
 }
 
+/// Writes to tables for those whose rows do not come from statements; takes turns with statements.
+#[derive(Clone)]
+pub struct TableWriter {
+    core: Arc<Core>,
+}
+
+impl TableWriter {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Writes all rows or none, durably; how many were added.
+    ///
+    /// # Errors
+    /// Those of [`crate::source::Source::write_table`].
+    pub async fn write(&self, write: TableWrite) -> Result<u64, SqlError> {
+        let turn = Arc::clone(&self.core.writing).lock_owned().await;
+        let written = self.core.source.write_table(write);
+        // A task of its own: the turn ends with the write, also where nobody waits for it any more.
+        let writing = tokio::spawn(async move {
+            let written = written.await;
+            drop(turn);
+            written
+        });
+        writing.await.map_err(|_| SqlError::new("XX000", "the rows could not be written"))?
+    }
+}
+
 /// A write that changes nothing yet.
 pub(super) fn nothing(table: &Arc<TableDef>) -> TableWrite {
     TableWrite {
@@ -153,6 +181,7 @@ pub(super) fn nothing(table: &Arc<TableDef>) -> TableWrite {
         removed: Removed::Rows(Vec::new()),
         added: Vec::new(),
         skip_duplicates: false,
+        lines: RowLines::default(),
     }
 }
 
@@ -180,7 +209,7 @@ pub(super) fn typed(batches: &[RecordBatch], table: &TableDef) -> Result<Vec<Rec
 }
 
 /// `23502`, in PostgreSQL's words.
-fn missing_value(table: &TableDef, column: &str) -> SqlError {
+pub(super) fn missing_value(table: &TableDef, column: &str) -> SqlError {
     let message = format!(
         "null value in column \"{column}\" of relation \"{}\" violates not-null constraint",
         table.name

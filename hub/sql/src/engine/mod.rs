@@ -55,8 +55,9 @@ mod watched;
 
 pub use answer::{Answer, Rows, batch_of, rows_of};
 pub use arrays::array_items;
+pub use change::TableWriter;
 pub use describing::Description;
-pub use insert::{WriteTarget, columns_of, unknown_column};
+pub use insert::{TableTarget, WriteTarget, columns_of, unknown_column};
 pub use parameters::{PARAMETERS_MAX, Parameter, ParameterValue};
 
 use crate::compile::compile;
@@ -181,6 +182,11 @@ impl Engine {
         options: ReadOptions,
     ) -> Result<Answer, SqlError> {
         running::execute(&self.core, running::Work::Statement(statement, parameters), options).await
+    }
+
+    /// What writes rows to tables that come from elsewhere than statements.
+    pub fn table_writer(&self) -> TableWriter {
+        TableWriter::new(Arc::clone(&self.core))
     }
 
     /// What a statement takes and answers. `declared`: types of its parameters, as far as they are known.

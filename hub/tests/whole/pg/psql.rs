@@ -119,6 +119,24 @@ async fn tls_and_passwords() {
     hub.shutdown().await.expect("shutdown");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_fills_a_table_from_a_file() {
+    if is_missing() {
+        return;
+    }
+    let house = House::new();
+    let hub = house.start().await;
+    let file = house.path().join("prices.csv");
+    std::fs::write(&file, "id,name\n1,one\n2,\"t,wo\"\n").expect("a file");
+    let copy = format!("\\copy prices FROM '{}' CSV HEADER", file.display());
+    let create = "CREATE TABLE prices (id int PRIMARY KEY, name text NOT NULL)";
+    let show = "SELECT name FROM prices ORDER BY id DESC";
+    let commands = [create, copy.leak(), show].to_vec().leak();
+    let said = run(address(&hub), "", commands).await;
+    assert!(said.contains("COPY 2") && said.contains("t,wo"), "{said}");
+    hub.shutdown().await.expect("shutdown");
+}
+
 /// PipelineDB's own spellings, as its users' scripts have them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_script_of_pipelinedb_runs() {

@@ -6,6 +6,7 @@
 
 mod assigned;
 mod constants;
+mod loaded;
 mod rows;
 mod table;
 
@@ -26,6 +27,7 @@ use futures::StreamExt;
 use headwater::ids::{StreamId, ViewId};
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field, StreamSchema};
 use headwater::value::DataType;
+pub use loaded::TableTarget;
 use rows::Rows;
 pub use rows::{columns_of, unknown_column};
 use std::sync::Arc;
@@ -146,7 +148,7 @@ impl Core {
         let Some(query) = &insert.source else { return Ok(Description::default()) };
         let catalog = tables.catalog();
         let (fields, columns) = match catalog.table(&insert.target.name) {
-            Some(table) => table::target(insert, table)?,
+            Some(table) => table::target(&insert.columns, table)?,
             None => {
                 let found = WriteTarget::find(&insert.target, &insert.columns, &insert.write, catalog)?;
                 (found.fields, found.columns)
@@ -201,9 +203,9 @@ fn no_target(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
             .with_hint("write events to its stream");
     }
     if catalog.table(&name.name).is_some() {
-        return SqlError::unsupported("COPY FROM into a table")
+        return SqlError::new("42809", format!("\"{}\" is a table: it takes no events", name.name))
             .at(name.position)
-            .with_hint("INSERT INTO table VALUES (...), (...)");
+            .with_hint("COPY or INSERT rows into it");
     }
     let tables = catalog.tables.iter().map(|t| t.name.as_str());
     let known = catalog.streams.iter().map(|s| s.schema.name.as_str()).chain(tables);
