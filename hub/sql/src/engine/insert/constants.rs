@@ -144,7 +144,7 @@ pub(super) fn is_whole(data_type: &DataType) -> bool {
 }
 
 /// A number for a column of whole ones: PostgreSQL's assignment rounds, half away from zero.
-fn rounded(digits: &str) -> Cell<'_> {
+pub(super) fn rounded(digits: &str) -> Cell<'_> {
     /// Up to here every whole number is a double.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     match digits.parse::<f64>() {
