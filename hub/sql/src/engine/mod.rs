@@ -36,6 +36,7 @@ mod postgres;
 mod quotient;
 mod range;
 mod records;
+mod returning;
 mod rounding;
 mod running;
 mod scan;

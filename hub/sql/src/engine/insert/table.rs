@@ -6,6 +6,7 @@ use crate::definition::TableDef;
 use crate::engine::Core;
 use crate::engine::answer::{Answer, schema_of};
 use crate::engine::change::{Running, missing_column, nothing, typed};
+use crate::engine::returning;
 use crate::error::SqlError;
 use crate::parse::{Insert, Name, OnConflict};
 use crate::source::TableWrite;
@@ -23,7 +24,8 @@ impl Core {
         running: Running<'_>,
     ) -> Result<Answer, SqlError> {
         let Running { statement, parameters, tables, options, guard } = running;
-        if let Some(conflict) = &insert.on_conflict {
+        let conflict = insert.on_conflict.as_ref();
+        if let Some(conflict) = conflict {
             check_conflict(conflict, table)?;
         }
         let (fields, columns) = target(&insert.columns, table)?;
@@ -32,9 +34,17 @@ impl Core {
         let batch = |batch: &ColumnBatch| batch_of(batch, &fields);
         let batches = rows.finish_as_they_are().iter().map(batch).collect::<Result<Vec<_>, _>>()?;
         let added = typed(&batches, table)?;
-        let skip_duplicates = insert.on_conflict.is_some();
+        let returning = insert.returning.as_ref();
+        if let Some(conflict) = conflict
+            && !table.key.is_empty()
+            && (conflict.update.is_some() || returning.is_some())
+        {
+            return self.upsert((insert, conflict), (table, added), running).await;
+        }
+        let returned = self.returned(returning, (table, &added), running).await?;
+        let skip_duplicates = conflict.is_some();
         let count = self.write(TableWrite { added, skip_duplicates, ..nothing(table) }, guard).await?;
-        Ok(Answer::command(&format!("INSERT 0 {count}")))
+        Ok(returning::answer(&format!("INSERT 0 {count}"), returned))
     }
 }
 
