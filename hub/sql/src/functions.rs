@@ -85,6 +85,7 @@ pub(crate) const OWN: &[Own] = &[
     scalar("rate", "bytea", "double precision"),
     scalar("num_resets", "bytea", "bigint"),
     scalar("error_bound", "bytea", "double precision"),
+    scalar("to_datasketches", "column of a view, or bytea", "bytea"),
     scalar("time_bucket", "interval, timestamp with time zone", "timestamp with time zone"),
     scalar("date_round", "timestamp with time zone, interval", "timestamp with time zone"),
     scalar("year", "timestamp with time zone", "timestamp with time zone"),

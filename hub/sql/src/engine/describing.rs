@@ -4,7 +4,7 @@ use super::answer::field_of;
 use super::change::whole_query;
 use super::tables::Tables;
 use super::{
-    Core, ReadOptions, combine, df_statement, expansion, failure, names, parameters, returning,
+    Core, ReadOptions, combine, df_statement, expansion, exports, failure, names, parameters, returning,
     session, sizes, system,
 };
 use crate::compile::missing_table;
@@ -183,7 +183,7 @@ impl Core {
         let state = self.state(tables, options);
         let analyzed = logical(&state, df_statement(prepared, explain)).and_then(|plan| {
             expansion::check_plan(&plan, self.options.plan_nodes_max)?;
-            let plan = combine::rewrite(plan)?;
+            let plan = exports::rewrite(combine::rewrite(plan)?)?;
             state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
         });
         let plan = analyzed.map_err(|error| {

@@ -11,10 +11,12 @@ mod change;
 mod checked;
 mod collected;
 mod combine;
+mod datasketches;
 mod describing;
 mod exact;
 mod expansion;
 mod explain;
+mod exports;
 mod expression;
 mod failure;
 mod growth;
@@ -433,7 +435,7 @@ fn plan(
     let plan = state.statement_to_plan(statement).now_or_never().ok_or_else(waited)??;
     read_only().verify_plan(&plan)?;
     expansion::check_plan(&plan, nodes_max)?;
-    let plan = combine::rewrite(plan)?;
+    let plan = exports::rewrite(combine::rewrite(plan)?)?;
     let plan = guarded::guard(state.optimize(&plan)?)?;
     let planned = state.query_planner().create_physical_plan(&plan, state).now_or_never();
     watched::watch(planned.ok_or_else(waited)??)

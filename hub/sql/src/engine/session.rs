@@ -10,7 +10,7 @@ use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
 use super::{
-    collected, combine, guard, operators, patterns, pg, postgres, records, sketch, states, sums,
+    collected, combine, exports, guard, operators, patterns, pg, postgres, records, sketch, states, sums,
     times, unions,
 };
 use crate::error::SqlError;
@@ -135,6 +135,7 @@ fn register(state: &mut SessionState) {
     for function in states::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
+    let _ = state.register_udf(Arc::new(ScalarUDF::from(exports::ToDatasketches::new())));
     for function in records::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }

@@ -62,7 +62,10 @@ async fn commands_about_the_catalog() {
         (&["\\dt"], &["Did not find any relations."]),
         (&["\\l"], &["headwater", "UTF8"]),
         (&["\\dn"], &["public", "headwater"]),
-        (&["\\df"], &["combine", "agg", "dist_quantile", "double precision"]),
+        (
+            &["\\df"],
+            &["combine", "agg", "dist_quantile", "double precision", "to_datasketches", "time_bucket"],
+        ),
         (&["\\du"], &["headwater"]),
         (&["\\conninfo"], &["You are connected to database \"headwater\" as user \"me\""]),
         (&["\\timing on", "SELECT 1"], &["Time: "]),
