@@ -383,7 +383,7 @@ options! {
         pg_session_bytes_max: u32 = "8388608" in 1_024, 1_073_741_824, "pg-session-bytes-max", "HEADWATER_PG_SESSION_BYTES_MAX";
         /// COPYs and bodies of /v1/events at a time, three quarters of them from one address; more are refused with 53300. A place is taken with the first 64 KiB, the first block of rows or the end. Each may hold load_bytes_max and what is measured late, 10 MiB of rows and a line.
         loads_max: u32 = "16" in 1, 10_000, "loads-max", "HEADWATER_LOADS_MAX";
-        /// Bytes of the groups of one COPY or /v1/events, which are counted when all rows are there, and of one INSERT; more end it with 53200. INSERTs that are counted together, four times at once, may hold as much. Measured at least every 65,536 rows times views.
+        /// Bytes of the groups of one COPY or /v1/events, which are counted when all rows are there, or of the rows that it brings a table, and of one INSERT; more end it with 53200. INSERTs that are counted together, four times at once, may hold as much. Measured at least every 65,536 rows times views.
         load_bytes_max: u64 = "268435456" in 1_048_576, 1_099_511_627_776, "load-bytes-max", "HEADWATER_LOAD_BYTES_MAX";
         /// Bytes of one line of these; a quote that is never closed would otherwise be one.
         load_line_bytes_max: u32 = "1048576" in 1_024, 1_073_741_824, "load-line-bytes-max", "HEADWATER_LOAD_LINE_BYTES_MAX";

@@ -4,6 +4,7 @@ import sys
 
 import house
 import with_asyncpg
+import with_datasketches
 import with_psycopg
 import with_psycopg2
 import with_sqlalchemy
@@ -14,7 +15,8 @@ def main(program):
     try:
         with_psycopg.define(hub)
         hub.load("pageviews", house.EVENTS)
-        results = [house.run(m, hub) for m in (with_psycopg, with_psycopg2, with_asyncpg, with_sqlalchemy)]
+        modules = (with_psycopg, with_psycopg2, with_asyncpg, with_sqlalchemy, with_datasketches)
+        results = [house.run(module, hub) for module in modules]
     finally:
         hub.stop()
     passed, failed = (sum(column) for column in zip(*results))

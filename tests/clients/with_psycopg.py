@@ -146,6 +146,31 @@ def test_tables(hub):
         connection.execute("DROP TABLE names")
 
 
+def test_tables_return_what_they_change(hub):
+    with connect(hub, autocommit=True) as connection:
+        connection.execute("CREATE TABLE stock (id INT PRIMARY KEY, name TEXT NOT NULL, n BIGINT)")
+        with connection.cursor().copy("COPY stock FROM STDIN") as copy:
+            for n in range(3):
+                copy.write_row([n, f"thing {n}", None])
+        upsert = ("INSERT INTO stock AS s VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE SET n = coalesce(s.n, 0) + excluded.n "
+                  "WHERE s.name <> %s RETURNING id, n + %s")
+        for binary in (False, True):
+            cursor = connection.cursor(binary=binary)
+            assert cursor.execute(upsert, (1, "x", 5, "none", 100)).fetchall() == [(1, 105 if not binary else 110)]
+        assert connection.execute(upsert, (1, "x", 5, "thing 1", 0)).fetchall() == []
+        assert connection.execute(upsert, (9, "nine", 1, "none", 0)).fetchall() == [(9, 1)]
+        cursor = connection.cursor()
+        cursor.executemany("INSERT INTO stock VALUES (%s, %s, 0) RETURNING id", [(20, "a"), (21, "b")], returning=True)
+        ids = [cursor.fetchone()[0]]
+        while cursor.nextset():
+            ids.append(cursor.fetchone()[0])
+        assert ids == [20, 21], ids
+        gone = connection.execute("DELETE FROM stock WHERE id >= %s RETURNING *", (20,))
+        assert gone.rowcount == 2 and sorted(gone.fetchall()) == [(20, "a", 0), (21, "b", 0)]
+        assert connection.execute("UPDATE stock SET n = 7 WHERE id = 2 RETURNING n").fetchone() == (7,)
+        connection.execute("DROP TABLE stock")
+
+
 def test_settings(hub):
     with connect(hub, autocommit=True, options="-c statement_timeout=4s", application_name="tests") as connection:
         assert connection.execute("SHOW statement_timeout").fetchone() == ("4000ms",)

@@ -50,3 +50,23 @@ def test_reflect_everything(hub):
         metadata.reflect(engine, views=True)
         assert "by_url" in metadata.tables, list(metadata.tables)
         engine.dispose()
+
+
+def test_inserts_return_and_upsert(hub):
+    for engine in engines(hub):
+        from sqlalchemy.dialects.postgresql import insert
+        table = sa.Table("parts", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+                         sa.Column("name", sa.Text, nullable=False), sa.Column("n", sa.BigInteger))
+        with engine.connect() as connection:
+            connection.execute(sa.text("CREATE TABLE parts (id INT PRIMARY KEY, name TEXT NOT NULL, n BIGINT)"))
+            rows = [{"id": n, "name": f"part {n}", "n": n} for n in range(3)]
+            got = connection.execute(sa.insert(table).returning(table.c.id, table.c.name), rows).all()
+            assert sorted(tuple(row) for row in got) == [(n, f"part {n}") for n in range(3)], got
+            new = insert(table).values(id=1, name="other", n=10)
+            new = new.on_conflict_do_update(index_elements=["id"], set_={"n": table.c.n + new.excluded.n})
+            assert connection.execute(new.returning(table.c.n)).scalar_one() == 11
+            assert connection.execute(sa.delete(table).where(table.c.id < 2).returning(table.c.id)).scalars().all() == [0, 1]
+            assert connection.execute(sa.update(table).values(n=5).returning(table.c.n)).scalar_one() == 5
+            connection.execute(sa.text("DROP TABLE parts"))
+            connection.commit()
+        engine.dispose()

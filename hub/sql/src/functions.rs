@@ -21,57 +21,79 @@ pub(crate) const ARROW: &[&str] = &[
     "with_metadata",
 ];
 
-/// Functions and aggregates over states, of queries only. `SQL.md` lists them.
-pub(crate) const OWN: &[&str] = &[
-    "combine",
-    "dist_quantile",
-    "dist_count",
-    "dist_cdf",
-    "dist_add",
-    "ddsketch_quantile",
-    "ddsketch_count",
-    "hll_cardinality",
-    "hll_union_agg",
-    "topk",
-    "topk_values",
-    "topk_freqs",
-    "topk_merge_agg",
-    "set_cardinality",
-    "bloom_contains",
-    "bloom_cardinality",
-    "bloom_union",
-    "bloom_intersection",
-    "bloom_union_agg",
-    "bloom_intersection_agg",
-    "freq",
-    "freq_norm",
-    "freq_total",
-    "freq_merge_agg",
-    "theta_cardinality",
-    "theta_union",
-    "theta_intersection",
-    "theta_difference",
-    "theta_jaccard",
-    "theta_union_agg",
-    "exp_histogram_count",
-    "exp_histogram_buckets",
-    "exp_histogram_quantile",
-    "exp_histogram_scale",
-    "bucket_cardinality",
-    "bucket_cardinalities",
-    "bucket_ids",
-    "delta",
-    "rate",
-    "num_resets",
-    "error_bound",
-    "time_bucket",
-    "date_round",
-    "year",
-    "month",
-    "day",
-    "hour",
-    "minute",
-    "second",
+/// A function of Headwater's own: of queries, and those of time of definitions, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Own {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The types of its arguments, as `\df` shows them.
+    pub(crate) arguments: &'static str,
+    /// The type of its answer.
+    pub(crate) result: &'static str,
+    /// Of many rows.
+    pub(crate) is_aggregate: bool,
+}
+
+const fn scalar(name: &'static str, arguments: &'static str, result: &'static str) -> Own {
+    Own { name, arguments, result, is_aggregate: false }
+}
+
+const fn aggregate(name: &'static str, arguments: &'static str, result: &'static str) -> Own {
+    Own { name, arguments, result, is_aggregate: true }
+}
+
+/// All of them: what `\df` lists and misspelt names are compared with. `SQL.md` explains them.
+pub(crate) const OWN: &[Own] = &[
+    aggregate("combine", "column of a view", "its type"),
+    scalar("dist_quantile", "bytea, double precision", "double precision"),
+    scalar("dist_count", "bytea", "bigint"),
+    scalar("dist_cdf", "bytea, double precision", "double precision"),
+    scalar("dist_add", "bytea, double precision", "bytea"),
+    scalar("ddsketch_quantile", "bytea, double precision", "double precision"),
+    scalar("ddsketch_count", "bytea", "bigint"),
+    scalar("hll_cardinality", "bigint", "bigint"),
+    aggregate("hll_union_agg", "column of a view", "bigint"),
+    scalar("topk", "record[]", "record[]"),
+    scalar("topk_values", "record[]", "anyarray"),
+    scalar("topk_freqs", "record[]", "bigint[]"),
+    aggregate("topk_merge_agg", "column of a view", "record[]"),
+    scalar("set_cardinality", "anyarray", "bigint"),
+    scalar("bloom_contains", "bytea, anyelement", "boolean"),
+    scalar("bloom_cardinality", "bytea", "bigint"),
+    scalar("bloom_union", "VARIADIC bytea", "bytea"),
+    scalar("bloom_intersection", "VARIADIC bytea", "bytea"),
+    aggregate("bloom_union_agg", "bytea", "bytea"),
+    aggregate("bloom_intersection_agg", "bytea", "bytea"),
+    scalar("freq", "bytea, anyelement", "bigint"),
+    scalar("freq_norm", "bytea, anyelement", "double precision"),
+    scalar("freq_total", "bytea", "bigint"),
+    aggregate("freq_merge_agg", "bytea", "bytea"),
+    scalar("theta_cardinality", "bytea", "bigint"),
+    scalar("theta_union", "VARIADIC bytea", "bytea"),
+    scalar("theta_intersection", "VARIADIC bytea", "bytea"),
+    scalar("theta_difference", "bytea, bytea", "bytea"),
+    scalar("theta_jaccard", "bytea, bytea", "double precision"),
+    aggregate("theta_union_agg", "bytea", "bytea"),
+    scalar("exp_histogram_count", "bytea", "bigint"),
+    scalar("exp_histogram_buckets", "bytea", "record[]"),
+    scalar("exp_histogram_quantile", "bytea, double precision", "double precision"),
+    scalar("exp_histogram_scale", "bytea", "integer"),
+    scalar("bucket_cardinality", "bytea, bigint", "bigint"),
+    scalar("bucket_cardinalities", "bytea", "bigint[]"),
+    scalar("bucket_ids", "bytea", "integer[]"),
+    scalar("delta", "bytea", "double precision"),
+    scalar("rate", "bytea", "double precision"),
+    scalar("num_resets", "bytea", "bigint"),
+    scalar("error_bound", "bytea", "double precision"),
+    scalar("to_datasketches", "column of a view, or bytea", "bytea"),
+    scalar("time_bucket", "interval, timestamp with time zone", "timestamp with time zone"),
+    scalar("date_round", "timestamp with time zone, interval", "timestamp with time zone"),
+    scalar("year", "timestamp with time zone", "timestamp with time zone"),
+    scalar("month", "timestamp with time zone", "timestamp with time zone"),
+    scalar("day", "timestamp with time zone", "timestamp with time zone"),
+    scalar("hour", "timestamp with time zone", "timestamp with time zone"),
+    scalar("minute", "timestamp with time zone", "timestamp with time zone"),
+    scalar("second", "timestamp with time zone", "timestamp with time zone"),
 ];
 
 static SCALARS: LazyLock<HashSet<String>> = LazyLock::new(|| {
@@ -95,8 +117,11 @@ pub(crate) fn did_you_mean(name: &str) -> Option<String> {
     if ARROW.contains(&name) {
         return Some("x::type casts, and pg_typeof(x) names a type".to_owned());
     }
+    if name == "percentile_disc" {
+        return Some("percentile_cont(fraction) WITHIN GROUP (ORDER BY x) is there".to_owned());
+    }
     let all = AGGREGATES.iter().chain(SCALARS.iter()).map(String::as_str);
-    let mut all: Vec<&str> = OWN.iter().copied().chain(all).collect();
+    let mut all: Vec<&str> = OWN.iter().map(|own| own.name).chain(all).collect();
     all.sort_unstable();
     crate::suggest::did_you_mean(name, all)
 }
@@ -105,7 +130,8 @@ pub(crate) fn did_you_mean(name: &str) -> Option<String> {
 pub(crate) fn is_aggregate(name: &str) -> bool {
     // `grouping` is one only by its kind: it tells how a row was grouped.
     let is_known = AGGREGATES.contains(name) && !SCALARS.contains(name) && name != "grouping";
-    is_known || ["combine", "every"].contains(&name) || OWN.contains(&name) && name.ends_with("_agg")
+    let is_own = OWN.iter().any(|own| own.name == name && own.is_aggregate);
+    is_known || is_own || ["combine", "every"].contains(&name)
 }
 
 /// True when queries over views have this function, scalar or aggregate.

@@ -22,7 +22,7 @@ pub use convert::{TYPE_KEY, arrow_field, arrow_type, put_cell, type_of_field};
 pub use datafusion::{arrow, parquet};
 pub use engine::{
     Answer, Description, Engine, EngineOptions, PARAMETERS_MAX, Parameter, ParameterValue, ReadOptions, Rows,
-    WriteTarget, array_items, batch_of, columns_of, rows_of, unknown_column,
+    TableTarget, TableWriter, WriteTarget, array_items, batch_of, columns_of, rows_of, unknown_column,
 };
 pub use error::SqlError;
 pub use parse::*;

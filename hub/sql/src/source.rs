@@ -115,6 +115,32 @@ pub struct TableWrite {
     pub added: Vec<RecordBatch>,
     /// Rows whose key is there already are left out instead of being refused.
     pub skip_duplicates: bool,
+    /// Where the rows that come were read, so that one which is refused can be found.
+    pub lines: RowLines,
+}
+
+/// The lines of a text that rows come from: runs of rows whose lines follow one another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowLines {
+    /// The first row of each run, from 0 on, and its line.
+    runs: Vec<(u64, u64)>,
+}
+
+impl RowLines {
+    /// Row `row` stands in this line; rows come in order.
+    pub fn push(&mut self, row: u64, line: u64) {
+        let goes_on = |(first, at): &(u64, u64)| line.checked_sub(*at) == row.checked_sub(*first);
+        if !self.runs.last().is_some_and(goes_on) {
+            self.runs.push((row, line));
+        }
+    }
+
+    /// The line of a row; `None` for rows of no text.
+    pub fn line_of(&self, row: u64) -> Option<u64> {
+        let behind = self.runs.partition_point(|(first, _)| *first <= row);
+        let (first, line) = self.runs.get(behind.checked_sub(1)?)?;
+        Some(line + (row - first))
+    }
 }
 
 /// Rows that a write removes.
@@ -188,4 +214,20 @@ pub struct SystemTable {
     pub columns: Vec<headwater::schema::Field>,
     /// Rows in column order.
     pub rows: Vec<Vec<headwater::value::Value>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_rows_are_kept_as_runs() {
+        let mut lines = RowLines::default();
+        assert_eq!(lines.line_of(0), None);
+        let found = [2, 3, 4, 7, 8, 20];
+        found.iter().enumerate().for_each(|(row, line)| lines.push(row as u64, *line));
+        assert_eq!(lines.runs, [(0, 2), (3, 7), (5, 20)]);
+        let again: Vec<_> = (0..6).filter_map(|row| lines.line_of(row)).collect();
+        assert_eq!(again, found);
+    }
 }

@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use headwater::value::column::ColumnBatch;
+use headwater_sql::source::RowLines;
 use headwater_sql::{CopyFormat, CopyOptions, Name, OnError, SqlError, WriteOptions};
 use serde_json::json;
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Respon
         columns: Vec::new(),
         write: WriteOptions::default(),
         from,
+        tables: false,
     };
     let budget = parts.extensions.get::<Budget>().unwrap_or(&api.door.budget);
     match count(&api, &loading, format, (body, budget)).await {
@@ -90,7 +92,7 @@ async fn count(
     (body, budget): (Body, &Budget),
 ) -> Result<u64, SqlError> {
     let mut load = api.door.backend.load(loading)?;
-    let mut reader = Reader::new(format, &load);
+    let mut reader = Reader::new(format, &load)?;
     let (bytes_max, mut pace) = (load.options().body_bytes, Pace::new(load.options().pace));
     let mut unplaced = Unplaced { budget, taken: None };
     let mut bytes = 0;
@@ -119,7 +121,7 @@ async fn count(
         load.push(batch);
         Ok(())
     })?;
-    load.finish().await
+    load.finish(RowLines::default()).await
 }
 
 fn busy() -> SqlError {
@@ -156,10 +158,11 @@ enum Reader {
 type Take<'a> = &'a mut dyn FnMut(ColumnBatch) -> Result<(), SqlError>;
 
 impl Reader {
-    fn new(format: Format, load: &Load) -> Self {
-        let (target, line_bytes_max) = (load.target(), load.options().line_bytes);
+    fn new(format: Format, load: &Load) -> Result<Self, SqlError> {
+        let line_bytes_max = load.options().line_bytes;
+        let target = load.stream().ok_or_else(|| SqlError::new("XX000", "events for something else"))?;
         let (fields, name) = (target.fields.clone(), &target.stream.schema.name);
-        match format {
+        Ok(match format {
             Format::NdJson => Self::NdJson(Box::new(Events::new(fields, name, line_bytes_max))),
             Format::Csv => {
                 let copy = CopyOptions {
@@ -175,7 +178,7 @@ impl Reader {
                 let options = LineOptions { copy, header, end_mark: false, on_error, line_bytes_max };
                 Self::Csv(Box::new(Lines::new(options, fields, target.columns.clone(), name)))
             }
-        }
+        })
     }
 
     fn feed(&mut self, bytes: &[u8], take: Take<'_>) -> Result<(), SqlError> {

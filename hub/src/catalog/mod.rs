@@ -63,6 +63,22 @@ pub struct TableOptions {
     pub cache_bytes: usize,
 }
 
+impl TableOptions {
+    /// `54000`: the table would have more than it may.
+    pub(crate) fn check(&self, name: &str, rows: u64, bytes: u64) -> Result<(), SqlError> {
+        let (what, most, option) = if rows > self.rows_max {
+            ("rows", self.rows_max, "storage.table_rows_max")
+        } else if bytes > self.bytes_max {
+            ("bytes", self.bytes_max, "storage.table_bytes_max")
+        } else {
+            return Ok(());
+        };
+        let message = format!("table \"{name}\" would have more than {most} {what}");
+        let hint = format!("tables are for reference data: count events in a view, or raise {option}");
+        Err(SqlError::new("54000", message).with_hint(hint))
+    }
+}
+
 impl Default for TableOptions {
     fn default() -> Self {
         Self { rows_max: 1_000_000, bytes_max: 64 << 20, cache_bytes: 128 << 20 }
@@ -88,6 +104,7 @@ struct Inner {
     settings: Settings,
     store: Arc<dyn Store>,
     cache: read::Cache,
+    tables: TableOptions,
 }
 
 struct Writer {
@@ -165,7 +182,8 @@ impl Catalog {
         let newest = watch::Sender::new(Arc::new(writer.state.snapshot()));
         let cache = read::Cache::new(options.tables.cache_bytes);
         let writer = Mutex::new(writer);
-        Ok(Self { inner: Arc::new(Inner { writer, newest, settings, store, cache }) })
+        let tables = options.tables;
+        Ok(Self { inner: Arc::new(Inner { writer, newest, settings, store, cache, tables }) })
     }
 
     /// The newest catalog.
@@ -218,6 +236,11 @@ impl Catalog {
         let inner = self.inner.clone();
         let read = tokio::task::spawn_blocking(move || inner.table(&table)).await;
         read.unwrap_or_else(|e| Err(SqlError::new("XX000", format!("reading a table failed: {e}"))))
+    }
+
+    /// What tables may take.
+    pub fn table_options(&self) -> TableOptions {
+        self.inner.tables
     }
 
     /// How large a table is.

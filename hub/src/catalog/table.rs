@@ -199,21 +199,22 @@ impl Adding<'_> {
     ) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, ApplyError> {
         let fields = self.def.fields();
         let mut puts = BTreeMap::new();
+        let mut number = 0;
         for batch in &write.added {
             for values in rows_of(batch, &fields).map_err(ApplyError::Refused)? {
-                let row = self.key(&values, size).map_err(ApplyError::Refused)?;
-                if puts.contains_key(&row) || self.is_there(&row)? {
-                    if write.skip_duplicates {
-                        continue;
-                    }
-                    return Err(ApplyError::Refused(self.duplicate(&values)));
+                let refused = |error| ApplyError::Refused(at_line(error, write.lines.line_of(number)));
+                let row = self.key(&values, size).map_err(refused)?;
+                if !puts.contains_key(&row) && !self.is_there(&row)? {
+                    let mut value = Vec::new();
+                    row::encode(&values, &mut value);
+                    size.rows += 1;
+                    size.bytes += (row.len() + value.len()) as u64;
+                    self.limits.check(&self.def.name, size.rows, size.bytes).map_err(refused)?;
+                    puts.insert(row, value);
+                } else if !write.skip_duplicates {
+                    return Err(refused(self.duplicate(&values)));
                 }
-                let mut value = Vec::new();
-                row::encode(&values, &mut value);
-                size.rows += 1;
-                size.bytes += (row.len() + value.len()) as u64;
-                self.check_room(size).map_err(ApplyError::Refused)?;
-                puts.insert(row, value);
+                number += 1;
             }
         }
         Ok(puts)
@@ -271,18 +272,13 @@ impl Adding<'_> {
         );
         SqlError::new("23505", message)
     }
+}
 
-    fn check_room(&self, size: &TableSize) -> Result<(), SqlError> {
-        let (what, most, option) = if size.rows > self.limits.rows_max {
-            ("rows", self.limits.rows_max, "storage.table_rows_max")
-        } else if size.bytes > self.limits.bytes_max {
-            ("bytes", self.limits.bytes_max, "storage.table_bytes_max")
-        } else {
-            return Ok(());
-        };
-        let message = format!("table \"{}\" would have more than {most} {what}", self.def.name);
-        let hint = format!("tables are for reference data: count events in a view, or raise {option}");
-        Err(SqlError { hint: Some(hint), ..SqlError::new("54000", message) })
+/// The row that is refused came from a text.
+fn at_line(error: SqlError, line: Option<u64>) -> SqlError {
+    match line {
+        Some(line) => SqlError { message: format!("line {line}: {}", error.message), ..error },
+        None => error,
     }
 }
 

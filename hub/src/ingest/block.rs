@@ -6,7 +6,7 @@ use headwater::emit::Cell;
 use headwater::ids::Micros;
 use headwater::schema::Field;
 use headwater::value::column::{Column, ColumnBatch, ColumnData, Slot};
-use headwater_sql::{SqlError, put_cell};
+use headwater_sql::{SqlError, TableTarget, put_cell};
 
 /// Rows evaluated at a time: enough to amortise a plan's work per batch, few enough to stay in cache.
 const ROWS: usize = 4_096;
@@ -17,18 +17,24 @@ const VALUE_BYTES: usize = 17;
 
 /// Columns that are filled row by row.
 pub(super) struct Block {
-    /// The stream's columns, `arrival_timestamp` last.
+    /// The stream's columns, `arrival_timestamp` last; or a table's.
     fields: Vec<Field>,
     columns: Vec<Column>,
     rows: usize,
     /// About what the rows take.
     bytes: usize,
+    /// `None`: a stream.
+    table: Option<TableTarget>,
 }
 
 impl Block {
     pub(super) fn new(fields: Vec<Field>) -> Self {
         let columns = fields.iter().map(|field| Column::new(&field.data_type)).collect();
-        Self { fields, columns, rows: 0, bytes: 0 }
+        Self { fields, columns, rows: 0, bytes: 0, table: None }
+    }
+
+    pub(super) fn of_table(target: TableTarget) -> Self {
+        Self { table: Some(target.clone()), ..Self::new(target.fields) }
     }
 
     pub(super) fn fields(&self) -> &[Field] {
@@ -45,20 +51,26 @@ impl Block {
         if let Cell::Text(text) = cell {
             self.bytes += text.len();
         }
-        match (self.columns.get_mut(at), self.fields.get(at)) {
-            (Some(column), Some(field)) => put_cell(column, field, cell),
+        match (self.columns.get_mut(at), self.fields.get(at), &self.table) {
+            (Some(column), _, Some(table)) => table.put(at, column, cell),
+            (Some(column), Some(field), None) => put_cell(column, field, cell),
             _ => Err(SqlError::new("XX000", "a value without a column")),
         }
     }
 
-    /// The row is complete: columns that got nothing are NULL. True when the block should be taken.
-    pub(super) fn end_row(&mut self) -> bool {
-        for column in self.columns.iter_mut().filter(|column| column.len() == self.rows) {
-            column.push_slot(Slot::Null);
+    /// The row is complete: columns that got nothing are NULL, those of tables their default. True when the block should
+    /// be taken.
+    pub(super) fn end_row(&mut self) -> Result<bool, SqlError> {
+        let left = self.columns.iter_mut().enumerate().filter(|(_, column)| column.len() == self.rows);
+        for (at, column) in left {
+            match &self.table {
+                Some(table) => table.put_default(at, column)?,
+                None => column.push_slot(Slot::Null),
+            }
         }
         self.rows += 1;
         self.bytes += row_bytes(self.fields.len());
-        self.rows >= ROWS || self.bytes >= BYTES
+        Ok(self.rows >= ROWS || self.bytes >= BYTES)
     }
 
     /// The row at hand is none.
@@ -67,7 +79,7 @@ impl Block {
         self.columns.iter_mut().filter(|column| column.len() > rows).for_each(|column| column.truncate(rows));
     }
 
-    /// All complete rows, those without a time at `now`.
+    /// All complete rows, events without a time at `now`.
     pub(super) fn take(&mut self, now: Micros) -> Option<ColumnBatch> {
         self.bytes = 0;
         if self.rows == 0 {
@@ -76,7 +88,8 @@ impl Block {
         self.rows = 0;
         let fresh = self.fields.iter().map(|field| Column::new(&field.data_type)).collect();
         let mut batch = ColumnBatch { columns: std::mem::replace(&mut self.columns, fresh) };
-        if let Some(times) = batch.columns.last_mut()
+        if self.table.is_none()
+            && let Some(times) = batch.columns.last_mut()
             && let Some(slots) = times.slots.take()
             && let ColumnData::Int(values) = &mut times.data
         {
@@ -107,7 +120,7 @@ mod tests {
             let mut rows = 1;
             loop {
                 block.put(0, Cell::Text(&text)).expect("it fits");
-                if block.end_row() {
+                if block.end_row().expect("a row") {
                     return (rows, block.take(Micros(0)).map_or(0, |batch| batch.rows()), block.bytes);
                 }
                 rows += 1;

@@ -103,7 +103,7 @@ impl Events {
                 let error = failed.unwrap_or_else(malformed);
                 return Err(SqlError { message: format!("line {}: {}", self.line, error.message), ..error });
             }
-            if self.block.end_row() {
+            if self.block.end_row()? {
                 self.block.take(now).map_or(Ok(()), take)?;
             }
         }

@@ -45,6 +45,10 @@ impl Gathering {
         Self { rollup, views, unmeasured: 0, events: 0 }
     }
 
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
     pub(super) fn schema(&self) -> &StreamSchema {
         self.rollup.schema()
     }

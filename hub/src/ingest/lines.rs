@@ -12,7 +12,8 @@ use headwater::emit::Cell;
 use headwater::ids::Micros;
 use headwater::schema::Field;
 use headwater::value::column::ColumnBatch;
-use headwater_sql::{CopyFormat, CopyOptions, Name, OnError, SqlError};
+use headwater_sql::source::RowLines;
+use headwater_sql::{CopyFormat, CopyOptions, Name, OnError, SqlError, TableTarget};
 use record::{Ends, Fields};
 
 /// What the first line is.
@@ -46,8 +47,8 @@ pub struct Lines {
     options: LineOptions,
     /// For every field of a line, the column that gets it.
     columns: Vec<usize>,
-    /// The stream, for people.
-    stream: String,
+    /// The stream or table, for people.
+    target: String,
     block: Block,
     /// Bytes that are not read yet.
     input: Vec<u8>,
@@ -59,26 +60,48 @@ pub struct Lines {
     is_over: bool,
     skipped: u64,
     first_skipped: Option<SqlError>,
+    /// Rows so far.
+    rows: u64,
+    /// Kept where rows can be refused once all have come.
+    places: Option<RowLines>,
 }
 
 impl Lines {
     /// For rows of these columns of these fields.
     pub fn new(options: LineOptions, fields: Vec<Field>, columns: Vec<usize>, stream: &str) -> Self {
+        Self::into_block(options, Block::new(fields), columns, stream)
+    }
+
+    /// For rows of a table.
+    pub fn of_table(options: LineOptions, target: &TableTarget) -> Self {
+        let block = Block::of_table(target.clone());
+        let lines = Self::into_block(options, block, target.columns.clone(), &target.table.name);
+        Self { places: Some(RowLines::default()), ..lines }
+    }
+
+    fn into_block(options: LineOptions, block: Block, columns: Vec<usize>, target: &str) -> Self {
         let is_head = options.header != Header::None;
         Self {
             ends: Ends::new(&options.copy),
             fields: Fields::default(),
             options,
             columns,
-            stream: stream.into(),
-            block: Block::new(fields),
+            target: target.into(),
+            block,
             input: Vec::new(),
             line: 1,
             is_head,
             is_over: false,
             skipped: 0,
             first_skipped: None,
+            rows: 0,
+            places: None,
         }
+    }
+
+    /// Which row stands in which line; only for rows of tables.
+    pub fn places(&mut self) -> RowLines {
+        self.places.take().unwrap_or_default()
     }
 
     /// Lines that were no rows, and what was wrong with the first.
@@ -207,7 +230,7 @@ impl Lines {
             Ok(Name { name, position: None })
         });
         let names = names.collect::<Result<Vec<_>, SqlError>>()?;
-        self.columns = headwater_sql::columns_of(self.block.fields(), &names, &self.stream)?;
+        self.columns = headwater_sql::columns_of(self.block.fields(), &names, &self.target)?;
         Ok(())
     }
 
@@ -231,7 +254,12 @@ impl Lines {
                 return Err(SqlError { message, ..error });
             }
         }
-        Ok(self.block.end_row())
+        let is_full = self.block.end_row()?;
+        if let Some(places) = &mut self.places {
+            places.push(self.rows, self.line);
+        }
+        self.rows += 1;
+        Ok(is_full)
     }
 }
 

@@ -17,6 +17,7 @@ pub mod lines;
 mod load;
 mod pace;
 mod round;
+mod rows;
 
 pub use load::{Load, Loading};
 pub use pace::Pace;
@@ -27,7 +28,7 @@ use crate::shard::Shards;
 use actor::{Actor, Message};
 use headwater::limits::BatchLimits;
 use headwater_sql::source::Insertion;
-use headwater_sql::{InsertLevel, SqlError};
+use headwater_sql::{InsertLevel, SqlError, TableWriter};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -48,7 +49,7 @@ pub struct IngestOptions {
     pub queue_bytes: usize,
     /// COPYs and bodies of events at a time; more are refused with 53300.
     pub loads_max: usize,
-    /// Bytes of the groups of each.
+    /// Bytes of the groups, or rows for a table, of each.
     pub load_bytes: usize,
     /// Bytes of one line of these.
     pub line_bytes: usize,
@@ -127,12 +128,12 @@ impl Ingest {
         answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 
-    /// Begins a load of many rows. Its place among them it takes when rows come.
+    /// Begins a load of many rows; `writer` has those for a table. Its place among them it takes when rows come.
     ///
     /// # Errors
     /// `42P01` and its kind for where they are to go.
-    pub fn load(&self, loading: &Loading) -> Result<Load, SqlError> {
-        Load::new(self.clone(), loading)
+    pub fn load(&self, loading: &Loading, writer: &TableWriter) -> Result<Load, SqlError> {
+        Load::new(self.clone(), loading, writer)
     }
 
     /// Takes nothing more, and returns when everything taken is answered.

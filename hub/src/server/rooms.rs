@@ -95,7 +95,8 @@ impl Backend for Rooms {
 
     fn load(&self, loading: &Loading) -> Result<Load, SqlError> {
         self.metrics.queries.inc();
-        self.ingest.load(loading).inspect_err(|error| self.metrics.query_failed(error.code))
+        let load = self.ingest.load(loading, &self.engine.table_writer());
+        load.inspect_err(|error| self.metrics.query_failed(error.code))
     }
 
     fn describe(

@@ -209,6 +209,17 @@ impl Hll {
         Ok(Self { precision, repr })
     }
 
+    /// The highest rank by prefix of a hash, where hashes are kept, too; 0 where there is none.
+    pub fn ranks(&self) -> Vec<u8> {
+        match &self.repr {
+            Repr::Registers(registers) => registers.to_vec(),
+            Repr::Hashes { hashes, .. } => match self.registers(hashes) {
+                Repr::Registers(registers) => registers.into_vec(),
+                Repr::Hashes { .. } => Vec::new(),
+            },
+        }
+    }
+
     /// How many distinct hashes were added, about.
     #[cfg(feature = "finish")]
     pub fn estimate(&self) -> u64 {

@@ -122,6 +122,13 @@ impl TDigest {
         Cow::Owned(own)
     }
 
+    /// Means, ascending, and how many values each stands for; `None` for more values than a u64 counts.
+    pub fn centroids(&self) -> Option<Vec<(f64, u64)>> {
+        let settled = self.settled();
+        let all = settled.centroids.iter().map(|centroid| (centroid.mean, centroid.weight));
+        (!settled.full).then(|| all.collect())
+    }
+
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
         self.centroids.capacity() * core::mem::size_of::<Centroid>()

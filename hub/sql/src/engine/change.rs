@@ -7,6 +7,7 @@
 use super::answer::{Answer, conform};
 use super::guard::Guard;
 use super::parameters::sql_type;
+use super::returning;
 use super::tables::Tables;
 use super::{Core, Parameter, ReadOptions};
 use crate::compile::{filled_table, is_aggregate_call, missing_table};
@@ -14,7 +15,7 @@ use crate::convert::arrow_type;
 use crate::definition::TableDef;
 use crate::error::SqlError;
 use crate::parse::{Change, CreateTable, Name, Statement};
-use crate::source::{ROW_COLUMN, Removed, TableWrite};
+use crate::source::{ROW_COLUMN, Removed, RowLines, TableWrite};
 use crate::suggest::did_you_mean;
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -38,7 +39,7 @@ pub(super) struct Running<'a> {
 pub(super) struct Held {
     pub(super) fields: Vec<Field>,
     pub(super) batches: Vec<RecordBatch>,
-    memory: MemoryReservation,
+    pub(super) memory: MemoryReservation,
 }
 
 impl Core {
@@ -88,28 +89,30 @@ impl Core {
     pub(super) async fn change(&self, change: &Change, running: Running<'_>) -> Result<Answer, SqlError> {
         let table = table_of(&change.table, running)?;
         let query = running.statement.with_stack(|| {
-            check_aggregates(change, running.statement)?;
+            check_calls(&change.query, "UPDATE", running.statement)?;
             whole_query(change, &table)
         })?;
         let turn = Arc::clone(&self.writing).lock_owned().await;
         let held = self.hold(&query, running).await?;
         let seen = running.guard.seen.get(table.id);
         let mut removed = Vec::new();
-        let mut added = Vec::new();
+        let mut rows = Vec::new();
         for batch in &held.batches {
-            let rows = batch.column(0).as_binary::<i32>();
-            removed.extend(rows.iter().flatten().map(<[u8]>::to_vec));
-            let columns: Vec<usize> = (1..batch.num_columns()).collect();
-            added.push(batch.project(&columns).map_err(|e| SqlError::new("XX000", e.to_string()))?);
+            removed.extend(named(batch, 0));
+            if batch.num_columns() > 1 {
+                rows.push(behind(batch, 1)?);
+            }
         }
         let (count, verb) = (removed.len(), if change.set.is_some() { "UPDATE" } else { "DELETE" });
-        let added = if change.set.is_some() { typed(&added, &table)? } else { Vec::new() };
+        let rows = typed(&rows, &table)?;
+        let returned = self.returned(change.returning.as_ref(), (&table, &rows), running).await?;
+        let added = if change.set.is_some() { rows } else { Vec::new() };
         if count > 0 {
             let expected = seen.map(|rows| rows.version);
             let write = TableWrite { expected, removed: Removed::Rows(removed), added, ..nothing(&table) };
             self.write_in_turn(write, turn, running.guard).await?;
         }
-        Ok(Answer::command(&format!("{verb} {count}")))
+        Ok(returning::answer(&format!("{verb} {count}"), returned))
     }
 
     /// TRUNCATE of a table.
@@ -126,7 +129,7 @@ impl Core {
     }
 
     /// The turn ends with the write, also where nobody waits for it any more.
-    async fn write_in_turn(
+    pub(super) async fn write_in_turn(
         &self,
         write: TableWrite,
         turn: tokio::sync::OwnedMutexGuard<()>,
@@ -144,6 +147,34 @@ impl Core {
     }
 }
 
+/// Writes to tables for those whose rows do not come from statements; takes turns with statements.
+#[derive(Clone)]
+pub struct TableWriter {
+    core: Arc<Core>,
+}
+
+impl TableWriter {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Writes all rows or none, durably; how many were added.
+    ///
+    /// # Errors
+    /// Those of [`crate::source::Source::write_table`].
+    pub async fn write(&self, write: TableWrite) -> Result<u64, SqlError> {
+        let turn = Arc::clone(&self.core.writing).lock_owned().await;
+        let written = self.core.source.write_table(write);
+        // A task of its own: the turn ends with the write, also where nobody waits for it any more.
+        let writing = tokio::spawn(async move {
+            let written = written.await;
+            drop(turn);
+            written
+        });
+        writing.await.map_err(|_| SqlError::new("XX000", "the rows could not be written"))?
+    }
+}
+
 /// A write that changes nothing yet.
 pub(super) fn nothing(table: &Arc<TableDef>) -> TableWrite {
     TableWrite {
@@ -153,6 +184,7 @@ pub(super) fn nothing(table: &Arc<TableDef>) -> TableWrite {
         removed: Removed::Rows(Vec::new()),
         added: Vec::new(),
         skip_duplicates: false,
+        lines: RowLines::default(),
     }
 }
 
@@ -180,7 +212,7 @@ pub(super) fn typed(batches: &[RecordBatch], table: &TableDef) -> Result<Vec<Rec
 }
 
 /// `23502`, in PostgreSQL's words.
-fn missing_value(table: &TableDef, column: &str) -> SqlError {
+pub(super) fn missing_value(table: &TableDef, column: &str) -> SqlError {
     let message = format!(
         "null value in column \"{column}\" of relation \"{}\" violates not-null constraint",
         table.name
@@ -195,47 +227,62 @@ pub(super) fn missing_column(name: &Name, table: &TableDef) -> SqlError {
     SqlError::new("42703", message).at(name.position).with_hint_opt(hint)
 }
 
-/// `42803`: a row's new values are made of that row.
-fn check_aggregates(change: &Change, statement: &Statement) -> Result<(), SqlError> {
-    let SetExpr::Select(select) = change.query.body.as_ref() else { return Ok(()) };
-    match select.projection.visit(&mut Aggregates { queries: 0 }) {
-        ControlFlow::Break(name) => {
-            let error = SqlError::new("42803", "aggregate functions are not allowed in UPDATE");
-            Err(error.at(statement.text.of(&name)))
-        }
-        ControlFlow::Continue(()) => Ok(()),
-    }
+/// The bytes of a column: which rows of a table these are.
+pub(super) fn named(batch: &RecordBatch, column: usize) -> Vec<Vec<u8>> {
+    let rows = batch.columns().get(column).and_then(|rows| rows.as_binary_opt::<i32>());
+    rows.into_iter().flat_map(|rows| rows.iter().flatten().map(<[u8]>::to_vec)).collect()
 }
 
-/// Finds aggregates outside of subqueries.
-struct Aggregates {
+/// The columns from one on.
+pub(super) fn behind(batch: &RecordBatch, first: usize) -> Result<RecordBatch, SqlError> {
+    let columns: Vec<usize> = (first..batch.num_columns()).collect();
+    batch.project(&columns).map_err(|e| SqlError::new("XX000", e.to_string()))
+}
+
+/// `42803`, `42P20`: what is said of a row is made of that row.
+pub(super) fn check_calls(query: &ast::Query, clause: &str, statement: &Statement) -> Result<(), SqlError> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return Ok(()) };
+    let (code, what, name) = match select.projection.visit(&mut Calls { queries: 0 }) {
+        ControlFlow::Break((name, false)) => ("42803", "aggregate", name),
+        ControlFlow::Break((name, true)) => ("42P20", "window", name),
+        ControlFlow::Continue(()) => return Ok(()),
+    };
+    let message = format!("{what} functions are not allowed in {clause}");
+    Err(SqlError::new(code, message).at(statement.text.of(&name)))
+}
+
+/// Finds aggregates and windows (true) outside of subqueries.
+struct Calls {
     queries: usize,
 }
 
-impl Visitor for Aggregates {
-    type Break = ast::ObjectName;
+impl Visitor for Calls {
+    type Break = (ast::ObjectName, bool);
 
-    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<ast::ObjectName> {
+    fn pre_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Self::Break> {
         self.queries += 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<ast::ObjectName> {
+    fn post_visit_query(&mut self, _: &ast::Query) -> ControlFlow<Self::Break> {
         self.queries -= 1;
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<ast::ObjectName> {
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
         match expr {
-            Expr::Function(call) if self.queries == 0 && call.over.is_none() && is_aggregate_call(call) => {
-                ControlFlow::Break(call.name.clone())
+            Expr::Function(call) if self.queries == 0 && call.over.is_some() => {
+                ControlFlow::Break((call.name.clone(), true))
+            }
+            Expr::Function(call) if self.queries == 0 && is_aggregate_call(call) => {
+                ControlFlow::Break((call.name.clone(), false))
             }
             _ => ControlFlow::Continue(()),
         }
     }
 }
 
-fn quoted(name: &str) -> Ident {
+pub(super) fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
 
@@ -265,18 +312,33 @@ pub(super) fn whole_query(change: &Change, table: &TableDef) -> Result<ast::Quer
     };
     let column = |name: &str| Expr::Identifier(quoted(name));
     let mut projection = vec![SelectItem::UnnamedExpr(column(ROW_COLUMN))];
-    if let Some(set) = &change.set {
-        let mut values: Vec<Expr> = table.columns.iter().map(|c| column(&c.field.name)).collect();
-        for (name, item) in set.iter().zip(std::mem::take(&mut select.projection)) {
-            let at = table.column(&name.name).ok_or_else(|| missing_column(name, table))?;
-            if let SelectItem::UnnamedExpr(expr) = item {
-                values[at] = as_column(expr, table, at);
-            }
+    let said = std::mem::take(&mut select.projection);
+    match &change.set {
+        Some(set) => projection.extend(new_values(set, said, table, column)?),
+        // What DELETE returns is the rows as they were.
+        None if change.returning.is_some() => {
+            projection.extend(table.columns.iter().map(|c| SelectItem::UnnamedExpr(column(&c.field.name))));
         }
-        let named = values.into_iter().zip(&table.columns);
-        projection
-            .extend(named.map(|(expr, c)| SelectItem::ExprWithAlias { expr, alias: quoted(&c.field.name) }));
+        None => {}
     }
     select.projection = projection;
     Ok(query)
+}
+
+/// All columns of a table as they will be: `column` is one as it is.
+pub(super) fn new_values(
+    set: &[Name],
+    said: Vec<SelectItem>,
+    table: &TableDef,
+    column: impl Fn(&str) -> Expr,
+) -> Result<Vec<SelectItem>, SqlError> {
+    let mut values: Vec<Expr> = table.columns.iter().map(|c| column(&c.field.name)).collect();
+    for (name, item) in set.iter().zip(said) {
+        let at = table.column(&name.name).ok_or_else(|| missing_column(name, table))?;
+        if let SelectItem::UnnamedExpr(expr) = item {
+            values[at] = as_column(expr, table, at);
+        }
+    }
+    let named = values.into_iter().zip(&table.columns);
+    Ok(named.map(|(expr, c)| SelectItem::ExprWithAlias { expr, alias: quoted(&c.field.name) }).collect())
 }

@@ -65,12 +65,12 @@ impl AggregateUDFImpl for Combine {
 
 /// One state that a traced column is made of.
 #[derive(Clone, Debug)]
-struct Source {
+pub(super) struct Source {
     /// How the template spells it.
     output: String,
     /// Where the state is, in the plan at hand.
-    column: Column,
-    spec: AggregateSpec,
+    pub(super) column: Column,
+    pub(super) spec: AggregateSpec,
     finisher: Finisher,
     data_type: DataType,
 }
@@ -169,6 +169,15 @@ fn merge_calls(input: LogicalPlan, expr: Expr, aggr_expr: &mut Vec<Expr>) -> Res
     check_aggregate(&func, &traced)?;
     let value = merged_value(&traced, params.filter.as_deref(), aggr_expr)?;
     Ok((input, value))
+}
+
+/// The one state that a column is the answer of, as another column of the plan that comes back.
+pub(super) fn state_of(plan: LogicalPlan, column: &Column, function: &str) -> Result<(LogicalPlan, Source)> {
+    let (plan, traced) = trace(plan, column)?;
+    match (&traced.template, traced.sources.as_slice()) {
+        (Expr::Column(_), [source]) => Ok((plan, source.clone())),
+        _ => Err(refuse(format!("{function} of an expression over several aggregates is not supported"))),
+    }
 }
 
 /// True for a column of bytes of a plan that reads a table: states may have been stored there, and say what they are.

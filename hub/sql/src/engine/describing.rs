@@ -4,12 +4,14 @@ use super::answer::field_of;
 use super::change::whole_query;
 use super::tables::Tables;
 use super::{
-    Core, ReadOptions, combine, df_statement, expansion, failure, names, parameters, session, sizes, system,
+    Core, ReadOptions, combine, df_statement, expansion, exports, failure, names, parameters, returning,
+    session, sizes, system,
 };
 use crate::compile::missing_table;
 use crate::convert::type_of_field;
+use crate::definition::TableDef;
 use crate::error::SqlError;
-use crate::parse::{CallName, CreateTable, Explain, Show, Statement, StatementKind};
+use crate::parse::{CallName, CreateTable, Explain, Returning, Show, Statement, StatementKind};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -68,9 +70,9 @@ impl Core {
                 let table = catalog.table(&change.table.name);
                 let table = table.ok_or_else(|| missing_table(&change.table, catalog))?;
                 return statement.with_stack(|| {
-                    let query = whole_query(change, table)?;
-                    let parameters = self.types(statement, &query, declared, (&tables, options))?;
-                    Ok(Description { parameters, fields: Vec::new() })
+                    let queries = vec![(whole_query(change, table)?, Arc::clone(&tables))];
+                    let returning = change.returning.as_ref().map(|returning| (table, returning));
+                    self.describe_changing(statement, queries, returning, declared, (&tables, options))
                 });
             }
             StatementKind::Show(Show::Streams | Show::Views) | StatementKind::Describe(_) => {
@@ -79,6 +81,41 @@ impl Core {
             _ => Vec::new(),
         };
         Ok(Description { parameters: Vec::new(), fields })
+    }
+
+    /// A statement that changes a table: the queries that it is made of, and what it returns.
+    pub(super) fn describe_changing(
+        &self,
+        statement: &Statement,
+        mut queries: Vec<(ast::Query, Arc<Tables>)>,
+        returning: Option<(&Arc<TableDef>, &Returning)>,
+        declared: &[Option<DataType>],
+        (tables, options): (&Arc<Tables>, ReadOptions),
+    ) -> Result<Description, SqlError> {
+        if let Some((table, returning)) = returning {
+            let rows = tables.with_rows(&table.fields(), Vec::new())?;
+            queries.push((returning::query(returning, statement)?, rows));
+        }
+        let mut known = declared.to_vec();
+        known.resize(known.len().max(statement.parameters()), None);
+        for (query, tables) in &queries {
+            let found = self.types(statement, query, &known, (tables, options))?;
+            for number in parameters::numbers(query) {
+                let (slot, found) = (known.get_mut(number - 1), found.get(number - 1));
+                if let (Some(slot @ None), Some(found)) = (slot, found) {
+                    *slot = Some(found.clone());
+                }
+            }
+        }
+        known.truncate(statement.parameters());
+        let parameters: Vec<_> = known.into_iter().map(|found| found.unwrap_or(DataType::Text)).collect();
+        let fields = match returning {
+            Some((table, returning)) => {
+                self.returned_columns(returning, table, (statement, &parameters), (tables, options))?
+            }
+            None => Vec::new(),
+        };
+        Ok(Description { parameters, fields })
     }
 
     /// Declared ones, those that casts tell, those that DataFusion finds beside columns; text where nothing does.
@@ -133,7 +170,7 @@ impl Core {
         session::prepare(query, &statement.text, placeholders)
     }
 
-    fn columns(
+    pub(super) fn columns(
         &self,
         statement: &Statement,
         (query, explain): (&ast::Query, Option<Explain>),
@@ -146,7 +183,7 @@ impl Core {
         let state = self.state(tables, options);
         let analyzed = logical(&state, df_statement(prepared, explain)).and_then(|plan| {
             expansion::check_plan(&plan, self.options.plan_nodes_max)?;
-            let plan = combine::rewrite(plan)?;
+            let plan = exports::rewrite(combine::rewrite(plan)?)?;
             state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
         });
         let plan = analyzed.map_err(|error| {

@@ -15,10 +15,12 @@ mod checked;
 mod clauses;
 mod collected;
 mod combine;
+mod datasketches;
 mod describing;
 mod exact;
 mod expansion;
 mod explain;
+mod exports;
 mod expression;
 mod failure;
 mod families;
@@ -43,6 +45,7 @@ mod postgres;
 mod quotient;
 mod range;
 mod records;
+mod returning;
 mod rounding;
 mod running;
 mod scan;
@@ -63,8 +66,9 @@ mod watched;
 
 pub use answer::{Answer, Rows, batch_of, rows_of};
 pub use arrays::array_items;
+pub use change::TableWriter;
 pub use describing::Description;
-pub use insert::{WriteTarget, columns_of, unknown_column};
+pub use insert::{TableTarget, WriteTarget, columns_of, unknown_column};
 pub use parameters::{PARAMETERS_MAX, Parameter, ParameterValue};
 
 use crate::compile::compile;
@@ -206,6 +210,11 @@ impl Engine {
         options: ReadOptions,
     ) -> Result<Answer, SqlError> {
         running::execute(&self.core, running::Work::Statement(statement, parameters), options, stop).await
+    }
+
+    /// What writes rows to tables that come from elsewhere than statements.
+    pub fn table_writer(&self) -> TableWriter {
+        TableWriter::new(Arc::clone(&self.core))
     }
 
     /// What a statement takes and answers. `declared`: types of its parameters, as far as they are known.
@@ -453,7 +462,7 @@ fn plan(
     let plan = state.statement_to_plan(statement).now_or_never().ok_or_else(waited)??;
     read_only().verify_plan(&plan)?;
     expansion::check_plan(&plan, nodes_max)?;
-    let plan = combine::rewrite(plan)?;
+    let plan = exports::rewrite(combine::rewrite(plan)?)?;
     let plan = guarded::guard(state.optimize(&plan)?)?;
     let planned = state.query_planner().create_physical_plan(&plan, state).now_or_never();
     watched::watch(planned.ok_or_else(waited)??)

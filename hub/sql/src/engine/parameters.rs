@@ -48,6 +48,16 @@ pub(super) fn count(query: &Query, text: &Text) -> Result<usize, SqlError> {
     Ok(highest)
 }
 
+/// The numbers of a query's parameters.
+pub(super) fn numbers(query: &Query) -> BTreeSet<usize> {
+    let mut numbers = BTreeSet::new();
+    let _ = visit(query, &mut |name, _, _| {
+        numbers.extend(number(name));
+        Ok(())
+    });
+    numbers
+}
+
 /// Types that are told by casts: `$1::date`, and by LIMIT and OFFSET.
 pub(super) fn written_types(query: &Query) -> BTreeMap<usize, DataType> {
     let mut types = BTreeMap::new();

@@ -6,6 +6,7 @@
 //! | numeric to integer, and doubles that are numerics in PostgreSQL (see [`exact`](super::exact)) | half away from zero |
 //! | double to numeric | the 15 digits that PostgreSQL takes of it, half away from zero |
 //! | `round(double, n)` | the digits it is written with, half away from zero |
+//! | `trunc(double, n)` | the digits it is written with, cut off |
 //!
 //! DataFusion cuts integers off, and rounds doubles by their binary digits.
 
@@ -44,7 +45,11 @@ impl AnalyzerRule for Round {
 fn rounds(expr: &Expr) -> bool {
     match expr {
         Expr::Cast(cast) => cast.field.data_type().is_integer() || cast.field.data_type().is_decimal(),
-        Expr::ScalarFunction(call) => call.func.name() == "round",
+        Expr::ScalarFunction(call) => match call.func.name() {
+            "round" => true,
+            "trunc" => call.args.len() == 2,
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -60,6 +65,12 @@ fn rounded(expr: Expr, schema: &DFSchema, plan: &LogicalPlan) -> Transformed<Exp
                     Transformed::yes(Expr::Cast(Cast { expr, ..cast }))
                 }
                 None => Transformed::no(Expr::Cast(cast)),
+            }
+        }
+        Expr::ScalarFunction(trunc) if trunc.func.name() == "trunc" && trunc.args.len() == 2 => {
+            match trunc.args.first().and_then(type_of).filter(|of| of.is_floating() || of.is_integer()) {
+                Some(_) => Transformed::yes(call(Mode::Cut, trunc.args)),
+                None => Transformed::no(Expr::ScalarFunction(trunc)),
             }
         }
         Expr::ScalarFunction(round) if round.func.name() == "round" => {
@@ -100,6 +111,8 @@ enum Mode {
     Away,
     /// To as many digits behind the point as the second argument says.
     Digits,
+    /// As [`Mode::Digits`], but cut off.
+    Cut,
     /// As a numeric of this scale.
     Decimal(i8),
 }
@@ -143,7 +156,7 @@ const WHOLE: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
 
 impl ScalarUDFImpl for Rounded {
     fn name(&self) -> &str {
-        "round"
+        if self.mode == Mode::Cut { "trunc" } else { "round" }
     }
 
     fn signature(&self) -> &Signature {
@@ -163,7 +176,7 @@ impl ScalarUDFImpl for Rounded {
         match args.args.as_slice() {
             [value, digits] => {
                 let (value, digits) = (value.to_array(args.number_rows)?, digits.to_array(args.number_rows)?);
-                round_all(&value, &digits).map(ColumnarValue::Array)
+                round_all(&value, &digits, self.mode == Mode::Cut).map(ColumnarValue::Array)
             }
             [value, ..] => each(value, args.number_rows, |values| self.column(values)),
             [] => Err(guard::external(SqlError::new("XX000", "nothing to round"))),
@@ -171,10 +184,11 @@ impl ScalarUDFImpl for Rounded {
     }
 }
 
-fn round_all(values: &ArrayRef, digits: &ArrayRef) -> Result<ArrayRef> {
+fn round_all(values: &ArrayRef, digits: &ArrayRef, cuts: bool) -> Result<ArrayRef> {
     let (values, digits) = (cast(values, &DataType::Float64)?, cast(digits, &DataType::Int64)?);
     let pairs = values.as_primitive::<Float64Type>().iter().zip(digits.as_primitive::<Int64Type>());
-    let rounded: Float64Array = pairs.map(|(value, digits)| Some(round_digits(value?, digits?))).collect();
+    let rounded: Float64Array =
+        pairs.map(|(value, digits)| Some(round_digits(value?, digits?, cuts))).collect();
     Ok(Arc::new(rounded))
 }
 
@@ -188,13 +202,17 @@ fn digits_of(text: &str) -> Option<(i128, i64)> {
 
 /// Without the last `drop` digits, half away from zero.
 fn without(digits: i128, drop: i64) -> i128 {
-    match u32::try_from(drop).ok().and_then(|drop| 10i128.checked_pow(drop)) {
+    match unit_of(drop) {
         Some(unit) => (digits + digits.signum() * (unit / 2)) / unit,
         None => 0,
     }
 }
 
-fn round_digits(value: f64, digits: i64) -> f64 {
+fn unit_of(drop: i64) -> Option<i128> {
+    u32::try_from(drop).ok().and_then(|drop| 10i128.checked_pow(drop))
+}
+
+fn round_digits(value: f64, digits: i64, cuts: bool) -> f64 {
     let Some((all, exponent)) = digits_of(&format!("{value:e}")).filter(|_| value.is_finite()) else {
         return value;
     };
@@ -203,7 +221,8 @@ fn round_digits(value: f64, digits: i64) -> f64 {
         return value;
     }
     let power = exponent.saturating_add(drop);
-    format!("{}e{power}", without(all, drop)).parse().unwrap_or(value)
+    let left = if cuts { unit_of(drop).map_or(0, |unit| all / unit) } else { without(all, drop) };
+    format!("{left}e{power}").parse().unwrap_or(value)
 }
 
 fn decimals(values: &ArrayRef, scale: i8) -> Result<ArrayRef> {
@@ -248,10 +267,25 @@ mod tests {
             (1e300, 2, 1e300),
         ];
         for (value, digits, wanted) in cases {
-            assert_eq!(round_digits(value, digits), wanted, "round({value}, {digits})");
+            assert_eq!(round_digits(value, digits, false), wanted, "round({value}, {digits})");
         }
-        assert!(round_digits(f64::NAN, 2).is_nan());
-        assert_eq!(round_digits(f64::INFINITY, 2), f64::INFINITY);
+        assert!(round_digits(f64::NAN, 2, false).is_nan());
+        assert_eq!(round_digits(f64::INFINITY, 2, false), f64::INFINITY);
+    }
+
+    #[test]
+    fn digits_are_cut_off() {
+        let cases = [
+            (1.5, 2_147_483_647, 1.5),
+            (1.5, -2_147_483_648, 0.0),
+            (0.29, 2, 0.29),
+            (-1.567, 2, -1.56),
+            (1299.5, -2, 1200.0),
+            (1e300, 2, 1e300),
+        ];
+        for (value, digits, wanted) in cases {
+            assert_eq!(round_digits(value, digits, true), wanted, "trunc({value}, {digits})");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ use super::quotient::DivideNumerics;
 use super::rounding::Round;
 use super::sizes::CheckSizes;
 use super::{
-    collected, combine, guard, operators, patterns, pg, postgres, records, series, sketch, states, sums,
-    times, unions,
+    collected, combine, exports, guard, operators, patterns, pg, postgres, records, series, sketch, states,
+    sums, times, unions,
 };
 use crate::error::SqlError;
 use crate::text::{Text, fold};
@@ -153,6 +153,7 @@ fn register(state: &mut SessionState) {
     for function in states::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
+    let _ = state.register_udf(Arc::new(ScalarUDF::from(exports::ToDatasketches::new())));
     for function in records::functions() {
         let _ = state.register_udf(Arc::new(ScalarUDF::from(function)));
     }
@@ -482,5 +483,26 @@ fn strip_schema(name: &mut ObjectName) {
     };
     if name.0.len() == 2 && known(&name.0[0]) {
         name.0.remove(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::functions::OWN;
+
+    /// What is listed for clients is there, and explained.
+    #[test]
+    fn functions_of_our_own_exist_and_are_documented() {
+        let state = base_state(64);
+        let page = include_str!("../../SQL.md");
+        for own in OWN {
+            let is_there = match own.is_aggregate {
+                true => state.aggregate_functions().contains_key(own.name),
+                false => state.scalar_functions().contains_key(own.name),
+            };
+            assert!(is_there, "{} is listed and not there", own.name);
+            assert!(page.contains(&format!("`{}", own.name)), "{} is not in SQL.md", own.name);
+        }
     }
 }

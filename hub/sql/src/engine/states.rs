@@ -211,10 +211,18 @@ pub(super) fn states(
     Ok((spec, states))
 }
 
+/// What a state-typed value says of itself, and its bytes, which are those of a state.
+pub(super) fn checked(name: &str, value: &[u8]) -> std::result::Result<(AggregateSpec, Vec<u8>), SqlError> {
+    let (spec, states) = states(name, &(Value::Bytes(value.to_vec()), DataType::Bytea))?;
+    let mut bare = Vec::new();
+    states.encode(0, &mut bare);
+    Ok((spec, bare))
+}
+
 /// True when a function of this name reads states of this aggregate.
 fn reads(name: &str, spec: &AggregateSpec) -> bool {
     match spec.name() {
-        _ if name == super::unions::COMBINE => true,
+        _ if name == super::unions::COMBINE || name == super::exports::NAME => true,
         "counter" => matches!(name, "delta" | "rate" | "num_resets" | "error_bound"),
         "tdigest" => name.starts_with("dist_") || name == "error_bound",
         aggregate => name.starts_with(aggregate) || name == "error_bound",

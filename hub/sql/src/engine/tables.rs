@@ -6,9 +6,11 @@ use super::stored::StoredTable;
 use super::{answer, pg, system, view};
 use crate::convert::type_of_field;
 use crate::definition::ViewDef;
-use crate::parse::unhidden;
+use crate::error::SqlError;
+use crate::parse::{ROWS, unhidden};
 use crate::source::{CatalogSnapshot, Source};
 use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList, SchemaProvider,
     TableProvider,
@@ -36,11 +38,37 @@ pub(super) struct Inner {
     source: Arc<dyn Source>,
     base: SessionState,
     views: Mutex<HashMap<String, Arc<dyn TableProvider>>>,
+    /// The rows of a statement, under [`ROWS`].
+    rows: Option<Arc<MemTable>>,
 }
 
 impl Tables {
     pub(super) fn new(catalog: Arc<CatalogSnapshot>, source: Arc<dyn Source>, base: SessionState) -> Self {
-        let inner = Arc::new(Inner { catalog, source, base, views: Mutex::default() });
+        let functions = pg::functions(&catalog);
+        Self::make(Inner { catalog, source, base, views: Mutex::default(), rows: None }, functions)
+    }
+
+    /// The same, and rows of a statement under [`ROWS`], for one query of it.
+    pub(super) fn with_rows(
+        &self,
+        fields: &[Field],
+        batches: Vec<RecordBatch>,
+    ) -> std::result::Result<Arc<Self>, SqlError> {
+        let rows = MemTable::try_new(answer::schema_of(fields), vec![batches]);
+        let rows = rows.map_err(|e| SqlError::new("XX000", e.to_string()))?;
+        let Inner { catalog, source, base, .. } = &*self.inner;
+        let inner = Inner {
+            catalog: Arc::clone(catalog),
+            source: Arc::clone(source),
+            base: base.clone(),
+            views: Mutex::default(),
+            rows: Some(Arc::new(rows)),
+        };
+        Ok(Arc::new(Self::make(inner, self.functions.clone())))
+    }
+
+    fn make(inner: Inner, functions: Vec<Arc<ScalarUDF>>) -> Self {
+        let inner = Arc::new(inner);
         let schemas = MemoryCatalogProvider::new();
         let systems =
             ["headwater", "pipelinedb"].into_iter().chain(pg::SCHEMAS).map(|name| (name, Some(name)));
@@ -51,7 +79,6 @@ impl Tables {
         }
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(schemas));
-        let functions = pg::functions(&inner.catalog);
         Self { inner, catalogs: Arc::new(catalogs), plans: Plans::default(), functions }
     }
 
@@ -121,6 +148,9 @@ impl Inner {
 
     /// A table by its name, or by the one under which it shows its rows.
     fn stored(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
+        if let Some(rows) = self.rows.as_ref().filter(|_| name == ROWS) {
+            return Some(Arc::<MemTable>::clone(rows));
+        }
         let (name, with_rows) = unhidden(name).map_or((name, false), |name| (name, true));
         let def = self.catalog.table(name)?;
         Some(Arc::new(StoredTable::new(Arc::clone(def), Arc::clone(&self.source), with_rows)))
@@ -191,7 +221,10 @@ impl SchemaProvider for Schema {
                 let is_pg =
                     name.starts_with("pg_") && pg::names("pg_catalog").iter().any(|known| known == name);
                 let table = unhidden(name).unwrap_or(name);
-                self.inner.catalog.view(name).is_some() || self.inner.catalog.table(table).is_some() || is_pg
+                (name == ROWS && self.inner.rows.is_some())
+                    || self.inner.catalog.view(name).is_some()
+                    || self.inner.catalog.table(table).is_some()
+                    || is_pg
             }
             Some(schema) if pg::SCHEMAS.contains(&schema) => {
                 pg::names(schema).iter().any(|known| known == name)

@@ -131,6 +131,23 @@ impl<'a> Cursor<'a> {
         query.map_err(|e| self.convert(e))
     }
 
+    pub(super) fn expr(&mut self) -> Result<ast::Expr, SqlError> {
+        let expr = self.parser.parse_expr();
+        expr.map_err(|e| self.convert(e))
+    }
+
+    /// What may stand behind SELECT.
+    pub(super) fn select_items(&mut self) -> Result<Vec<ast::SelectItem>, SqlError> {
+        let items = self.parser.parse_comma_separated(Parser::parse_select_item);
+        items.map_err(|e| self.convert(e))
+    }
+
+    /// What stands behind SET.
+    pub(super) fn assignments(&mut self) -> Result<Vec<ast::Assignment>, SqlError> {
+        let assignments = self.parser.parse_comma_separated(Parser::parse_assignment);
+        assignments.map_err(|e| self.convert(e))
+    }
+
     /// Any statement of SQL.
     pub(super) fn statement(&mut self) -> Result<ast::Statement, SqlError> {
         let statement = self.parser.parse_statement();

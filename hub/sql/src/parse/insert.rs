@@ -3,7 +3,8 @@
 //! Owns: what an INSERT may say. Must not know: what its target is: a stream or a table.
 
 use super::cursor::Cursor;
-use super::{Name, known, refuse};
+use super::returning::{self, Returning};
+use super::{Name, known, refuse, table};
 use crate::error::SqlError;
 use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Token;
@@ -17,25 +18,48 @@ pub struct Insert {
     pub columns: Vec<Name>,
     /// Where rows come from; `None` is DEFAULT VALUES.
     pub source: Option<Box<Query>>,
-    /// `ON CONFLICT DO NOTHING`
+    /// What the target's rows are called: its name or its alias.
+    pub alias: String,
+    /// `ON CONFLICT ...`
     pub on_conflict: Option<OnConflict>,
+    /// `RETURNING ...`
+    pub returning: Option<Returning>,
     /// How a session wants it done.
     pub write: WriteOptions,
 }
 
-/// `ON CONFLICT [(columns)] DO NOTHING`; only tables have it.
+/// `ON CONFLICT [(columns)] DO ...`; only tables have it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OnConflict {
     /// The columns of the unique key, where they are named.
     pub columns: Option<Vec<Name>>,
     /// Where it stands.
     pub position: Option<u32>,
+    /// `DO UPDATE`; `None` is DO NOTHING.
+    pub update: Option<OnUpdate>,
 }
 
-impl OnConflict {
+/// `DO UPDATE SET column = expression, ... [WHERE condition]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnUpdate {
+    /// The columns behind SET.
+    pub set: Vec<Name>,
+    /// `SELECT expressions WHERE condition` over the row that is there and the one that was to come, `excluded`.
+    pub query: Box<Query>,
+}
+
+impl Insert {
     /// `0A000`: the target is no table.
-    pub(crate) fn refused(&self) -> SqlError {
-        SqlError::unsupported("ON CONFLICT").at(self.position).with_hint(NOT_STORED)
+    ///
+    /// # Errors
+    /// Where the statement wants something of stored rows.
+    pub(crate) fn check_stream(&self) -> Result<(), SqlError> {
+        let conflict = self.on_conflict.as_ref().map(|conflict| ("ON CONFLICT", conflict.position));
+        let returning = self.returning.as_ref().map(|returning| ("RETURNING", returning.position));
+        match conflict.or(returning) {
+            Some((what, at)) => Err(SqlError::unsupported(what).at(at).with_hint(NOT_STORED)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -71,9 +95,10 @@ const QUERIES: [&str; 4] = ["select", "with", "values", "table"];
 pub(super) fn insert(cursor: &mut Cursor<'_>) -> Result<Insert, SqlError> {
     cursor.expect_word("into")?;
     let target = cursor.name()?;
-    if cursor.word("as") {
-        cursor.ident()?;
-    }
+    let alias = match cursor.word("as") {
+        true => crate::text::fold(&cursor.ident()?),
+        false => target.name.clone(),
+    };
     let columns = columns(cursor)?;
     if cursor.is_word(0, "overriding") {
         return Err(SqlError::unsupported("OVERRIDING").at(cursor.position()));
@@ -83,10 +108,8 @@ pub(super) fn insert(cursor: &mut Cursor<'_>) -> Result<Insert, SqlError> {
         false => Some(source(cursor)?),
     };
     let on_conflict = on_conflict(cursor)?;
-    if cursor.is_word(0, "returning") {
-        return Err(SqlError::unsupported("RETURNING").at(cursor.position()).with_hint(NOT_STORED));
-    }
-    Ok(Insert { target, columns, source, on_conflict, write: WriteOptions::default() })
+    let returning = Returning::read(cursor, &alias)?;
+    Ok(Insert { target, columns, source, alias, on_conflict, returning, write: WriteOptions::default() })
 }
 
 /// `(a, b)`, if it is there.
@@ -125,7 +148,7 @@ fn on_conflict(cursor: &mut Cursor<'_>) -> Result<Option<OnConflict>, SqlError> 
         return Ok(None);
     }
     let refused = |cursor: &Cursor<'_>, what: &str| {
-        let hint = "ON CONFLICT DO NOTHING, or UPDATE the rows that are there";
+        let hint = "ON CONFLICT (key) DO UPDATE SET ..., or DO NOTHING";
         Err(SqlError::unsupported(what).at(cursor.position()).with_hint(hint))
     };
     if *cursor.token() == Token::LParen {
@@ -133,26 +156,36 @@ fn on_conflict(cursor: &mut Cursor<'_>) -> Result<Option<OnConflict>, SqlError> 
         if cursor.is_word(0, "where") {
             return refused(cursor, "ON CONFLICT with WHERE");
         }
-        return do_nothing(cursor, Some(columns), position, refused);
+        return action(cursor, Some(columns), position).map(Some);
     }
     if cursor.is_word(0, "on") {
         return refused(cursor, "ON CONFLICT ON CONSTRAINT");
     }
-    do_nothing(cursor, None, position, refused)
+    action(cursor, None, position).map(Some)
 }
 
-fn do_nothing(
+fn action(
     cursor: &mut Cursor<'_>,
     columns: Option<Vec<Name>>,
     position: Option<u32>,
-    refused: impl Fn(&Cursor<'_>, &str) -> Result<Option<OnConflict>, SqlError>,
-) -> Result<Option<OnConflict>, SqlError> {
+) -> Result<OnConflict, SqlError> {
     cursor.expect_word("do")?;
-    if cursor.is_word(0, "update") {
-        return refused(cursor, "ON CONFLICT DO UPDATE");
+    let at = cursor.position();
+    if !cursor.word("update") {
+        cursor.expect_word("nothing")?;
+        return Ok(OnConflict { columns, position, update: None });
     }
-    cursor.expect_word("nothing")?;
-    Ok(Some(OnConflict { columns, position }))
+    if columns.is_none() {
+        let message = "ON CONFLICT DO UPDATE requires inference specification or constraint name";
+        let hint = "ON CONFLICT (key) DO UPDATE SET ...";
+        return Err(SqlError::new("42601", message).at(position).with_hint(hint));
+    }
+    cursor.expect_word("set")?;
+    let (set, values) = table::assigned(cursor.text(), cursor.assignments()?, at)?;
+    let condition = if cursor.word("where") { Some(cursor.expr()?) } else { None };
+    let query = returning::select(values, condition)?;
+    refuse::query(cursor.text(), &query)?;
+    Ok(OnConflict { columns, position, update: Some(OnUpdate { set, query }) })
 }
 
 #[cfg(test)]
@@ -178,13 +211,25 @@ mod tests {
         assert_eq!(insert("INSERT INTO s ((SELECT 1))").columns, []);
         assert_eq!(insert("INSERT INTO s DEFAULT VALUES").source, None);
         assert_eq!(parse("INSERT INTO s VALUES ($2)").expect("parses")[0].parameters(), 2);
+        let all = "INSERT INTO t AS x VALUES ($1) ON CONFLICT (a) DO UPDATE SET b = excluded.b + $3 WHERE x.b < $2 \
+             RETURNING *, b + $4 AS more";
+        assert_eq!(parse(all).expect("parses")[0].parameters(), 4);
+        let all = insert(all);
+        let update = all.on_conflict.and_then(|conflict| conflict.update).expect("DO UPDATE");
+        assert_eq!((all.alias.as_str(), update.set.len()), ("x", 1));
+        assert_eq!(update.query.to_string(), "SELECT excluded.b + $3 WHERE x.b < $2");
+        let returning = all.returning.expect("RETURNING");
+        assert_eq!((returning.of.as_str(), returning.position), ("x", Some(97)));
     }
 
     #[test]
     fn what_is_refused_is_named() {
         for (sql, code, position) in [
-            ("INSERT INTO s VALUES (1) RETURNING *", "0A000", Some(26)),
-            ("INSERT INTO s SELECT x FROM v ON CONFLICT (a) DO UPDATE SET b = 1", "0A000", Some(50)),
+            ("INSERT INTO s VALUES (1) RETURNING", "42601", Some(35)),
+            ("INSERT INTO s VALUES (1) ON CONFLICT DO UPDATE SET b = 1", "42601", Some(26)),
+            ("INSERT INTO s VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1, b = 2", "42601", Some(63)),
+            ("INSERT INTO s VALUES (1) ON CONFLICT (a) DO UPDATE SET (b, c) = (1, 2)", "0A000", Some(45)),
+            ("INSERT INTO s VALUES (1) ON CONFLICT ON CONSTRAINT k DO NOTHING", "0A000", Some(38)),
             ("INSERT INTO s (a) OVERRIDING USER VALUE VALUES (1)", "0A000", Some(19)),
             ("INSERT s VALUES (1)", "42601", Some(8)),
             ("INSERT INTO s", "42601", Some(14)),

@@ -13,13 +13,16 @@ mod differs;
 mod insert;
 mod known;
 mod refuse;
+mod returning;
 mod session;
 mod table;
 
 pub use copy::{CopyFormat, CopyFrom, CopyOptions, CopyTo, OnError};
-pub use insert::{Insert, InsertLevel, OnConflict, WriteOptions};
+pub use insert::{Insert, InsertLevel, OnConflict, OnUpdate, WriteOptions};
+pub use returning::Returning;
+pub(crate) use returning::{reading, select};
 pub use session::Session;
-pub(crate) use table::unhidden;
+pub(crate) use table::{ROWS, hidden, unhidden};
 
 use crate::error::SqlError;
 use crate::text::Text;
@@ -93,17 +96,33 @@ impl Statement {
 
     /// How many parameters it has: the highest number.
     pub fn parameters(&self) -> usize {
+        let queries = self.queries().into_iter().flatten();
+        queries.map(|query| crate::engine::count_parameters(query, &self.text)).max().unwrap_or(0)
+    }
+
+    /// What of it can have parameters.
+    fn queries(&self) -> [Option<&ast::Query>; 3] {
         match &self.kind {
             StatementKind::Query { query, .. }
-            | StatementKind::CreateTable(CreateTable { query: Some(query), .. })
-            | StatementKind::Change(Change { query, .. }) => {
-                crate::engine::count_parameters(query, &self.text)
+            | StatementKind::CreateTable(CreateTable { query: Some(query), .. }) => [Some(query), None, None],
+            StatementKind::Change(change) => {
+                [Some(&change.query), None, change.returning.as_ref().map(|r| r.query.as_ref())]
             }
-            StatementKind::Insert(insert) => {
-                let source = insert.source.as_ref();
-                source.map_or(0, |query| crate::engine::count_parameters(query, &self.text))
-            }
-            _ => 0,
+            StatementKind::Insert(insert) => [
+                insert.source.as_deref(),
+                insert.on_conflict.as_ref().and_then(|c| c.update.as_ref()).map(|u| u.query.as_ref()),
+                insert.returning.as_ref().map(|r| r.query.as_ref()),
+            ],
+            _ => [None; 3],
+        }
+    }
+
+    /// True for what changes rows and answers with them.
+    pub fn returns(&self) -> bool {
+        match &self.kind {
+            StatementKind::Insert(insert) => insert.returning.is_some(),
+            StatementKind::Change(change) => change.returning.is_some(),
+            _ => false,
         }
     }
 
@@ -123,9 +142,9 @@ impl Statement {
         Some(Self { kind: StatementKind::Insert(Box::new(insert)), ..self.clone() })
     }
 
-    /// True when its answer is rows: [`Self::is_read`], and functions that change something.
+    /// True when its answer is rows: [`Self::is_read`], functions that change something, RETURNING.
     pub fn has_rows(&self) -> bool {
-        self.is_read() || matches!(self.kind, StatementKind::Call(_))
+        self.is_read() || self.returns() || matches!(self.kind, StatementKind::Call(_))
     }
 
     /// True for everything that changes nothing: queries, EXPLAIN, SHOW, DESCRIBE.
@@ -257,6 +276,8 @@ pub struct Change {
     pub set: Option<Vec<Name>>,
     /// `SELECT values FROM table WHERE condition`, the table under a name that shows which row is which.
     pub query: Box<ast::Query>,
+    /// `RETURNING ...`
+    pub returning: Option<Returning>,
 }
 
 /// `DROP ...`

@@ -5,12 +5,13 @@
 
 use super::create::{check_name, checked_name};
 use super::cursor::Cursor;
-use super::{Change, CreateTable, Name, StatementKind, refuse, with_stack};
+use super::returning::{Returning, select};
+use super::{Change, CreateTable, Name, StatementKind, refuse};
 use crate::convert::cast_text;
 use crate::definition::TableColumn;
 use crate::error::SqlError;
 use crate::source::ROW_COLUMN;
-use crate::text::{Text, fold, fold_name, quote};
+use crate::text::{Text, fold, fold_name};
 use crate::types::parse_type;
 use datafusion::sql::sqlparser::ast::{
     self, AssignmentTarget, Expr, FromTable, Ident, ObjectName, SelectItem, SetExpr, Spanned, TableFactor,
@@ -25,8 +26,11 @@ const COLUMNS_MAX: usize = 1_600;
 /// What stands before the name of a table where its rows are to be told apart. No name has it.
 const HIDDEN: char = '\u{1}';
 
+/// The name of the rows of a statement, which only its own queries know.
+pub(crate) const ROWS: &str = "\u{1}\u{1}rows";
+
 /// The name of a table that shows [`ROW_COLUMN`].
-fn hidden(table: &str) -> String {
+pub(crate) fn hidden(table: &str) -> String {
     format!("{HIDDEN}{table}")
 }
 
@@ -290,7 +294,7 @@ fn changed(cursor: &Cursor<'_>, update: ast::Update) -> Result<Change, SqlError>
             "UPDATE ... FROM",
             "SET column = (SELECT ...) or WHERE column IN (SELECT ...)",
         ),
-        (update.returning.is_some() || update.output.is_some(), "RETURNING", "SELECT what you want to see"),
+        (update.output.is_some(), "OUTPUT", "RETURNING what you want to see"),
         (
             update.or.is_some() || !update.order_by.is_empty() || update.limit.is_some(),
             "OR, ORDER BY or LIMIT in UPDATE",
@@ -299,8 +303,35 @@ fn changed(cursor: &Cursor<'_>, update: ast::Update) -> Result<Change, SqlError>
     ];
     check_clauses(&clauses, at)?;
     let (table, from) = only_table(text, vec![update.table], "UPDATE", at)?;
+    let (set, values) = assigned(text, update.assignments, at)?;
+    let returning = returned(text, update.returning, &from)?;
+    let query = query(from, values, update.selection)?;
+    Ok(Change { table, set: Some(set), query, returning })
+}
+
+/// The clause that sqlparser has read.
+fn returned(
+    text: &Text,
+    items: Option<Vec<SelectItem>>,
+    from: &TableWithJoins,
+) -> Result<Option<Returning>, SqlError> {
+    let Some(items) = items else { return Ok(None) };
+    let of = match &from.relation {
+        TableFactor::Table { alias: Some(alias), .. } => fold(&alias.name),
+        _ => String::new(),
+    };
+    let position = items.first().and_then(|item| text.of(item));
+    Returning::new(text, items, (of, position)).map(Some)
+}
+
+/// What stands behind SET: columns and their values.
+pub(super) fn assigned(
+    text: &Text,
+    assignments: Vec<ast::Assignment>,
+    at: Option<u32>,
+) -> Result<(Vec<Name>, Vec<SelectItem>), SqlError> {
     let (mut names, mut values) = (Vec::new(), Vec::new());
-    for assignment in update.assignments {
+    for assignment in assignments {
         let AssignmentTarget::ColumnName(target) = assignment.target else {
             let hint = "SET a = ..., b = ...";
             return Err(SqlError::unsupported("SET of a list of columns").at(at).with_hint(hint));
@@ -317,7 +348,7 @@ fn changed(cursor: &Cursor<'_>, update: ast::Update) -> Result<Change, SqlError>
         names.push(Name { name, position });
         values.push(SelectItem::UnnamedExpr(assignment.value));
     }
-    Ok(Change { table, set: Some(names), query: query(from, values, update.selection)? })
+    Ok((names, values))
 }
 
 fn deleted(cursor: &Cursor<'_>, delete: ast::Delete) -> Result<Change, SqlError> {
@@ -325,7 +356,7 @@ fn deleted(cursor: &Cursor<'_>, delete: ast::Delete) -> Result<Change, SqlError>
     let at = text.of_span(delete.delete_token.0.span);
     let clauses = [
         (delete.using.is_some(), "DELETE ... USING", "WHERE column IN (SELECT ...)"),
-        (delete.returning.is_some() || delete.output.is_some(), "RETURNING", "SELECT what you want to see"),
+        (delete.output.is_some(), "OUTPUT", "RETURNING what you want to see"),
         (
             !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some(),
             "several tables, ORDER BY or LIMIT in DELETE",
@@ -338,7 +369,8 @@ fn deleted(cursor: &Cursor<'_>, delete: ast::Delete) -> Result<Change, SqlError>
     };
     let (table, from) = only_table(text, tables, "DELETE", at)?;
     let nothing = vec![SelectItem::UnnamedExpr(Expr::Value(ast::Value::Null.into()))];
-    Ok(Change { table, set: None, query: query(from, nothing, delete.selection)? })
+    let returning = returned(text, delete.returning, &from)?;
+    Ok(Change { table, set: None, query: query(from, nothing, delete.selection)?, returning })
 }
 
 fn check_clauses(clauses: &[(bool, &str, &str)], at: Option<u32>) -> Result<(), SqlError> {
@@ -387,13 +419,9 @@ fn query(
     projection: Vec<SelectItem>,
     selection: Option<Expr>,
 ) -> Result<Box<ast::Query>, SqlError> {
-    let text = Text::new(&format!("SELECT {}", quote("x")));
-    let mut cursor = Cursor::new(&text)?;
-    let mut query = with_stack(cursor.depth(), || cursor.query())?;
+    let mut query = select(projection, selection)?;
     if let SetExpr::Select(select) = query.body.as_mut() {
-        select.projection = projection;
         select.from = vec![from];
-        select.selection = selection;
     }
     Ok(query)
 }

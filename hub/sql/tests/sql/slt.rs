@@ -73,7 +73,7 @@ async fn run_record(record: &str, hub: &Hub, engine: &Engine) -> String {
             (*head).to_owned()
         }
         ["statement", ..] => statement(engine, &input).await,
-        ["query", ..] => query(engine, &input, words.contains(&"sorted"), head).await,
+        ["query", ..] => query(engine, &input, &words, head).await,
         _ => panic!("unknown record {head}"),
     };
     comments + &done
@@ -98,8 +98,15 @@ fn failed(kind: &str, sql: &str, error: &headwater_sql::SqlError) -> String {
     format!("{kind} error {}{position}\n{sql}\n----\n{}{hint}", error.code, error.message)
 }
 
-async fn query(engine: &Engine, sql: &str, sorted: bool, head: &str) -> String {
+async fn query(engine: &Engine, sql: &str, words: &[&str], head: &str) -> String {
+    let sorted = words.contains(&"sorted");
     let first = run(engine, sql).await;
+    if words.contains(&"once") {
+        return match first {
+            Ok(rows) => format!("{head}\n{sql}\n----\n{}", show(&rows, sorted)),
+            Err(error) => failed("statement", sql, &error),
+        };
+    }
     if first.is_ok() && !sql.to_lowercase().contains("explain") {
         assert_eq!(
             run(engine, sql).await.map(|r| r.rows.len()),

@@ -1,4 +1,4 @@
-//! `COPY ... FROM STDIN`: lines of a client, counted when all have come.
+//! `COPY ... FROM STDIN`: lines of a client, counted, or written to a table, when all have come.
 //!
 //! Owns: the messages of it. Must not know: how lines are read or counted. A client that fails or goes leaves nothing
 //! behind: what was aggregated is dropped.
@@ -18,9 +18,8 @@ impl Session {
     pub(super) async fn copy_in(&mut self, from: &CopyFrom) -> Result<(), Stop> {
         let write = self.settings.write_options().clone();
         let (target, columns, from_address) = (from.target.clone(), from.columns.clone(), self.address);
-        let loading = Loading { target, columns, write, from: Some(from_address) };
+        let loading = Loading { target, columns, write, from: Some(from_address), tables: true };
         let mut load = self.backend.load(&loading)?;
-        let target = load.target();
         let options = LineOptions {
             copy: from.options.clone(),
             header: if from.options.header { Header::Skipped } else { Header::None },
@@ -28,13 +27,11 @@ impl Session {
             on_error: from.on_error,
             line_bytes_max: load.options().line_bytes,
         };
-        let columns = target.columns.clone();
-        self.wire.out.copy_in(columns.len());
-        let name = target.stream.schema.name.clone();
-        let mut lines = Lines::new(options, target.fields.clone(), columns, &name);
+        let (mut lines, columns) = load.lines(options);
+        self.wire.out.copy_in(columns);
         self.wire.flush().await?;
         self.read_lines(&mut lines, &mut load).await?;
-        let rows = load.finish().await?;
+        let rows = load.finish(lines.places()).await?;
         if let Some((skipped, first)) = lines.skipped() {
             let plural = if skipped == 1 { " was" } else { "s were" };
             let message = format!("{skipped} row{plural} skipped; the first: {}", first.message);

@@ -243,12 +243,42 @@ impl Session {
             self.wire.out.plain(b'n');
             return Ok(());
         }
+        if portal.statement.as_ref().is_some_and(|statement| statement.returns()) {
+            return self.describe_returning(name).await;
+        }
         self.start(name).await?;
         let portal = self.portals.get(name);
         match portal.map(|portal| &portal.running) {
             Some(Progress::Rows(running)) => self.wire.out.columns(running.fields(), &running.formats),
             _ => self.wire.out.plain(b'n'),
         }
+        Ok(())
+    }
+
+    /// Who only asks for columns has changed nothing: such a statement is described, not begun.
+    async fn describe_returning(&mut self, name: &str) -> Result<(), Stop> {
+        let options = self.settings.read_options();
+        let portal = self.portal(name)?;
+        let fields = match (&portal.described, portal.statement.clone()) {
+            (Some(fields), _) => fields.clone(),
+            (None, Some(statement)) => {
+                let declared = portal.parameters.iter().map(|value| value.data_type.clone()).collect();
+                let cancelled = self.cancellable.begin();
+                let described = self.backend.describe(statement, declared, options);
+                let described = tokio::select! {
+                    biased;
+                    () = cancelled.cancelled() => return Err(cancel().into()),
+                    described = described => described?,
+                    end = self.wire.gone() => return Err(end.into()),
+                };
+                described.fields
+            }
+            (None, None) => Vec::new(),
+        };
+        let portal = self.portal(name)?;
+        portal.described = Some(fields.clone());
+        let formats = portal.formats.clone();
+        self.wire.out.columns(&fields, &formats);
         Ok(())
     }
 

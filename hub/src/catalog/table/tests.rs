@@ -6,7 +6,7 @@ use crate::catalog::{Catalog, CatalogOptions, Marker};
 use crate::store::MemoryStore;
 use headwater_sql::arrow::array::RecordBatch;
 use headwater_sql::batch_of;
-use headwater_sql::source::ROW_COLUMN;
+use headwater_sql::source::{ROW_COLUMN, RowLines};
 use std::sync::Arc;
 
 const MARKER: Marker = Marker { cluster: [1; 16], hub: 2, shard_groups: 3 };
@@ -39,7 +39,27 @@ fn insert(def: &Arc<TableDef>, added: &[(&str, i64)]) -> TableWrite {
         removed: Removed::Rows(Vec::new()),
         added: rows(def, added),
         skip_duplicates: false,
+        lines: RowLines::default(),
     }
+}
+
+#[tokio::test]
+async fn a_row_that_is_refused_is_named_by_its_line() {
+    let store = MemoryStore::default();
+    let (catalog, def) = with_table(&store, true).await;
+    let mut lines = RowLines::default();
+    [2, 3, 5].iter().enumerate().for_each(|(row, line)| lines.push(row as u64, *line));
+    let twice = TableWrite { lines: lines.clone(), ..insert(&def, &[("a", 1), ("b", 2), ("a", 3)]) };
+    let error = catalog.write_table(twice).await.expect_err("a duplicate");
+    assert!(error.code == "23505" && error.message.starts_with("line 5: duplicate key value"), "{error:?}");
+    let long = "x".repeat(150);
+    let large = TableWrite { lines, ..insert(&def, &[("a", 1), (long.as_str(), 2)]) };
+    let error = catalog.write_table(large).await.expect_err("no room");
+    assert!(
+        error.code == "54000" && error.message.starts_with("line 3: table \"t\" would have"),
+        "{error:?}"
+    );
+    assert_eq!(content(&catalog, &def).await, []);
 }
 
 async fn content(catalog: &Catalog, def: &Arc<TableDef>) -> Vec<(String, i64)> {

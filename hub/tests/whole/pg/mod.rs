@@ -4,6 +4,7 @@ mod drivers;
 mod hostile;
 mod psql;
 pub mod raw;
+mod returning;
 
 use super::{House, View, with_view};
 use headwater::client::Client;

@@ -62,7 +62,10 @@ async fn commands_about_the_catalog() {
         (&["\\dt"], &["Did not find any relations."]),
         (&["\\l"], &["headwater", "UTF8"]),
         (&["\\dn"], &["public", "headwater"]),
-        (&["\\df"], &["combine", "agg", "dist_quantile", "double precision"]),
+        (
+            &["\\df"],
+            &["combine", "agg", "dist_quantile", "double precision", "to_datasketches", "time_bucket"],
+        ),
         (&["\\du"], &["headwater"]),
         (&["\\conninfo"], &["You are connected to database \"headwater\" as user \"me\""]),
         (&["\\timing on", "SELECT 1"], &["Time: "]),
@@ -116,6 +119,24 @@ async fn tls_and_passwords() {
         "{}",
         said(&wrong)
     );
+    hub.shutdown().await.expect("shutdown");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_fills_a_table_from_a_file() {
+    if is_missing() {
+        return;
+    }
+    let house = House::new();
+    let hub = house.start().await;
+    let file = house.path().join("prices.csv");
+    std::fs::write(&file, "id,name\n1,one\n2,\"t,wo\"\n").expect("a file");
+    let copy = format!("\\copy prices FROM '{}' CSV HEADER", file.display());
+    let create = "CREATE TABLE prices (id int PRIMARY KEY, name text NOT NULL)";
+    let show = "SELECT name FROM prices ORDER BY id DESC";
+    let commands = [create, copy.leak(), show].to_vec().leak();
+    let said = run(address(&hub), "", commands).await;
+    assert!(said.contains("COPY 2") && said.contains("t,wo"), "{said}");
     hub.shutdown().await.expect("shutdown");
 }
 

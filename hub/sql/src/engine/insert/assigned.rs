@@ -1,7 +1,7 @@
 //! Rows of a query, assigned to columns as PostgreSQL assigns: numbers among each other, everything to text, dates and
 //! times among each other; text is read as the column's type.
 
-use super::constants::{is_default, is_whole};
+use super::constants::{self, is_default, is_whole};
 use super::rows::{Rows, Slot};
 use crate::convert::arrow_type;
 use crate::engine::parameters::sql_type;
@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{
     DataType as ArrowType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type,
     Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType,
 };
-use datafusion::sql::sqlparser::ast::{CastKind, Expr, Query, SetExpr, Value};
+use datafusion::sql::sqlparser::ast::{CastKind, Expr, Query, SetExpr, UnaryOperator, Value, ValueWithSpan};
 use headwater::emit::Cell;
 use headwater::schema::Field;
 use headwater::value::{DataType, Interval};
@@ -52,6 +52,12 @@ pub(super) fn spell(query: &Query, rows: &Rows<'_>) -> (Query, bool) {
 }
 
 fn spell_literal(expr: &mut Expr, data_type: &DataType, default: Option<&str>) {
+    if is_whole(data_type)
+        && let Some(whole) = whole_number(expr)
+    {
+        *expr = whole;
+        return;
+    }
     let is_open = match &*expr {
         Expr::Value(value) => {
             matches!(value.value, Value::Null | Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_))
@@ -74,6 +80,28 @@ fn spell_literal(expr: &mut Expr, data_type: &DataType, default: Option<&str>) {
         array: false,
         format: None,
     };
+}
+
+/// A fraction as the whole number that it is assigned as: DataFusion would take it for a double, which rounds otherwise.
+fn whole_number(expr: &Expr) -> Option<Expr> {
+    match expr {
+        Expr::Nested(inner) => whole_number(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => {
+            let expr = Box::new(whole_number(expr)?);
+            Some(Expr::UnaryOp { op: UnaryOperator::Minus, expr })
+        }
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, long) => match constants::rounded(digits) {
+                Cell::Int(whole) => {
+                    let number = Value::Number(whole.to_string(), *long);
+                    Some(Expr::Value(ValueWithSpan { value: number, span: value.span }))
+                }
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 /// `42804`: a column of one type gets values of another.

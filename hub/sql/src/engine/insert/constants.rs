@@ -144,7 +144,7 @@ pub(super) fn is_whole(data_type: &DataType) -> bool {
 }
 
 /// A number for a column of whole ones: PostgreSQL's assignment rounds, half away from zero.
-fn rounded(digits: &str) -> Cell<'_> {
+pub(super) fn rounded(digits: &str) -> Cell<'_> {
     match digits.contains(['.', 'e', 'E']).then(|| whole(digits)).flatten() {
         Some(number) => Cell::Int(number),
         None => Cell::Text(digits),

@@ -6,8 +6,10 @@
 
 mod assigned;
 mod constants;
+mod loaded;
 mod rows;
 mod table;
+mod upsert;
 
 use super::answer::Answer;
 use super::change::Running;
@@ -26,6 +28,7 @@ use futures::StreamExt;
 use headwater::ids::{StreamId, ViewId};
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field, StreamSchema};
 use headwater::value::DataType;
+pub use loaded::TableTarget;
 use rows::Rows;
 pub use rows::{columns_of, unknown_column};
 use std::sync::Arc;
@@ -78,9 +81,7 @@ impl Core {
             let running = Running { statement, parameters, tables, options, guard };
             return self.insert_into_table(insert, table, running).await;
         }
-        if let Some(conflict) = &insert.on_conflict {
-            return Err(conflict.refused());
-        }
+        insert.check_stream()?;
         let found = WriteTarget::find(&insert.target, &insert.columns, &insert.write, catalog)?;
         let mut rows = Rows::new(&found.fields, found.columns, !insert.columns.is_empty());
         self.fill(statement, insert, parameters, tables, (options, guard), &mut rows).await?;
@@ -143,20 +144,21 @@ impl Core {
         declared: &[Option<DataType>],
         (tables, options): (&Arc<Tables>, ReadOptions),
     ) -> Result<Description, SqlError> {
-        let Some(query) = &insert.source else { return Ok(Description::default()) };
         let catalog = tables.catalog();
-        let (fields, columns) = match catalog.table(&insert.target.name) {
-            Some(table) => table::target(insert, table)?,
+        let table = catalog.table(&insert.target.name);
+        let (fields, columns) = match table {
+            Some(table) => table::target(&insert.columns, table)?,
             None => {
+                insert.check_stream()?;
                 let found = WriteTarget::find(&insert.target, &insert.columns, &insert.write, catalog)?;
                 (found.fields, found.columns)
             }
         };
         let rows = Rows::new(&fields, columns, !insert.columns.is_empty());
         let mut known = declared.to_vec();
-        let lists: Vec<Vec<&_>> = match query.body.as_ref() {
-            SetExpr::Values(values) => values.rows.iter().map(|row| row.iter().collect()).collect(),
-            SetExpr::Select(select) => vec![select.projection.iter().filter_map(item).collect()],
+        let lists: Vec<Vec<&_>> = match insert.source.as_ref().map(|query| query.body.as_ref()) {
+            Some(SetExpr::Values(values)) => values.rows.iter().map(|row| row.iter().collect()).collect(),
+            Some(SetExpr::Select(select)) => vec![select.projection.iter().filter_map(item).collect()],
             _ => Vec::new(),
         };
         for (at, expr) in lists.iter().flat_map(|list| list.iter().enumerate()) {
@@ -167,8 +169,13 @@ impl Core {
                 }
             }
         }
-        let parameters = self.types(statement, query, &known, (tables, options))?;
-        Ok(Description { parameters, fields: Vec::new() })
+        let mut queries: Vec<_> =
+            insert.source.iter().map(|query| (query.as_ref().clone(), Arc::clone(tables))).collect();
+        if let (Some(table), Some(conflict)) = (table, &insert.on_conflict) {
+            queries.extend(upsert::described(insert, conflict, table, tables)?);
+        }
+        let returning = table.zip(insert.returning.as_ref());
+        self.describe_changing(statement, queries, returning, &known, (tables, options))
     }
 }
 
@@ -201,9 +208,9 @@ fn no_target(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
             .with_hint("write events to its stream");
     }
     if catalog.table(&name.name).is_some() {
-        return SqlError::unsupported("COPY FROM into a table")
+        return SqlError::new("42809", format!("\"{}\" is a table: it takes no events", name.name))
             .at(name.position)
-            .with_hint("INSERT INTO table VALUES (...), (...)");
+            .with_hint("COPY or INSERT rows into it");
     }
     let tables = catalog.tables.iter().map(|t| t.name.as_str());
     let known = catalog.streams.iter().map(|s| s.schema.name.as_str()).chain(tables);

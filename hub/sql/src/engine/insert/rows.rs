@@ -4,7 +4,7 @@
 
 use super::place;
 use crate::convert::{cast_text, put_cell};
-use crate::definition::TableDef;
+use crate::definition::{TableColumn, TableDef};
 use crate::error::SqlError;
 use crate::parse::Name;
 use crate::suggest::did_you_mean;
@@ -194,39 +194,46 @@ impl Slot<'_> {
 
     /// The column's default.
     pub(super) fn put_default(&mut self) -> Result<(), SqlError> {
-        match default_of(self.table, self.target) {
-            Some(text) => {
-                let value = cast_text(text, &self.field.data_type)?;
-                self.put_value(&value)
-            }
+        match self.table.and_then(|table| table.columns.get(self.target)) {
+            Some(column) => put_default(self.column, column),
             None => self.put(Cell::Null),
         }
     }
 
-    fn put_value(&mut self, value: &Value) -> Result<(), SqlError> {
-        match self.column.push(value) {
-            true => Ok(()),
-            false => Err(SqlError::new("XX000", "a value is not of its column's type")),
+    pub(super) fn put(&mut self, cell: Cell<'_>) -> Result<(), SqlError> {
+        match self.table {
+            Some(_) => put_stored(self.column, self.field, cell),
+            None => put_cell(self.column, self.field, cell),
         }
     }
+}
 
-    pub(super) fn put(&mut self, cell: Cell<'_>) -> Result<(), SqlError> {
-        // What a table takes and no event may have: long values, NaN.
-        let value = match (cell, &self.field.data_type) {
-            _ if self.table.is_none() => None,
-            (Cell::Text(text), DataType::Text) => Some(Value::Text(text.to_owned())),
-            (Cell::Bytes(bytes), DataType::Bytea) => Some(Value::Bytes(bytes.to_vec())),
-            (Cell::Text(text), DataType::Bytea | DataType::Float32 | DataType::Float64) => {
-                Some(cast_text(text, &self.field.data_type)?)
-            }
-            (Cell::Float(v), DataType::Float64) => Some(Value::Float(v)),
-            (Cell::Real(v), DataType::Float32 | DataType::Float64) => Some(Value::Float(v.into())),
-            _ => None,
-        };
-        if let Some(value) = value {
-            return self.put_value(&value);
+/// Adds what a column of a table is where a row says nothing about it.
+pub(super) fn put_default(column: &mut Column, of: &TableColumn) -> Result<(), SqlError> {
+    match &of.default {
+        Some(text) => push(column, &cast_text(text, &of.field.data_type)?),
+        None => put_cell(column, &of.field, Cell::Null),
+    }
+}
+
+/// Adds a value to a column of a table, which takes what no event may have: long values, NaN.
+pub(super) fn put_stored(column: &mut Column, field: &Field, cell: Cell<'_>) -> Result<(), SqlError> {
+    match (cell, &field.data_type) {
+        (Cell::Text(text), DataType::Text) => push(column, &Value::Text(text.to_owned())),
+        (Cell::Bytes(bytes), DataType::Bytea) => push(column, &Value::Bytes(bytes.to_vec())),
+        (Cell::Text(text), DataType::Bytea | DataType::Float32 | DataType::Float64) => {
+            push(column, &cast_text(text, &field.data_type)?)
         }
-        put_cell(self.column, self.field, cell)
+        (Cell::Float(v), DataType::Float64) => push(column, &Value::Float(v)),
+        (Cell::Real(v), DataType::Float32 | DataType::Float64) => push(column, &Value::Float(v.into())),
+        _ => put_cell(column, field, cell),
+    }
+}
+
+fn push(column: &mut Column, value: &Value) -> Result<(), SqlError> {
+    match column.push(value) {
+        true => Ok(()),
+        false => Err(SqlError::new("XX000", "a value is not of its column's type")),
     }
 }
 

@@ -6,8 +6,9 @@ use crate::definition::TableDef;
 use crate::engine::Core;
 use crate::engine::answer::{Answer, schema_of};
 use crate::engine::change::{Running, missing_column, nothing, typed};
+use crate::engine::returning;
 use crate::error::SqlError;
-use crate::parse::{Insert, OnConflict};
+use crate::parse::{Insert, Name, OnConflict};
 use crate::source::TableWrite;
 use datafusion::arrow::array::RecordBatch;
 use headwater::schema::Field;
@@ -23,30 +24,39 @@ impl Core {
         running: Running<'_>,
     ) -> Result<Answer, SqlError> {
         let Running { statement, parameters, tables, options, guard } = running;
-        if let Some(conflict) = &insert.on_conflict {
+        let conflict = insert.on_conflict.as_ref();
+        if let Some(conflict) = conflict {
             check_conflict(conflict, table)?;
         }
-        let (fields, columns) = target(insert, table)?;
+        let (fields, columns) = target(&insert.columns, table)?;
         let mut rows = Rows::of_table(table, &fields, columns, !insert.columns.is_empty());
         self.fill(statement, insert, parameters, tables, (options, guard), &mut rows).await?;
         let batch = |batch: &ColumnBatch| batch_of(batch, &fields);
         let batches = rows.finish_as_they_are().iter().map(batch).collect::<Result<Vec<_>, _>>()?;
         let added = typed(&batches, table)?;
-        let skip_duplicates = insert.on_conflict.is_some();
+        let returning = insert.returning.as_ref();
+        if let Some(conflict) = conflict
+            && !table.key.is_empty()
+            && (conflict.update.is_some() || returning.is_some())
+        {
+            return self.upsert((insert, conflict), (table, added), running).await;
+        }
+        let returned = self.returned(returning, (table, &added), running).await?;
+        let skip_duplicates = conflict.is_some();
         let count = self.write(TableWrite { added, skip_duplicates, ..nothing(table) }, guard).await?;
-        Ok(Answer::command(&format!("INSERT 0 {count}")))
+        Ok(returning::answer(&format!("INSERT 0 {count}"), returned))
     }
 }
 
 /// The columns of a table, and which of them get the values of a row.
-pub(super) fn target(insert: &Insert, table: &TableDef) -> Result<(Vec<Field>, Vec<usize>), SqlError> {
+pub(super) fn target(names: &[Name], table: &TableDef) -> Result<(Vec<Field>, Vec<usize>), SqlError> {
     let fields = table.fields();
-    if insert.columns.is_empty() {
+    if names.is_empty() {
         let columns = (0..fields.len()).collect();
         return Ok((fields, columns));
     }
     let mut columns = Vec::new();
-    for name in &insert.columns {
+    for name in names {
         let at = table.column(&name.name).ok_or_else(|| missing_column(name, table))?;
         if columns.contains(&at) {
             let message = format!("column \"{}\" specified more than once", name.name);
@@ -74,7 +84,7 @@ fn check_conflict(conflict: &OnConflict, table: &TableDef) -> Result<(), SqlErro
     Err(SqlError::new("42P10", message).at(conflict.position))
 }
 
-fn batch_of(batch: &ColumnBatch, fields: &[Field]) -> Result<RecordBatch, SqlError> {
+pub(super) fn batch_of(batch: &ColumnBatch, fields: &[Field]) -> Result<RecordBatch, SqlError> {
     let columns = batch.columns.iter().zip(fields);
     let columns = columns.map(|(column, field)| array_from_column(column, &field.data_type));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;

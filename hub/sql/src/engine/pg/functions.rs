@@ -4,6 +4,7 @@ use super::{
     FIRST_OID, HEADWATER, INFORMATION_SCHEMA, NAME, OWNER, PG_CATALOG, PUBLIC, flag, int, relations, text,
     types,
 };
+use crate::functions::{OWN, Own};
 use crate::source::CatalogSnapshot;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
@@ -119,17 +120,7 @@ const FUNCTIONS: &[(&str, What)] = &[
     (super::spell::REGNAMESPACE_NAME, What::NamespaceName),
 ];
 
-/// The functions of Headwater's own that `\df` lists, not all there are: name, arguments, result, kind.
-const OWN: &[(&str, &str, &str, &str)] = &[
-    ("combine", "column of a view", "its type", "a"),
-    ("ddsketch_count", "bytea", "bigint", "f"),
-    ("ddsketch_quantile", "bytea, double precision", "double precision", "f"),
-    ("dist_count", "bytea", "bigint", "f"),
-    ("dist_quantile", "bytea, double precision", "double precision", "f"),
-    ("hll_cardinality", "bytea", "bigint", "f"),
-];
-
-/// The number of the first of them.
+/// The number of the first function of Headwater's own.
 const OWN_OID: i64 = 14_000;
 
 /// The functions, over one catalog version.
@@ -154,8 +145,9 @@ pub(in crate::engine) fn functions(catalog: &Arc<CatalogSnapshot>) -> Vec<Arc<Sc
 
 /// Of `pg_proc`.
 pub(super) fn rows() -> Vec<Vec<Value>> {
-    let row = |(at, (name, arguments, _, kind)): (usize, &(&str, &str, &str, &str))| {
-        let count = arguments.split(',').count() as i64;
+    let row = |(at, own): (usize, &Own)| {
+        let (name, count) = (own.name, own.arguments.split(',').count() as i64);
+        let kind = if own.is_aggregate { "a" } else { "f" };
         let mut row = vec![int(OWN_OID + at as i64), text(name), int(PUBLIC), int(OWNER), int(12)];
         row.extend([Value::Float(1.0), Value::Float(0.0), int(0), int(0), text(kind)]);
         row.extend([flag(false), flag(false), flag(false), flag(false), text("i"), text("s")]);
@@ -280,8 +272,8 @@ impl CatalogFunction {
             ),
             What::Namespace => ScalarValue::Int64(string(first).and_then(|name| namespace(&name))),
             What::NamespaceName => ScalarValue::Utf8(number(first).map(namespace_name)),
-            What::Arguments => ScalarValue::Utf8(own(first).map(|own| own.1.to_owned())),
-            What::Returns => ScalarValue::Utf8(own(first).map(|own| own.2.to_owned())),
+            What::Arguments => ScalarValue::Utf8(own(first).map(|own| own.arguments.to_owned())),
+            What::Returns => ScalarValue::Utf8(own(first).map(|own| own.result.to_owned())),
             _ => ScalarValue::Null,
         }
     }
@@ -315,9 +307,7 @@ fn digits(text: &str) -> Option<i64> {
     text.trim().parse().ok()
 }
 
-fn own(
-    oid: Option<&ScalarValue>,
-) -> Option<&'static (&'static str, &'static str, &'static str, &'static str)> {
+fn own(oid: Option<&ScalarValue>) -> Option<&'static Own> {
     OWN.get(usize::try_from(number(oid)? - OWN_OID).ok()?)
 }
 
