@@ -29,7 +29,7 @@ pub struct AdmitOptions {
 }
 
 /// Records may have been taken under any limits.
-const NO_LIMITS: BatchLimits = BatchLimits {
+pub(super) const NO_LIMITS: BatchLimits = BatchLimits {
     payload_bytes_max: usize::MAX,
     groups_max: usize::MAX,
     key_bytes_max: usize::MAX,

@@ -5,7 +5,7 @@
 
 use super::ShardOptions;
 use super::fold::merge_row;
-use super::testing::{START, batch, catalog, lazy, payload_of, pid};
+use super::testing::{POISON, START, batch, catalog, key, lazy, payload_of, payload_with_keys, pid};
 use super::writer::stepper::Stepper;
 use super::{Clock, Outcome, Shards};
 use crate::catalog::Catalog;
@@ -292,4 +292,25 @@ fn no_door_takes_a_batch_of_a_fold() {
         let Ok(Outcome::Refused(refused)) = outcomes.try_recv() else { panic!("taken") };
         assert_eq!(refused.code, headwater::wire::RefusedCode::BornInFuture);
     }
+}
+
+/// A merge that panicked cost the readers all changes of that fold, not those of its own group alone.
+#[test]
+fn a_group_that_cannot_be_merged_hides_no_other_from_readers() {
+    let runtime = runtime();
+    let mut world = World::new(&runtime, 3, lazy());
+    let a = world.def("a");
+    let (k1, k2) = (key("k1"), key("k2"));
+    let mut frame = batch(pid(1), 1, 1, &[]);
+    frame.payload = payload_with_keys(&[a.id.0], a.plan.version, &[(&k1, 1), (POISON, 7), (&k2, 2)]);
+    let _outcomes = world.hub.submit(frame).expect("taken");
+    world.hub.commit(false);
+    while !world.hub.is_settled() {
+        world.hub.commit(true);
+    }
+    let b = world.read(&runtime, "b");
+    assert_eq!(
+        b.into_iter().map(|(key, row)| (key, row[2], row[3])).collect::<Vec<_>>(),
+        [(k1, 1, 1), (k2, 1, 2)]
+    );
 }

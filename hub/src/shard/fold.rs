@@ -162,7 +162,10 @@ impl<'a> ViewFold<'a> {
     /// to blame is set aside.
     fn contained(&mut self, tables: &[&GroupTable], keys: &[SameKey<'_>]) -> Result<(), StoreError> {
         let before = self.stats.clone();
-        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_keys(tables, keys)));
+        // Out of reach of the panic: what was kept of earlier chunks outlives it.
+        let mut changes = self.changes.take();
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_keys(tables, keys, changes.as_mut())));
+        self.changes = changes;
         if let Ok(result) = folded {
             return result;
         }
@@ -198,15 +201,8 @@ impl<'a> ViewFold<'a> {
         self.quarantine.put(self.txn, self.shape.id, kind, (key, bytes), &mut self.stats)
     }
 
-    fn fold_keys(&mut self, tables: &[&GroupTable], keys: &[SameKey<'_>]) -> Result<(), StoreError> {
-        let mut changes = self.changes.take();
-        let folded = self.fold_changes(tables, keys, changes.as_mut());
-        self.changes = changes;
-        folded
-    }
-
     /// Before anything is written all of the chunk is merged, and evaluated by the views that read it.
-    fn fold_changes(
+    fn fold_keys(
         &mut self,
         tables: &[&GroupTable],
         keys: &[SameKey<'_>],

@@ -67,18 +67,8 @@ impl VisitorMut for Wrapper {
 
 fn wrapped(cast: Expr, data_type: String) -> Expr {
     let name = Expr::Value(ast::Value::SingleQuotedString(data_type).with_span(Span::empty()));
-    let args = [cast, name].map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).into();
-    let list = ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
-    Expr::Function(ast::Function {
-        name: ast::ObjectName::from(vec![Ident::with_quote('"', NAME)]),
-        uses_odbc_syntax: false,
-        parameters: ast::FunctionArguments::None,
-        args: ast::FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
+    let args = [cast, name].map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+    super::operators::call(Ident::with_quote('"', NAME), args.into())
 }
 
 fn has_casts(select: &Select) -> bool {

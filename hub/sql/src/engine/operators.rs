@@ -283,12 +283,11 @@ pub(super) fn flatten_groups(select: &mut Select) {
     }
 }
 
-/// A condition that always holds makes even a SELECT without aggregates one of groups.
-fn one_group(select: &mut Select) {
-    let star = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
-    let list = ast::FunctionArgumentList { duplicate_treatment: None, args: vec![star], clauses: Vec::new() };
-    let count = Expr::Function(ast::Function {
-        name: ast::ObjectName::from(vec![ast::Ident::new("count")]),
+/// A plain call of a function.
+pub(super) fn call(name: ast::Ident, args: Vec<FunctionArg>) -> Expr {
+    let list = ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
+    Expr::Function(ast::Function {
+        name: ast::ObjectName::from(vec![name]),
         uses_odbc_syntax: false,
         parameters: ast::FunctionArguments::None,
         args: ast::FunctionArguments::List(list),
@@ -296,7 +295,13 @@ fn one_group(select: &mut Select) {
         null_treatment: None,
         over: None,
         within_group: Vec::new(),
-    });
+    })
+}
+
+/// A condition that always holds makes even a SELECT without aggregates one of groups.
+fn one_group(select: &mut Select) {
+    let star = FunctionArg::Unnamed(FunctionArgExpr::Wildcard);
+    let count = call(ast::Ident::new("count"), vec![star]);
     let zero = Expr::Value(ast::Value::Number("0".into(), false).with_span(Span::empty()));
     let holds = binary(count, Op::GtEq, zero);
     select.having = Some(match select.having.take() {

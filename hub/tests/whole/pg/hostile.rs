@@ -3,16 +3,24 @@
 use super::address;
 use super::raw::{Raw, code, kinds};
 use crate::House;
+use headwater_hub::options::Options;
 use headwater_hub::server::Hub;
 use std::net::SocketAddr;
 
 async fn with_hub(check: impl FnOnce(SocketAddr) + Send + 'static) {
+    let strict = |options: &mut Options| {
+        options.limits.frame_ms = 500;
+        options.limits.pg_message_bytes_max = 1 << 20;
+        options.limits.pg_connections_max = 8;
+        options.limits.pg_session_bytes_max = 64 << 10;
+    };
+    with_options(strict, check).await;
+}
+
+async fn with_options(change: impl FnOnce(&mut Options), check: impl FnOnce(SocketAddr) + Send + 'static) {
     let house = House::new();
     let mut options = house.options();
-    options.limits.frame_ms = 500;
-    options.limits.pg_message_bytes_max = 1 << 20;
-    options.limits.pg_connections_max = 8;
-    options.limits.pg_session_bytes_max = 64 << 10;
+    change(&mut options);
     let hub = Hub::start(&options).await.expect("hub");
     let to = address(&hub);
     tokio::task::spawn_blocking(move || {
@@ -97,18 +105,14 @@ async fn half_open_starts_take_no_places_and_end() {
 /// Starts of one address crowd out each other only: the oldest has to go.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_starts_than_the_lobby_holds_make_room() {
-    let house = House::new();
-    let hub = house.start().await;
-    let to = address(&hub);
-    tokio::task::spawn_blocking(move || {
-        let mut silent: Vec<Raw> = (0..65).map(|_| Raw::connect(to)).collect();
-        assert!(silent.remove(0).is_closed(), "long before its time was over");
-        let mut raw = Raw::session(to);
-        assert_eq!(code(&raw.query("SELECT 1")), "");
-    })
-    .await
-    .expect("as told");
-    hub.shutdown().await.expect("shutdown");
+    with_options(
+        |_| {},
+        |to| {
+            let mut silent: Vec<Raw> = (0..65).map(|_| Raw::connect(to)).collect();
+            assert!(silent.remove(0).is_closed(), "long before its time was over");
+        },
+    )
+    .await;
 }
 
 /// Rows that wait for the client cost what they hold.

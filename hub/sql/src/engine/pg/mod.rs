@@ -212,6 +212,12 @@ fn layout(schema: &str, name: &str) -> Option<Vec<Field>> {
     all.find(|entry| entry.0 == schema && entry.1 == name).map(|entry| fields(entry.2))
 }
 
+/// The type of a column of the catalog by its name alone: it is the same in every table.
+fn column_type(name: &str) -> Option<DataType> {
+    let mut all = FULL.iter().chain(empty::TABLES).flat_map(|entry| fields(entry.2));
+    all.find(|field| field.name == name).map(|field| field.data_type)
+}
+
 fn fields(columns: &str) -> Vec<Field> {
     let field = |column: &str| {
         let (data_type, name) = column.trim().split_once(' ')?;

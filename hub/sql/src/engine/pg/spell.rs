@@ -14,6 +14,7 @@ use crate::text::{Text, fold, fold_name};
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Query, Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
 };
+use headwater::value::DataType;
 use std::ops::ControlFlow;
 
 pub(super) const TO_REGCLASS: &str = "to_regclass";
@@ -56,7 +57,7 @@ impl VisitorMut for Speller {
         }
         if let Expr::Subquery(query) = expr {
             match is_empty_query(query) {
-                true => *expr = as_text(null()),
+                true => *expr = null_of(query),
                 false => scalar(query),
             }
         }
@@ -343,12 +344,38 @@ fn is_empty_query(query: &Query) -> bool {
 
 /// NULL under the item's name; `None` for `*`.
 fn nothing(item: &SelectItem) -> Option<SelectItem> {
-    let alias = match item {
-        SelectItem::UnnamedExpr(expr) => ast::Ident::with_quote('"', crate::compile::item_name(expr)),
-        SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
+    let (expr, alias) = match item {
+        SelectItem::UnnamedExpr(expr) => (expr, ast::Ident::with_quote('"', crate::compile::item_name(expr))),
+        SelectItem::ExprWithAlias { expr, alias } => (expr, alias.clone()),
         _ => return None,
     };
-    Some(SelectItem::ExprWithAlias { expr: as_text(null()), alias })
+    Some(SelectItem::ExprWithAlias { expr: null_like(expr), alias })
+}
+
+/// NULL of the type of a catalog's column, which may be compared; of everything else as text.
+fn null_like(expr: &Expr) -> Expr {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.last(),
+        _ => None,
+    };
+    let data_type = match name.and_then(|name| super::column_type(&crate::text::fold(name))) {
+        Some(DataType::Int64) => ast::DataType::BigInt(None),
+        Some(DataType::Int32) => ast::DataType::Int(None),
+        Some(DataType::Int16) => ast::DataType::SmallInt(None),
+        Some(DataType::Bool) => ast::DataType::Boolean,
+        _ => ast::DataType::Text,
+    };
+    cast_to(null(), data_type)
+}
+
+/// What a subquery without rows is, as a value.
+fn null_of(query: &Query) -> Expr {
+    let SetExpr::Select(select) = query.body.as_ref() else { return as_text(null()) };
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] => null_like(expr),
+        _ => as_text(null()),
+    }
 }
 
 /// One row comes of no rows.
