@@ -20,6 +20,11 @@ pub(super) fn create(create: &CreateTable, catalog: &CatalogSnapshot) -> Result<
             let message = format!("column \"{}\" named in key does not exist", name.name);
             return Err(SqlError::new("42703", message).at(name.position));
         };
+        if columns[at].field.data_type == DataType::Interval {
+            return Err(SqlError::unsupported("an interval in a primary key").at(name.position).with_hint(
+                "'1 month', '30 days' and '720 hours' are equal and kept apart: keep seconds, as a bigint",
+            ));
+        }
         columns[at].not_null = true;
         key.push(at as u16);
     }

@@ -51,7 +51,8 @@ fn explain(error: &EmitError, field: &Field, cell: Cell<'_>) -> SqlError {
     }
 }
 
-fn shown(text: &str) -> String {
+/// The beginning of a text, for an error.
+pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(SHOWN_CHARS).collect();
     if shown.len() < text.len() {
         shown.push_str("...");

@@ -12,6 +12,7 @@ mod scalar;
 pub use cell::put_cell;
 
 pub(crate) use array::{array_from_column, array_from_values, value_at};
+pub(crate) use cell::shown;
 pub(crate) use scalar::{cast_text, cast_value, scalar_of, spell_interval, value_of};
 
 use datafusion::arrow::datatypes::{

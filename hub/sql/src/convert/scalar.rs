@@ -1,5 +1,6 @@
 //! Single values: literals of the compiler, bounds of key ranges.
 
+use super::cell::shown;
 use super::{arrow_type, value_at};
 use crate::error::SqlError;
 use crate::types::type_name;
@@ -29,10 +30,11 @@ pub(crate) fn value_of(scalar: &ScalarValue, data_type: &DataType) -> Option<Val
 /// Reads a text literal as a type, as PostgreSQL reads an untyped literal.
 ///
 /// # Errors
-/// `22P02` or `22007` when the text is not such a value.
+/// `22P02` or `22007` when the text is not such a value; `22003` where a number is beyond a double or real.
 pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
-    let invalid =
-        |code| SqlError::new(code, format!("invalid input syntax for type {}: \"{text}\"", type_name(to)));
+    let invalid = |code| {
+        SqlError::new(code, format!("invalid input syntax for type {}: \"{}\"", type_name(to), shown(text)))
+    };
     let trimmed = text.trim();
     match to {
         DataType::Text => Ok(Value::Text(text.to_owned())),
@@ -43,8 +45,24 @@ pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
         DataType::Date | DataType::Timestamp => {
             time(trimmed, to).or_else(|| value_of(&trimmed.into(), to)).ok_or_else(|| invalid("22007"))
         }
-        _ => value_of(&trimmed.into(), to).ok_or_else(|| invalid("22P02")),
+        _ => {
+            let value = value_of(&trimmed.into(), to).ok_or_else(|| invalid("22P02"))?;
+            match value {
+                Value::Float(read) if is_beyond(trimmed, read) => {
+                    let message = format!("\"{}\" is out of range for type {}", shown(text), type_name(to));
+                    Err(SqlError::new("22003", message))
+                }
+                value => Ok(value),
+            }
+        }
     }
+}
+
+/// True where a number's digits say something else than what was read of them: infinity, or nothing.
+fn is_beyond(text: &str, read: f64) -> bool {
+    let is_finite = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+    let mut mantissa = text.bytes().take_while(|byte| !matches!(byte, b'e' | b'E'));
+    is_finite && (read.is_infinite() || read == 0.0 && mantissa.any(|byte| matches!(byte, b'1'..=b'9')))
 }
 
 /// A date or time as events bring it: ISO 8601, seconds and offset optional. Arrow wants seconds, and cuts a seventh

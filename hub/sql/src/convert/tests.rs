@@ -56,6 +56,26 @@ fn text_literals_read_as_postgresql_reads_them() {
     assert_eq!(reads("0001", &DataType::Uuid), Err("22P02"));
 }
 
+/// They were infinity or nothing.
+#[test]
+fn numbers_beyond_a_double_are_refused() {
+    let reads = |text: &str, t: &DataType| cast_text(text, t).map_err(|e| e.code);
+    for (text, data_type) in [
+        ("1e39", DataType::Float32),
+        ("-1e39", DataType::Float32),
+        ("1e-60", DataType::Float32),
+        ("1e400", DataType::Float64),
+        ("-1E-400", DataType::Float64),
+    ] {
+        assert_eq!(reads(text, &data_type), Err("22003"), "{text}");
+    }
+    assert_eq!(reads("1e39", &DataType::Float64), Ok(Value::Float(1e39)));
+    assert_eq!(reads("0e999", &DataType::Float64), Ok(Value::Float(0.0)));
+    assert_eq!(reads("-Infinity", &DataType::Float32), Ok(Value::Float(f64::NEG_INFINITY)));
+    let long = cast_text(&"x".repeat(1_000), &DataType::Float64).expect_err("no number");
+    assert!(long.message.len() < 200, "{long}");
+}
+
 #[test]
 fn intervals() {
     let reads = |text| cast_text(text, &DataType::Interval).map_err(|e| e.code);

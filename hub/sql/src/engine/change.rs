@@ -18,10 +18,12 @@ use crate::parse::{Change, CreateTable, Name, Statement};
 use crate::source::{ROW_COLUMN, Removed, RowLines, TableWrite};
 use crate::suggest::did_you_mean;
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{Float32Type, Float64Type};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::sql::sqlparser::ast::{self, CastKind, Expr, Ident, SelectItem, SetExpr, Visit, Visitor};
 use futures::StreamExt;
 use headwater::schema::Field;
+use headwater::value::DataType;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -199,7 +201,7 @@ pub(super) fn typed(batches: &[RecordBatch], table: &TableDef) -> Result<Vec<Rec
     let one = |batch: &RecordBatch| {
         let columns = table.columns.iter().zip(batch.columns());
         let columns = columns.map(|(column, values)| {
-            let values = conform(values, &arrow_type(&column.field.data_type))?;
+            let values = narrowed(values, &column.field)?;
             match column.not_null && values.null_count() > 0 {
                 true => Err(missing_value(table, &column.field.name)),
                 false => Ok(values),
@@ -209,6 +211,29 @@ pub(super) fn typed(batches: &[RecordBatch], table: &TableDef) -> Result<Vec<Rec
         RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|e| SqlError::new("XX000", e.to_string()))
     };
     batches.iter().filter(|batch| batch.num_rows() > 0).map(one).collect()
+}
+
+/// Values as those of a column; a double that no real is, is refused, where a cast would make it infinite or nothing.
+fn narrowed(values: &ArrayRef, field: &Field) -> Result<ArrayRef, SqlError> {
+    let narrow = conform(values, &arrow_type(&field.data_type))?;
+    let (Some(reals), Some(doubles)) =
+        (narrow.as_primitive_opt::<Float32Type>(), values.as_primitive_opt::<Float64Type>())
+    else {
+        return Ok(narrow);
+    };
+    let is_lost = |(real, double): (Option<f32>, Option<f64>)| match (real, double) {
+        (Some(real), Some(double)) => {
+            real.is_infinite() && double.is_finite() || real == 0.0 && double != 0.0
+        }
+        _ => false,
+    };
+    match reals.iter().zip(doubles.iter()).find(|pair| is_lost(*pair)) {
+        Some((_, Some(double))) => {
+            let message = format!("\"{double:e}\" is out of range for type real (column \"{}\")", field.name);
+            Err(SqlError::new("22003", message))
+        }
+        _ => Ok(narrow),
+    }
 }
 
 /// `23502`, in PostgreSQL's words.
@@ -296,7 +321,12 @@ pub(super) fn as_column(expr: Expr, table: &TableDef, at: usize) -> Expr {
         (true, Some(text)) => Expr::Value(ast::Value::SingleQuotedString(text.clone()).into()),
         (true, None) => Expr::Value(ast::Value::Null.into()),
     };
-    match sql_type(&column.field.data_type) {
+    // Whether a double fits a real is told where the rows are.
+    let wanted = match &column.field.data_type {
+        DataType::Float32 => &DataType::Float64,
+        other => other,
+    };
+    match sql_type(wanted) {
         Some(data_type) => {
             Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
         }

@@ -1,10 +1,14 @@
 //! What a clause does not take, told where it stands: DataFusion tells it without a place, or in words of its own.
 
+use crate::convert::cast_text;
 use crate::error::SqlError;
 use crate::text::{Text, fold};
+use crate::types::parse_type;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, LimitClause, Query, Select, SelectItem, SetExpr, Spanned, Value, Visit, Visitor,
+    self, Expr, LimitClause, Query, Select, SelectItem, SetExpr, Spanned, UnaryOperator, Value, ValueWithSpan,
+    Visit, Visitor,
 };
+use headwater::value::DataType;
 use std::ops::ControlFlow;
 
 /// Checks ORDER BY, LIMIT and OFFSET of a query.
@@ -175,6 +179,41 @@ pub(super) fn check_expr(expr: &Expr, text: &Text) -> Result<(), SqlError> {
             let at = text.of(interval.value.as_ref());
             refused("an INTERVAL with a range of fields", at, "write its units: interval '1 year 2 months'")
         }
+        Expr::Cast { expr, data_type, .. } => match parse_type(data_type) {
+            Ok(data_type @ (DataType::Float32 | DataType::Float64)) => {
+                let constant = constant_text(expr).map_or(Ok(()), |constant| check_float(constant, &data_type));
+                constant.map_err(|error| error.at(text.of(expr.as_ref())))
+            }
+            _ => Ok(()),
+        },
+        Expr::Value(ValueWithSpan { value: Value::Number(digits, _), span }) => {
+            check_float(digits, &DataType::Float64).map_err(|error| error.at(text.of_span(*span)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The text of a constant that is cast.
+fn constant_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } => constant_text(inner),
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) | Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `22003`: digits that no double or real holds; Arrow makes them infinite or nothing. Other texts are read elsewhere.
+fn check_float(digits: &str, data_type: &DataType) -> Result<(), SqlError> {
+    /// Shorter ones without an exponent fit a real.
+    const PLAIN_BYTES: usize = 38;
+    if digits.len() <= PLAIN_BYTES && !digits.contains(['e', 'E']) {
+        return Ok(());
+    }
+    match cast_text(digits, data_type) {
+        Err(error) if error.code == "22003" => Err(error),
         _ => Ok(()),
     }
 }

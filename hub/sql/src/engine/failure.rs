@@ -1,5 +1,6 @@
 //! DataFusion's errors as SQL errors: SQLSTATE, position, hint.
 
+use crate::convert::shown;
 use crate::error::SqlError;
 use crate::source::CatalogSnapshot;
 use crate::suggest::did_you_mean;
@@ -73,7 +74,9 @@ fn own_words(error: SqlError) -> SqlError {
 fn find_unreadable(error: &SqlError, text: &Text) -> Option<u32> {
     let (_, literal) = (error.code == "22P02").then(|| error.message.split_once(": \"")).flatten()?;
     let literal = literal.strip_suffix('"')?;
-    find_token(text, |token| matches!(token, Token::SingleQuotedString(quoted) if quoted == literal))
+    let beginning = literal.strip_suffix("...").unwrap_or(literal);
+    let is_it = |quoted: &str| quoted == literal || beginning != literal && quoted.starts_with(beginning);
+    find_token(text, |token| matches!(token, Token::SingleQuotedString(quoted) if is_it(quoted)))
 }
 
 fn translate(error: DataFusionError, text: &Text) -> SqlError {
@@ -163,8 +166,20 @@ fn arrow_by_text(message: &str) -> SqlError {
     if let Some(error) = out_of_range(message) {
         return error;
     }
+    if let Some(error) = unreadable(message) {
+        return error;
+    }
     let code = if lower.contains("cast") || lower.contains("pars") { "22P02" } else { "22000" };
     SqlError::new(code, tidy(message))
+}
+
+/// `22P02`, in PostgreSQL's words: a text that is no value of the type it is cast to.
+fn unreadable(message: &str) -> Option<SqlError> {
+    let (_, behind) = message.split_once("Cannot cast string '")?;
+    let (text, behind) = behind.rsplit_once("' to value of ")?;
+    let name = sql_types(behind.split_once(" type")?.0);
+    let message = format!("invalid input syntax for type {name}: \"{}\"", shown(text));
+    Some(SqlError::new("22P02", message))
 }
 
 /// `22003`, in PostgreSQL's words where Arrow says enough.

@@ -1,9 +1,10 @@
-//! Series of times as tables: DataFusion's functions want the nanoseconds that nothing else has here.
+//! Series as tables: DataFusion's functions want bigints, and the nanoseconds that nothing else has here.
 
 use super::guard;
 use crate::error::SqlError;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::Expr;
 use std::sync::Arc;
 
@@ -29,14 +30,22 @@ impl TableFunctionImpl for Series {
     }
 }
 
+/// The argument as DataFusion's functions take it.
 fn fine(expr: &Expr) -> Result<Expr> {
-    let Expr::Literal(ScalarValue::TimestampMicrosecond(time, zone), metadata) = expr else {
-        return Ok(expr.clone());
+    let Expr::Literal(value, metadata) = expr else { return Ok(expr.clone()) };
+    let value = match value {
+        ScalarValue::TimestampMicrosecond(time, zone) => {
+            let time = time.map(|micros| micros.checked_mul(1_000).ok_or_else(out_of_range)).transpose()?;
+            ScalarValue::TimestampNanosecond(time, zone.clone())
+        }
+        // Parameters of drivers have the narrowest type.
+        ScalarValue::Int16(_) | ScalarValue::Int32(_) => value.cast_to(&DataType::Int64)?,
+        value => value.clone(),
     };
-    let out_of_range = || {
-        let error = SqlError::new("22008", "a series of times begins and ends between 1677 and 2262");
-        guard::external(error.with_hint("add its steps to a time: time + n * step"))
-    };
-    let time = time.map(|micros| micros.checked_mul(1_000).ok_or_else(out_of_range)).transpose()?;
-    Ok(Expr::Literal(ScalarValue::TimestampNanosecond(time, zone.clone()), metadata.clone()))
+    Ok(Expr::Literal(value, metadata.clone()))
+}
+
+fn out_of_range() -> DataFusionError {
+    let error = SqlError::new("22008", "a series of times begins and ends between 1677 and 2262");
+    guard::external(error.with_hint("add its steps to a time: time + n * step"))
 }

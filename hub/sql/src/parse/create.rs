@@ -8,6 +8,7 @@ use crate::types::parse_type;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use headwater::limits::NAME_BYTES_MAX;
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
+use std::collections::HashSet;
 
 /// Most columns of a stream: PostgreSQL's limit.
 const COLUMNS_MAX: usize = 1_600;
@@ -170,10 +171,11 @@ fn create_view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateView, 
 pub(super) fn with_options(cursor: &mut Cursor<'_>) -> Result<Vec<WithOption>, SqlError> {
     cursor.expect(&Token::LParen)?;
     let mut options: Vec<WithOption> = Vec::new();
+    let mut seen = HashSet::new();
     loop {
         let position = cursor.position();
         let name = fold(&cursor.ident()?);
-        if options.iter().any(|o| o.name.name == name) {
+        if !seen.insert(name.clone()) {
             return Err(SqlError::new("42601", format!("option \"{name}\" is given twice")).at(position));
         }
         cursor.expect(&Token::Eq)?;
