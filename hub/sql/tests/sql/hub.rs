@@ -125,9 +125,9 @@ impl Inner {
         let mut changes = chains.map(|chains| chains.changes(self.now.unwrap_or(Micros(0)), 1_024));
         for keys in table.sorted().chunks(CHUNK) {
             let Some(changes) = &mut changes else {
-                keys.iter().for_each(|group| {
+                for group in keys {
                     groups.merge_group(table.key(*group), table, *group);
-                });
+                }
                 continue;
             };
             changes.begin();
