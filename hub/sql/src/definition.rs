@@ -3,7 +3,7 @@
 //! Owns: the serialised definitions. Must not know: how they are stored or replicated.
 
 use headwater::aggregate::{AggregateSpec, Finisher};
-use headwater::ids::{PlanVersion, ViewId};
+use headwater::ids::{PlanVersion, StreamId, ViewId};
 use headwater::plan::Plan;
 use headwater::schema::{Field, StreamSchema};
 use headwater::value::DataType;
@@ -93,6 +93,31 @@ impl ViewDef {
         self.attributes.iter().find_map(|a| if let Attribute::Chained(c) = a { Some(c) } else { None })
     }
 
+    /// The streams that a continuous transform feeds; `None`: it is a view.
+    pub fn transform(&self) -> Option<&[StreamId]> {
+        self.attributes
+            .iter()
+            .find_map(|a| if let Attribute::Transform(t) = a { Some(t.as_slice()) } else { None })
+    }
+
+    /// The transforms whose output the plan was made over.
+    pub fn through(&self) -> &[ViewId] {
+        let found =
+            self.attributes.iter().find_map(|a| if let Attribute::Through(t) = a { Some(t) } else { None });
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// True when it is over the output of this view or transform.
+    pub fn reads_output_of(&self, other: ViewId) -> bool {
+        self.chained().is_some_and(|c| c.source == other) || self.through().contains(&other)
+    }
+
+    /// The versions of plans whose partials are the view's.
+    pub fn versions(&self) -> Vec<PlanVersion> {
+        let fed = self.attributes.iter().find_map(|a| if let Attribute::Fed(f) = a { Some(f) } else { None });
+        [self.plan.version].into_iter().chain(fed.into_iter().flatten().copied()).collect()
+    }
+
     /// False while producers are not sent the plan.
     pub fn is_active(&self) -> bool {
         !self.attributes.contains(&Attribute::Inactive)
@@ -115,7 +140,8 @@ impl ViewDef {
         let plan =
             |def: &Self| Plan { view: ViewId(0), version: PlanVersion(0), groups_max: 0, ..def.plan.clone() };
         let lasting = |def: &Self| {
-            def.attributes.iter().filter(|a| **a != Attribute::Inactive).cloned().collect::<Vec<_>>()
+            let passing = |a: &&Attribute| matches!(a, Attribute::Inactive | Attribute::Fed(_));
+            def.attributes.iter().filter(|a| !passing(a)).cloned().collect::<Vec<_>>()
         };
         plan(self) == plan(other)
             && (&self.keys, &self.outputs, &self.select) == (&other.keys, &other.outputs, &other.select)
@@ -141,6 +167,13 @@ pub enum Attribute {
     Inactive,
     /// FROM output_of(view): the plan reads what folds change in another view, and no producer has it.
     Chained(Chained),
+    /// It is no view but a continuous transform: the keys are what it makes of events, for these streams.
+    Transform(Vec<StreamId>),
+    /// FROM output_of(transform): the transforms that are written out in the plan, which reads the stream below them.
+    Through(Vec<ViewId>),
+    /// Versions of the plans that transforms into the view's stream make of its own, also of those that are gone: what was
+    /// made with them is taken.
+    Fed(Vec<PlanVersion>),
 }
 
 /// Where a chained view's rows come from.
@@ -157,7 +190,7 @@ pub fn dependants<'v>(views: &[&'v ViewDef], of: ViewId) -> Vec<&'v ViewDef> {
     let mut found: Vec<&ViewDef> = Vec::new();
     let mut sources = vec![of];
     while let Some(source) = sources.pop() {
-        let readers = views.iter().filter(|view| view.chained().is_some_and(|c| c.source == source));
+        let readers = views.iter().filter(|view| view.reads_output_of(source));
         for reader in readers {
             sources.insert(0, reader.id);
             found.push(reader);
@@ -357,6 +390,7 @@ impl Ddl {
         match self {
             Self::CreateStream { .. } => "CREATE STREAM",
             Self::DropStream { .. } => "DROP STREAM",
+            Self::CreateView { def, .. } if def.transform().is_some() => "CREATE CONTINUOUS TRANSFORM",
             Self::CreateView { .. } => "CREATE CONTINUOUS VIEW",
             Self::DropView { .. } | Self::DropViewCascade { .. } => "DROP CONTINUOUS VIEW",
             Self::AlterView { change, .. } => change.tag(),

@@ -14,6 +14,7 @@ mod parse;
 pub mod source;
 mod suggest;
 mod text;
+pub mod transform;
 mod types;
 mod units;
 

@@ -5,11 +5,13 @@ use crate::SqlError;
 use crate::chain::output_schema;
 use crate::definition::{Ddl, StreamDef, TableDef, ViewDef, dependants};
 use crate::parse::InsertLevel;
+use crate::transform::Feeds;
 use datafusion::arrow::array::RecordBatch;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use headwater::group::GroupTable;
-use headwater::ids::{CatalogVersion, Micros, ViewId};
+use headwater::ids::{CatalogVersion, Micros, StreamId, ViewId};
+use headwater::plan::Plan;
 use headwater::schema::StreamSchema;
 use headwater::value::column::ColumnBatch;
 use headwater::wire::ReadLevel;
@@ -27,6 +29,8 @@ pub struct CatalogSnapshot {
     pub views: Vec<Arc<ViewDef>>,
     /// All tables.
     pub tables: Vec<Arc<TableDef>>,
+    /// All continuous transforms: views that keep nothing, under the names of views.
+    pub transforms: Vec<Arc<ViewDef>>,
 }
 
 impl CatalogSnapshot {
@@ -40,9 +44,25 @@ impl CatalogSnapshot {
         self.views.iter().find(|v| v.name == name)
     }
 
-    /// The views that read the output of a view, directly or through others, nearest first.
+    /// A continuous transform by folded name.
+    pub fn transform(&self, name: &str) -> Option<&Arc<ViewDef>> {
+        self.transforms.iter().find(|t| t.name == name)
+    }
+
+    /// What feeds what.
+    pub fn feeds(&self) -> Feeds<'_> {
+        let views = self.views.iter().chain(&self.transforms).map(|view| &**view).collect();
+        Feeds { views, streams: self.streams.iter().map(|stream| &stream.schema).collect() }
+    }
+
+    /// The plans that events of a stream feed: what producers evaluate.
+    pub fn plans_of(&self, stream: StreamId) -> Vec<Plan> {
+        self.feeds().plans(stream)
+    }
+
+    /// The views and transforms that read the output of one, directly or through others, nearest first.
     pub fn dependants(&self, of: ViewId) -> impl Iterator<Item = &ViewDef> {
-        let views: Vec<&ViewDef> = self.views.iter().map(|view| &**view).collect();
+        let views: Vec<&ViewDef> = self.views.iter().chain(&self.transforms).map(|view| &**view).collect();
         dependants(&views, of).into_iter()
     }
 

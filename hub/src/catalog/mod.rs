@@ -6,6 +6,8 @@
 //! the number of applied commands. Rows are no commands: they change in transactions of their own, one per statement,
 //! by the same one writer.
 
+#[cfg(test)]
+mod chained;
 pub mod command;
 mod first;
 mod read;
@@ -381,7 +383,9 @@ fn with_more_plans(ddl: &Ddl, next: &CatalogState) -> Option<ViewDef> {
 
 /// A rule of this hub and not of the state machine: what was once logged is always read.
 fn check_plans(next: &CatalogState, view: &ViewDef, bytes_max: usize) -> Result<(), SqlError> {
-    let bytes = next.plans_bytes(view.plan.stream);
+    // A view grows the plans of every stream that transforms bring to its own.
+    let streams = next.feeds().above(view.plan.stream);
+    let bytes = streams.into_iter().map(|stream| next.plans_bytes(stream)).max().unwrap_or(0);
     if bytes <= bytes_max {
         return Ok(());
     }

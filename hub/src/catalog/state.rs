@@ -4,13 +4,14 @@
 //! logged; `version` counts the applied ones.
 
 use super::command::{Command, Settings};
-use headwater::ids::{CatalogVersion, StreamId, ViewId};
+use headwater::ids::{CatalogVersion, PlanVersion, StreamId, ViewId};
 use headwater::wire::{StreamPlans, encode_control};
 use headwater_sql::SqlError;
 use headwater_sql::definition::{
     Attribute, Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef, dependants,
 };
 use headwater_sql::source::CatalogSnapshot;
+use headwater_sql::transform::Feeds;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ pub const RELATIONS_MAX: usize = 4_096;
 
 /// Most tables of one catalog: with `table_bytes_max` each, that is what they may take on disk.
 pub const TABLES_MAX: usize = 256;
+
+/// Versions of plans by transforms that a view remembers; producers keep batches for a week.
+const FED_KEPT: usize = 256;
 
 /// Streams, views, tables and settings after some number of commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,7 @@ impl CatalogState {
             Command::Ddl(ddl) => self.apply_ddl(ddl)?,
         };
         if changed {
+            self.note_fed();
             self.version = self.version.next();
         }
         Ok(changed)
@@ -69,19 +74,47 @@ impl CatalogState {
         CatalogSnapshot {
             version: self.version,
             streams: self.streams.iter().cloned().map(Arc::new).collect(),
-            views: self.views.iter().cloned().map(Arc::new).collect(),
+            views: listed(self.views.iter().filter(|v| v.transform().is_none())),
             tables: self.tables.iter().cloned().map(Arc::new).collect(),
+            transforms: listed(self.views.iter().filter(|v| v.transform().is_some())),
         }
+    }
+
+    /// What feeds what.
+    pub fn feeds(&self) -> Feeds<'_> {
+        let streams = self.streams.iter().map(|stream| &stream.schema).collect();
+        Feeds { views: self.views.iter().collect(), streams }
     }
 
     /// Bytes of a stream's schema and plans, as a session is sent them.
     pub fn plans_bytes(&self, stream: StreamId) -> usize {
         let Some(def) = self.streams.iter().find(|s| s.schema.id == stream) else { return 0 };
-        let views = self.views.iter().filter(|view| view.plan.stream == stream && view.is_active());
-        let plans = views.map(|view| view.plan.clone()).collect();
+        let plans = self.feeds().plans(stream);
         let mut bytes = Vec::new();
         encode_control(&StreamPlans { schema: def.schema.clone(), plans }, &mut bytes);
         bytes.len()
+    }
+
+    /// Views remember the plans that transforms make of theirs: what was made with them is taken when they are gone.
+    fn note_fed(&mut self) {
+        if self.views.iter().all(|view| view.transform().is_none()) {
+            return;
+        }
+        let feeds = self.feeds();
+        let plans = feeds.streams.iter().flat_map(|stream| feeds.plans(stream.id));
+        let made: Vec<(ViewId, PlanVersion)> = plans.map(|plan| (plan.view, plan.version)).collect();
+        for view in &mut self.views {
+            let known = view.versions();
+            let new = made.iter().filter(|(id, version)| *id == view.id && !known.contains(version));
+            let new: Vec<PlanVersion> = new.map(|(_, version)| *version).collect();
+            if new.is_empty() {
+                continue;
+            }
+            let mut fed: Vec<PlanVersion> = known[1..].iter().copied().chain(new).collect();
+            fed.drain(..fed.len().saturating_sub(FED_KEPT));
+            view.attributes.retain(|attribute| !matches!(attribute, Attribute::Fed(_)));
+            view.attributes.push(Attribute::Fed(fed));
+        }
     }
 
     fn init(&mut self, settings: &Settings) -> bool {
@@ -120,7 +153,8 @@ impl CatalogState {
     }
 
     fn create_view(&mut self, def: &ViewDef, if_not_exists: bool) -> Result<bool, SqlError> {
-        if self.is_taken(&def.name, Kind::View, if_not_exists)? {
+        let kind = if def.transform().is_some() { Kind::Transform } else { Kind::View };
+        if self.is_taken(&def.name, kind, if_not_exists)? {
             return Ok(false);
         }
         check_room("views", self.views.len(), RELATIONS_MAX)?;
@@ -133,10 +167,17 @@ impl CatalogState {
 
     /// What a view reads may have been dropped since it was compiled.
     fn check_source(&self, def: &ViewDef) -> Result<(), SqlError> {
+        let is_view = |id: &ViewId| self.views.iter().any(|view| view.id == *id);
+        let is_stream = |id: &StreamId| self.streams.iter().any(|s| s.schema.id == *id);
         let is_there = match def.chained() {
-            Some(chained) => self.views.iter().any(|view| view.id == chained.source),
-            None => self.streams.iter().any(|s| s.schema.id == def.plan.stream),
+            Some(chained) => is_view(&chained.source),
+            None => is_stream(&def.plan.stream),
         };
+        let targets = def.transform().unwrap_or_default();
+        if targets.iter().any(|target| self.feeds().above(def.plan.stream).contains(target)) {
+            return Err(SqlError::new("42P17", format!("transform \"{}\" would feed itself", def.name)));
+        }
+        let is_there = is_there && def.through().iter().all(is_view) && targets.iter().all(is_stream);
         if is_there { Ok(()) } else { Err(no_source(def)) }
     }
 
@@ -168,6 +209,13 @@ impl CatalogState {
             let message = "the view was dropped, emptied or replaced meanwhile";
             return Err(SqlError { hint: Some("try again".into()), ..SqlError::new("40001", message) });
         };
+        let is_transform = self.views[at].transform().is_some();
+        if is_transform && !matches!(change, ViewChange::Rename(_) | ViewChange::Active(_)) {
+            return Err(SqlError::new(
+                "42809",
+                format!("\"{}\" is a continuous transform", self.views[at].name),
+            ));
+        }
         match change {
             ViewChange::Rename(name) => {
                 self.is_taken(name, Kind::View, false)?;
@@ -212,12 +260,22 @@ impl CatalogState {
             return self.absent(name, Kind::Stream, if_exists);
         };
         let id = self.streams[at].schema.id;
-        let direct = self.views.iter().filter(|v| v.chained().is_none() && v.plan.stream == id);
+        let is_direct = |v: &&ViewDef| {
+            let feeds = v.transform().is_some_and(|targets| targets.contains(&id));
+            feeds || (v.chained().is_none() && v.plan.stream == id)
+        };
+        let direct = self.views.iter().filter(is_direct);
         let with_chains = |view: &ViewDef| {
             let chained = self.dependants(view.id).into_iter().map(|view| (view.id, view.name.clone()));
             std::iter::once((view.id, view.name.clone())).chain(chained).collect::<Vec<_>>()
         };
-        let (gone, readers): (Vec<ViewId>, Vec<String>) = direct.flat_map(with_chains).unzip();
+        let mut all: Vec<(ViewId, String)> = Vec::new();
+        for reader in direct.flat_map(with_chains) {
+            if !all.contains(&reader) {
+                all.push(reader);
+            }
+        }
+        let (gone, readers): (Vec<ViewId>, Vec<String>) = all.into_iter().unzip();
         if !readers.is_empty() && !cascade {
             let message =
                 format!("cannot drop stream \"{name}\" because views read it: {}", readers.join(", "));
@@ -262,9 +320,10 @@ impl CatalogState {
 
     fn kind_of(&self, name: &str) -> Option<Kind> {
         let is_table = || self.tables.iter().any(|t| t.name == name);
-        let is_view = || self.views.iter().any(|v| v.name == name);
+        let view = || self.views.iter().find(|v| v.name == name);
+        let view = || view().map(|v| if v.transform().is_some() { Kind::Transform } else { Kind::View });
         let stream = self.streams.iter().any(|s| s.schema.name == name).then_some(Kind::Stream);
-        stream.or_else(|| is_view().then_some(Kind::View)).or_else(|| is_table().then_some(Kind::Table))
+        stream.or_else(view).or_else(|| is_table().then_some(Kind::Table))
     }
 
     /// Streams, views and tables share one name space, as relations do in PostgreSQL.
@@ -289,11 +348,16 @@ impl CatalogState {
     }
 }
 
+fn listed<'v>(views: impl Iterator<Item = &'v ViewDef>) -> Vec<Arc<ViewDef>> {
+    views.cloned().map(Arc::new).collect()
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Stream,
     View,
     Table,
+    Transform,
 }
 
 impl Kind {
@@ -302,6 +366,7 @@ impl Kind {
             Self::Stream => "stream",
             Self::View => "view",
             Self::Table => "table",
+            Self::Transform => "continuous transform",
         }
     }
 
@@ -310,6 +375,7 @@ impl Kind {
             Self::Stream => "STREAM",
             Self::View => "CONTINUOUS VIEW",
             Self::Table => "TABLE",
+            Self::Transform => "CONTINUOUS TRANSFORM",
         }
     }
 }
@@ -347,7 +413,6 @@ fn check_room(what: &str, count: usize, most: usize) -> Result<(), SqlError> {
 mod tests {
     use super::*;
     use crate::catalog::testing::{create_stream, create_view, drop_stream, drop_view, view_def};
-    use headwater::ids::PlanVersion;
 
     fn code(result: Result<bool, SqlError>) -> &'static str {
         result.expect_err("must be refused").code

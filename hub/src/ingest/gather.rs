@@ -188,8 +188,7 @@ fn payloads(events: u64, partials: &[ViewPartials], limits: &BatchLimits) -> Vec
 /// The plans of a stream's views that are fed.
 fn plans(catalog: &CatalogSnapshot, schema: &StreamSchema, targets: Option<&[ViewId]>) -> Vec<Plan> {
     let is_fed = |view: ViewId| targets.is_none_or(|targets| targets.contains(&view));
-    let fed = catalog.views.iter().filter(|v| v.plan.stream == schema.id && v.is_active() && is_fed(v.id));
-    fed.map(|view| view.plan.clone()).collect()
+    catalog.plans_of(schema.id).into_iter().filter(|plan| is_fed(plan.view)).collect()
 }
 
 /// False when the stream was dropped; another one of its name has another id.

@@ -281,18 +281,13 @@ impl Session {
             match catalog.stream(name) {
                 Some(stream) => plans.streams.push(StreamPlans {
                     schema: stream.schema.clone(),
-                    plans: plans_of(catalog, stream.schema.id),
+                    plans: catalog.plans_of(stream.schema.id),
                 }),
                 None => plans.unknown_streams.push(name.clone()),
             }
         }
         plans
     }
-}
-
-fn plans_of(catalog: &CatalogSnapshot, stream: headwater::ids::StreamId) -> Vec<headwater::plan::Plan> {
-    let fed = catalog.views.iter().filter(|view| view.plan.stream == stream && view.is_active());
-    fed.map(|view| view.plan.clone()).collect()
 }
 
 /// A hash, equal for equal plans, and their bytes, whatever the catalog's version: a view of another stream is no news.

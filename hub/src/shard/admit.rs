@@ -118,7 +118,7 @@ fn take(
 ) -> Result<(), NotAdmitted> {
     let ledger = &mut partials.ledger;
     // Another version's view was dropped, too: this one got its id in another cluster, or in an older copy's future.
-    let shape = views.get(section.view).filter(|shape| shape.version == section.version);
+    let shape = views.get(section.view).filter(|shape| shape.versions.contains(&section.version));
     let Some(shape) = shape else {
         ledger.view_dropped_sections += 1;
         ledger.view_dropped_groups += section.groups as Total;

@@ -24,8 +24,8 @@ const DAY: i64 = 86_400_000_000;
 pub struct ViewShape {
     /// The view.
     pub id: ViewId,
-    /// The plan version whose partials are taken.
-    pub version: PlanVersion,
+    /// The plan versions whose partials are taken, the view's own first.
+    pub versions: Vec<PlanVersion>,
     /// Its states.
     pub specs: Vec<AggregateSpec>,
     /// Those of them that count their events (`count`, `sum`, quantiles, ...).
@@ -83,7 +83,7 @@ impl ViewShape {
         let counting = counting(GroupTable::try_new(&specs)?);
         Some(Self {
             id: def.id,
-            version: def.plan.version,
+            versions: def.versions(),
             specs,
             counting,
             key_types: def.keys.iter().map(|k| k.1.clone()).collect(),
@@ -97,7 +97,7 @@ impl ViewShape {
     /// True when this is still the shape of the view: ALTER changes how long its rows live, and how many they are.
     fn is_of(&self, def: &ViewDef) -> bool {
         let groups_max = def.typed_options().group_cap.map(u64::from);
-        (self.version, self.ttl, self.groups_max) == (def.plan.version, find_ttl(def), groups_max)
+        self.versions == def.versions() && (self.ttl, self.groups_max) == (find_ttl(def), groups_max)
     }
 
     /// The events a group stands for, as the state says that counts most of them; `None` when no state counts.

@@ -177,7 +177,7 @@ impl Plan {
     }
 
     /// Removes nodes that nothing needs and renumbers the rest.
-    fn prune(&mut self) {
+    pub(super) fn prune(&mut self) {
         let needed = self.needed(&self.roots());
         let mut next = 0;
         let new: Vec<u16> = needed
@@ -200,7 +200,7 @@ impl Plan {
 }
 
 impl Op {
-    fn operands_mut(&mut self, f: &mut dyn FnMut(&mut ExprId)) {
+    pub(super) fn operands_mut(&mut self, f: &mut dyn FnMut(&mut ExprId)) {
         match self {
             Self::Column(_) | Self::Literal(_) => {}
             Self::Not(x)

@@ -10,6 +10,7 @@
 mod build;
 mod bytes;
 mod check;
+mod compose;
 #[cfg(test)]
 mod tests;
 mod types;

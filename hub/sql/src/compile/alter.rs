@@ -15,6 +15,10 @@ use headwater::value::DataType;
 /// Compiles ALTER and TRUNCATE.
 pub(super) fn view(alter: &AlterView, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     let name = &alter.name;
+    if let (Some(transform), AlterAction::Rename(to)) = (catalog.transform(&name.name), &alter.action) {
+        check_free(to, false, catalog, Kind::View)?;
+        return Ok(Ddl::AlterView { view: Some(transform.id), change: ViewChange::Rename(to.name.clone()) });
+    }
     let def = match catalog.view(&name.name) {
         Some(def) => Some(def),
         None if alter.if_exists && Kind::of(&name.name, catalog).is_none() => None,
@@ -57,6 +61,12 @@ pub(super) fn call(call: &Call, catalog: &CatalogSnapshot) -> Result<Option<Ddl>
         return Ok(None);
     }
     let name = &call.view;
+    if let Some(transform) = catalog.transform(&name.name)
+        && let CallName::Activate | CallName::Deactivate = call.function
+    {
+        let change = ViewChange::Active(call.function == CallName::Activate);
+        return Ok(Some(Ddl::AlterView { view: Some(transform.id), change }));
+    }
     let def = catalog.view(&name.name).ok_or_else(|| missing_view(name, catalog))?;
     let change = match call.function {
         CallName::Activate => ViewChange::Active(true),

@@ -13,6 +13,7 @@ use crate::text::{Text, fold};
 use datafusion::sql::sqlparser::ast::{
     self, Distinct, Expr, Ident, OrderBy, Query, Select, SetExpr, TableAlias, TableFactor,
 };
+use headwater::ids::ViewId;
 use headwater::plan::{BinaryOp, ExprId, Op};
 use headwater::value::DataType;
 
@@ -87,6 +88,8 @@ fn unwanted_clause(select: &Select) -> Option<(&'static str, Option<&Expr>)> {
 pub(super) struct From<'c> {
     pub(super) exprs: Exprs<'c>,
     pub(super) filter: Option<ExprId>,
+    /// Transforms that are written out in what is read.
+    pub(super) through: Vec<ViewId>,
 }
 
 impl From<'_> {
@@ -142,9 +145,7 @@ pub(super) fn open<'c>(
             subselect(text, subquery, alias.as_ref(), catalog)
         }
         TableFactor::Derived { .. } => refuse("LATERAL or TABLESAMPLE", at),
-        relation if let Some(named) = output::named(text, relation) => {
-            Ok(From { exprs: output::open(text, named?, catalog)?, filter: None })
-        }
+        relation if let Some(named) = output::named(text, relation) => output::open(text, named?, catalog),
         relation => {
             let (ident, alias) = stream_name(text, relation)?;
             open_stream(text, &ident, alias.as_ref(), catalog)
@@ -185,6 +186,10 @@ fn open_stream<'c>(
 ) -> Result<From<'c>, SqlError> {
     let name = Name { name: fold(ident), position: text.of_ident(ident) };
     let Some(stream) = catalog.stream(&name.name) else {
+        if catalog.transform(&name.name).is_some() {
+            let error = SqlError::unsupported("a continuous transform in FROM");
+            return Err(error.at(name.position).with_hint(format!("output_of('{}')", name.name)));
+        }
         if catalog.view(&name.name).is_some() {
             let error = SqlError::unsupported("a continuous view over a continuous view");
             let hint = format!(
@@ -207,7 +212,7 @@ fn open_stream<'c>(
         layer: None,
         nodes: Default::default(),
     };
-    Ok(From { exprs, filter: None })
+    Ok(From { exprs, filter: None, through: Vec::new() })
 }
 
 fn subselect<'c>(
@@ -257,7 +262,7 @@ fn not_plain(what: &str) -> SqlError {
 }
 
 /// The columns that one item of a subselect's list makes.
-fn item_columns(
+pub(super) fn item_columns(
     exprs: &mut Exprs<'_>,
     item: &ast::SelectItem,
     columns: &mut Vec<(String, ExprId, DataType)>,

@@ -17,13 +17,14 @@ mod options;
 mod output;
 mod select;
 mod table;
+mod transform;
 mod window;
 
 pub use options::{GROUPS_MAX_DEFAULT, ViewOptions};
 pub(crate) use select::{is_aggregate_call, item_name};
 pub(crate) use table::{filled as filled_table, missing as missing_table};
 
-use crate::definition::{Ddl, StreamDef, ViewChange, ViewDef};
+use crate::definition::{Attribute, Ddl, StreamDef, ViewChange, ViewDef};
 use crate::error::SqlError;
 use crate::parse::{CreateStream, CreateView, Drop, Name, Statement, StatementKind};
 use crate::source::CatalogSnapshot;
@@ -46,6 +47,9 @@ pub fn compile(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Optio
 fn compile_here(statement: &Statement, catalog: &CatalogSnapshot) -> Result<Option<Ddl>, SqlError> {
     Ok(Some(match &statement.kind {
         StatementKind::CreateStream(create) => create_stream(create, catalog)?,
+        StatementKind::CreateView(create) if create.transform.is_some() => {
+            transform::create(create, &statement.text, catalog)?
+        }
         StatementKind::CreateView(create) => create_view(create, &statement.text, catalog)?,
         StatementKind::DropStream(drop) => drop_stream(drop, catalog)?,
         StatementKind::DropView(drop) => drop_view(drop, catalog)?,
@@ -63,13 +67,15 @@ pub(crate) enum Kind {
     Stream,
     View,
     Table,
+    Transform,
 }
 
 impl Kind {
     pub(crate) fn of(name: &str, catalog: &CatalogSnapshot) -> Option<Self> {
         let stream = catalog.stream(name).map(|_| Self::Stream);
         let view = || catalog.view(name).map(|_| Self::View);
-        stream.or_else(view).or_else(|| catalog.table(name).map(|_| Self::Table))
+        let transform = || catalog.transform(name).map(|_| Self::Transform);
+        stream.or_else(view).or_else(|| catalog.table(name).map(|_| Self::Table)).or_else(transform)
     }
 
     pub(crate) fn noun(self) -> &'static str {
@@ -77,6 +83,7 @@ impl Kind {
             Self::Stream => "stream",
             Self::View => "continuous view",
             Self::Table => "table",
+            Self::Transform => "continuous transform",
         }
     }
 
@@ -85,6 +92,7 @@ impl Kind {
             Self::Stream => "STREAM",
             Self::View => "CONTINUOUS VIEW",
             Self::Table => "TABLE",
+            Self::Transform => "CONTINUOUS TRANSFORM",
         }
     }
 }
@@ -130,12 +138,20 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
     match catalog.stream(&name.name) {
         Some(stream) if !drop.cascade => {
             let id = stream.schema.id;
-            let readers = catalog.views.iter().filter(|v| v.plan.stream == id);
+            let reads = |v: &&std::sync::Arc<ViewDef>| {
+                v.plan.stream == id || v.transform().is_some_and(|targets| targets.contains(&id))
+            };
+            let readers = catalog.views.iter().chain(&catalog.transforms).filter(reads);
             let with_chains = |view: &'_ std::sync::Arc<ViewDef>| {
                 let chained = catalog.dependants(view.id).map(|v| v.name.clone());
                 std::iter::once(view.name.clone()).chain(chained).collect::<Vec<_>>()
             };
-            let views: Vec<String> = readers.flat_map(with_chains).collect();
+            let mut views: Vec<String> = Vec::new();
+            for name in readers.flat_map(with_chains) {
+                if !views.contains(&name) {
+                    views.push(name);
+                }
+            }
             if !views.is_empty() {
                 let message =
                     format!("stream \"{}\" is read by continuous views: {}", name.name, views.join(", "));
@@ -152,8 +168,10 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
 
 fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     let name = &drop.name;
-    check_kind(name, Kind::View, catalog)?;
-    let view = catalog.view(&name.name);
+    let view = catalog.view(&name.name).or_else(|| catalog.transform(&name.name));
+    if view.is_none() {
+        check_kind(name, Kind::View, catalog)?;
+    }
     if view.is_none() && !drop.if_exists {
         return Err(missing_view(name, catalog));
     }
@@ -176,8 +194,10 @@ fn check_dependants(view: &ViewDef, verb: &str, catalog: &CatalogSnapshot) -> Re
     if names.is_empty() {
         return Ok(());
     }
+    let kind = if view.transform().is_some() { Kind::Transform } else { Kind::View };
     let message = format!(
-        "cannot {verb} continuous view \"{}\" because others read its output: {}",
+        "cannot {verb} {} \"{}\" because others read its output: {}",
+        kind.noun(),
         view.name,
         names.join(", ")
     );
@@ -185,7 +205,7 @@ fn check_dependants(view: &ViewDef, verb: &str, catalog: &CatalogSnapshot) -> Re
 }
 
 pub(crate) fn missing_view(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
-    if let Some(kind @ (Kind::Stream | Kind::Table)) = Kind::of(&name.name, catalog) {
+    if let Some(kind @ (Kind::Stream | Kind::Table | Kind::Transform)) = Kind::of(&name.name, catalog) {
         let message = format!("\"{}\" is a {}", name.name, kind.noun());
         return SqlError::new("42809", message).at(name.position);
     }
@@ -232,6 +252,7 @@ fn view_def(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Resu
     if let Some(condition) = &condition {
         from.require_where(condition)?;
     }
+    let through = std::mem::take(&mut from.through);
     let defaults = Defaults {
         hll_precision: options.hll_precision.unwrap_or(Defaults::default().hll_precision),
         ddsketch_alpha_ppm: options.quantile_error_ppm.unwrap_or(Defaults::default().ddsketch_alpha_ppm),
@@ -245,7 +266,11 @@ fn view_def(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Resu
     check_ttl(&options, &built).map_err(|e| e.at(at_option("ttl")))?;
     let groups_max = options.group_cap.unwrap_or(GROUPS_MAX_DEFAULT);
     let from::From { exprs, .. } = from;
-    assemble(create, exprs.nodes, built, &exprs.stream, groups_max)
+    let mut def = assemble(create, exprs.nodes, built, &exprs.stream, groups_max)?;
+    if !through.is_empty() {
+        def.attributes.push(Attribute::Through(through));
+    }
+    Ok(def)
 }
 
 /// `ttl` needs a time to look at: `ttl_column`, or else a first key that is a time.

@@ -2,7 +2,7 @@
 
 use crate::error::SqlError;
 use headwater::ids::{PlanVersion, StreamId, ViewId};
-use headwater::plan::{ExprId, NODES_MAX, Op, Plan, PlanBuilder, PlanError, StatePlan};
+use headwater::plan::{ExprId, NODES_MAX, Node, Op, Plan, PlanBuilder, PlanError, StatePlan};
 use headwater::value::{DataType, Value};
 
 /// Nodes in dependency order; equal nodes are one.
@@ -14,6 +14,16 @@ pub(super) struct Nodes {
 impl Nodes {
     pub(super) fn push(&mut self, op: Op, data_type: DataType) -> Result<ExprId, SqlError> {
         self.builder.node(op, data_type).map_err(too_large)
+    }
+
+    /// Adds the nodes of a plan; where each of them is.
+    pub(super) fn import(&mut self, nodes: &[Node]) -> Result<Vec<ExprId>, SqlError> {
+        let mut ids: Vec<ExprId> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let op = node.op.with_operands(&|id| ids[usize::from(id.0)]);
+            ids.push(self.push(op, node.data_type.clone())?);
+        }
+        Ok(ids)
     }
 
     pub(super) fn op(&self, id: ExprId) -> &Op {

@@ -6,6 +6,7 @@
 use super::aggregate::Aggregate;
 use super::coerce::What;
 use super::expr::{Exprs, Layer};
+use super::from::From;
 use super::function::argument_exprs;
 use super::{Kind, missing_view};
 use crate::chain::{OutputColumns, Version, is_column_type, output_schema};
@@ -100,10 +101,14 @@ pub(super) fn named(text: &Text, relation: &TableFactor) -> Option<Result<(Name,
 pub(super) fn open<'c>(
     text: &'c Text,
     (name, alias): (Name, Option<Ident>),
-    catalog: &CatalogSnapshot,
-) -> Result<Exprs<'c>, SqlError> {
+    catalog: &'c CatalogSnapshot,
+) -> Result<From<'c>, SqlError> {
+    let qualifier = alias.map_or_else(|| "output_of".to_owned(), |alias| fold(&alias));
     let view = match catalog.view(&name.name) {
         Some(view) => view,
+        None if let Some(transform) = catalog.transform(&name.name) => {
+            return super::transform::open(text, transform, qualifier, catalog);
+        }
         None if Kind::of(&name.name, catalog) == Some(Kind::Stream) => {
             let message = format!("\"{}\" is a stream, which has no output", name.name);
             return Err(SqlError::new("42809", message)
@@ -115,9 +120,9 @@ pub(super) fn open<'c>(
     check(view, catalog).map_err(|e| e.at(name.position))?;
     let output =
         OutputOf { view: Arc::clone(view), columns: OutputColumns::of(view), schema: output_schema(view) };
-    let qualifier = alias.map_or_else(|| "output_of".to_owned(), |alias| fold(&alias));
     let stream = Relation::Output(Arc::new(output));
-    Ok(Exprs { text, stream, qualifier, layer: None, nodes: Default::default() })
+    let exprs = Exprs { text, stream, qualifier, layer: None, nodes: Default::default() };
+    Ok(From { exprs, filter: None, through: Vec::new() })
 }
 
 /// Refuses the output of views whose rows are made when they are read, and chains that are too long.

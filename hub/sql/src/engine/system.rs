@@ -9,13 +9,14 @@ use headwater::schema::Field;
 use headwater::value::{DataType, Value};
 
 /// Tables that are always there.
-pub(super) const NAMES: &[&str] = &["streams", "views"];
+pub(super) const NAMES: &[&str] = &["streams", "views", "transforms"];
 
-/// `headwater.streams`, `headwater.views` and PipelineDB's spellings of them.
+/// `headwater.streams`, `headwater.views`, `headwater.transforms` and PipelineDB's spellings of them.
 pub(super) fn table(schema: &str, name: &str, catalog: &CatalogSnapshot) -> Option<SystemTable> {
     match (schema, name) {
         ("headwater" | "pipelinedb", "streams") => Some(streams(catalog)),
         ("headwater" | "pipelinedb", "views") => Some(views(catalog)),
+        ("headwater" | "pipelinedb", "transforms") => Some(transforms(catalog)),
         _ => None,
     }
 }
@@ -85,6 +86,40 @@ fn views(catalog: &CatalogSnapshot) -> SystemTable {
         ]
     };
     SystemTable { columns, rows: catalog.views.iter().map(row).collect() }
+}
+
+fn transforms(catalog: &CatalogSnapshot) -> SystemTable {
+    let list =
+        |name: &str| Field { name: name.to_owned(), data_type: DataType::List(Box::new(DataType::Text)) };
+    let active = Field { name: "active".to_owned(), data_type: DataType::Bool };
+    let columns = vec![
+        bigint("id"),
+        text("name"),
+        text("stream"),
+        list("columns"),
+        list("into"),
+        text("definition"),
+        active,
+    ];
+    let row = |t: &std::sync::Arc<crate::definition::ViewDef>| {
+        let stream = catalog.source_of(t).map_or(Value::Null, |s| Value::Text(s.name));
+        let made = t.keys.iter().map(|(name, data_type)| format!("{name} {}", type_name(data_type)));
+        let into = |id: &headwater::ids::StreamId| {
+            let target = catalog.streams.iter().find(|s| s.schema.id == *id)?;
+            Some(Value::Text(target.schema.name.clone()))
+        };
+        let into = t.transform().unwrap_or_default().iter().filter_map(into).collect();
+        vec![
+            Value::Int(t.id.0.into()),
+            Value::Text(t.name.clone()),
+            stream,
+            Value::List(made.map(Value::Text).collect()),
+            Value::List(into),
+            Value::Text(t.query.clone()),
+            Value::Bool(t.is_active()),
+        ]
+    };
+    SystemTable { columns, rows: catalog.transforms.iter().map(row).collect() }
 }
 
 /// The answer of SHOW.

@@ -13,7 +13,10 @@ const HINT: &str =
 
 /// After the word ALTER.
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
-    if cursor.words(&["continuous", "view"]) || cursor.word("view") {
+    if cursor.words(&["continuous", "view"])
+        || cursor.words(&["continuous", "transform"])
+        || cursor.word("view")
+    {
         return view(cursor).map(StatementKind::AlterView);
     }
     if cursor.is_word(0, "stream") || (cursor.is_word(0, "foreign") && cursor.is_word(1, "table")) {

@@ -1,9 +1,9 @@
 //! CREATE and DROP: Headwater's spellings and PipelineDB's.
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, THEN};
 use super::{CreateStream, CreateView, Drop, Name, StatementKind, WithOption, refuse, table};
 use crate::error::SqlError;
-use crate::text::fold;
+use crate::text::{Text, fold, fold_name};
 use crate::types::parse_type;
 use datafusion::sql::sqlparser::tokenizer::Token;
 use headwater::limits::NAME_BYTES_MAX;
@@ -18,10 +18,17 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError>
     let position = cursor.position();
     let or_replace = cursor.words(&["or", "replace"]);
     if cursor.words(&["continuous", "view"]) {
-        return create_view(cursor, or_replace).map(StatementKind::CreateView);
+        let view = create_view(cursor, or_replace)?;
+        return match cursor.then_position() {
+            Some(at) => Err(not_a_transform(Some(at))),
+            None => Ok(StatementKind::CreateView(view)),
+        };
     }
     if cursor.word("view") {
         return create_plain_view(cursor, or_replace, position);
+    }
+    if !or_replace && cursor.words(&["continuous", "transform"]) {
+        return create_transform(cursor).map(StatementKind::CreateView);
     }
     if or_replace {
         return Err(SqlError::unsupported("CREATE OR REPLACE of anything but a continuous view")
@@ -136,7 +143,19 @@ fn create_plain_view(
 ) -> Result<StatementKind, SqlError> {
     let mut view = create_view(cursor, or_replace)?;
     let action = view.options.iter().position(|o| o.name.name == "action").map(|at| view.options.remove(at));
+    let then = cursor.then_position();
+    if then.is_some() && !action.as_ref().is_some_and(|a| a.value.eq_ignore_ascii_case("transform")) {
+        return Err(not_a_transform(then));
+    }
     match action {
+        Some(action) if action.value.eq_ignore_ascii_case("transform") && !or_replace => {
+            let output = view.options.iter().position(|o| o.name.name == OUTPUT_OPTION);
+            view.transform = Some(match output.map(|at| view.options.remove(at)) {
+                Some(option) => targets_of_option(&option)?,
+                None => then_targets(cursor)?,
+            });
+            Ok(StatementKind::CreateView(view))
+        }
         Some(action) if action.value.eq_ignore_ascii_case("materialize") => {
             Ok(StatementKind::CreateView(view))
         }
@@ -147,6 +166,81 @@ fn create_plain_view(
             .at(position)
             .with_hint("CREATE CONTINUOUS VIEW name AS SELECT ...")),
     }
+}
+
+/// PipelineDB's name of the option that says where a transform's events go.
+const OUTPUT_OPTION: &str = "outputfunc";
+
+/// After CREATE CONTINUOUS TRANSFORM.
+fn create_transform(cursor: &mut Cursor<'_>) -> Result<CreateView, SqlError> {
+    let view = create_view(cursor, false)?;
+    Ok(CreateView { transform: Some(then_targets(cursor)?), ..view })
+}
+
+fn not_a_transform(at: Option<u32>) -> SqlError {
+    SqlError::unsupported("THEN EXECUTE behind a view").at(at).with_hint(
+        "CREATE CONTINUOUS TRANSFORM name AS SELECT ... THEN EXECUTE FUNCTION insert_into_stream('stream')",
+    )
+}
+
+/// `[THEN EXECUTE FUNCTION insert_into_stream('stream', ...)]`
+fn then_targets(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, SqlError> {
+    if !cursor.consume(&THEN) {
+        return Ok(Vec::new());
+    }
+    cursor.expect_word("execute")?;
+    cursor.advance();
+    targets(cursor)
+}
+
+/// The same as the value of an option.
+fn targets_of_option(option: &WithOption) -> Result<Vec<Name>, SqlError> {
+    let text = Text::new(&option.value);
+    let named = Cursor::new(&text).and_then(|mut cursor| {
+        let names = targets(&mut cursor)?;
+        cursor.expect_end_of_statement().map(|()| names)
+    });
+    let at = option.value_position;
+    let names = named.map_err(|e| SqlError { position: at, ..e })?;
+    Ok(names.into_iter().map(|name| Name { position: at, ..name }).collect())
+}
+
+/// `insert_into_stream('stream', ...)`
+fn targets(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, SqlError> {
+    let at = cursor.position();
+    let parts = fold_name(&cursor.object_name()?);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    if !matches!(parts.as_slice(), ["insert_into_stream"] | ["pipelinedb", "insert_into_stream"]) {
+        return Err(SqlError::unsupported(format!("{} as the output of a transform", parts.join(".")))
+            .at(at)
+            .with_hint(
+                "insert_into_stream('stream'), or read output_of('transform'); webhooks are not built",
+            ));
+    }
+    cursor.expect(&Token::LParen)?;
+    let mut names: Vec<Name> = Vec::new();
+    loop {
+        let position = cursor.position();
+        let Token::SingleQuotedString(name) = cursor.token().clone() else {
+            return Err(cursor.expected("the name of a stream, as text"));
+        };
+        cursor.advance();
+        let text = Text::new(&name);
+        let named = Cursor::new(&text).and_then(|mut inner| {
+            let name = inner.name()?;
+            inner.expect_end_of_statement().map(|()| name.name)
+        });
+        let name = named.map_err(|e| SqlError { position, ..e })?;
+        if names.iter().any(|before| before.name == name) {
+            return Err(SqlError::new("42710", format!("stream \"{name}\" is named twice")).at(position));
+        }
+        names.push(Name { name, position });
+        if !cursor.consume(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect(&Token::RParen)?;
+    Ok(names)
 }
 
 fn create_view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateView, SqlError> {
@@ -165,7 +259,7 @@ fn create_view(cursor: &mut Cursor<'_>, or_replace: bool) -> Result<CreateView, 
     let query = cursor.query()?;
     let query_sql =
         cursor.text().as_str().get(start..cursor.last_byte()).unwrap_or_default().trim_end().to_owned();
-    Ok(CreateView { name, if_not_exists, or_replace, options, query, query_sql })
+    Ok(CreateView { name, if_not_exists, or_replace, options, query, query_sql, transform: None })
 }
 
 pub(super) fn with_options(cursor: &mut Cursor<'_>) -> Result<Vec<WithOption>, SqlError> {
@@ -180,7 +274,7 @@ pub(super) fn with_options(cursor: &mut Cursor<'_>) -> Result<Vec<WithOption>, S
         }
         cursor.expect(&Token::Eq)?;
         let value_position = cursor.position();
-        let value = option_value(cursor)?;
+        let value = if name == OUTPUT_OPTION { call_text(cursor)? } else { option_value(cursor)? };
         options.push(WithOption { name: Name { name, position }, value, value_position });
         if !cursor.consume(&Token::Comma) {
             break;
@@ -188,6 +282,20 @@ pub(super) fn with_options(cursor: &mut Cursor<'_>) -> Result<Vec<WithOption>, S
     }
     cursor.expect(&Token::RParen)?;
     Ok(options)
+}
+
+/// A call as an option's value, as it was typed: it is read when it is known to be wanted.
+fn call_text(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
+    let start = cursor.byte();
+    cursor.object_name()?;
+    cursor.expect(&Token::LParen)?;
+    while !cursor.consume(&Token::RParen) {
+        if matches!(cursor.token(), Token::EOF | Token::SemiColon) {
+            return Err(cursor.expected("\")\""));
+        }
+        cursor.advance();
+    }
+    Ok(cursor.text().as_str().get(start..cursor.last_byte()).unwrap_or_default().to_owned())
 }
 
 fn option_value(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
@@ -211,7 +319,10 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     if cursor.word("stream") || cursor.words(&["foreign", "table"]) {
         return dropped(cursor).map(StatementKind::DropStream);
     }
-    if cursor.words(&["continuous", "view"]) || cursor.word("view") {
+    if cursor.words(&["continuous", "view"])
+        || cursor.words(&["continuous", "transform"])
+        || cursor.word("view")
+    {
         return dropped(cursor).map(StatementKind::DropView);
     }
     if cursor.word("table") {

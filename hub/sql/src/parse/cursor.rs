@@ -18,6 +18,32 @@ pub(super) struct Cursor<'a> {
     depth: usize,
 }
 
+/// Stands for THEN before EXECUTE FUNCTION, where a query would take it for an alias.
+pub(super) const THEN: Token = Token::Backslash;
+
+fn mark_then(tokens: &mut [TokenWithSpan]) {
+    let word = |token: &TokenWithSpan, words: &[&str]| match &token.token {
+        Token::Word(w) => {
+            w.quote_style.is_none() && words.iter().any(|word| w.value.eq_ignore_ascii_case(word))
+        }
+        _ => false,
+    };
+    let mut last: [Option<usize>; 2] = [None; 2];
+    for at in 0..tokens.len() {
+        if matches!(tokens[at].token, Token::Whitespace(_)) {
+            continue;
+        }
+        if let [Some(then), Some(execute)] = last
+            && word(&tokens[then], &["then"])
+            && word(&tokens[execute], &["execute"])
+            && word(&tokens[at], &["function", "procedure"])
+        {
+            tokens[then].token = THEN;
+        }
+        last = [last[1], Some(at)];
+    }
+}
+
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a Text) -> Result<Self, SqlError> {
         let mut tokens = Vec::new();
@@ -26,6 +52,7 @@ impl<'a> Cursor<'a> {
             return Err(SqlError::new("42601", lower_first(&error.message)).at(text.position(error.location)));
         }
         tokens.iter_mut().for_each(|token| unreserve(&mut token.token));
+        mark_then(&mut tokens);
         let depth = check_depth(text, &tokens)?;
         Ok(Self { parser: Parser::new(&DIALECT).with_tokens_with_locations(tokens), text, depth })
     }
@@ -45,6 +72,11 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn token(&self) -> &Token {
         &self.peek().token
+    }
+
+    /// Where THEN EXECUTE FUNCTION stands, if that is next.
+    pub(super) fn then_position(&self) -> Option<u32> {
+        (*self.token() == THEN).then(|| self.position()).flatten()
     }
 
     /// Where the next token starts; behind the text at its end.

@@ -239,6 +239,8 @@ pub struct CreateView {
     pub query: Box<ast::Query>,
     /// The defining SELECT as it was typed.
     pub query_sql: String,
+    /// It is a continuous transform, into these streams.
+    pub transform: Option<Vec<Name>>,
 }
 
 /// One option of a WITH list.

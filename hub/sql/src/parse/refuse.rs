@@ -121,9 +121,7 @@ const CREATABLE: &[&str] = &[
 pub(super) fn create_or_drop(cursor: &Cursor<'_>, verb: &str) -> SqlError {
     let hint = format!("{verb} STREAM, {verb} CONTINUOUS VIEW or {verb} TABLE");
     let what = cursor.describe_next().to_lowercase();
-    let error = if cursor.is_word(0, "continuous") && cursor.is_word(1, "transform") {
-        SqlError::unsupported(format!("{verb} CONTINUOUS TRANSFORM")).at(cursor.position())
-    } else if CREATABLE.contains(&what.as_str()) {
+    let error = if CREATABLE.contains(&what.as_str()) {
         SqlError::unsupported(format!("{verb} {}", what.to_uppercase())).at(cursor.position())
     } else {
         cursor.expected("STREAM, CONTINUOUS VIEW or TABLE")

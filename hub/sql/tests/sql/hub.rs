@@ -81,13 +81,7 @@ impl Hub {
 
     pub fn push_batch(&self, def: &StreamDef, batch: &ColumnBatch) {
         let mut inner = self.inner.lock().expect("lock");
-        let plans = inner
-            .catalog
-            .views
-            .iter()
-            .filter(|v| v.plan.stream == def.schema.id && v.is_active())
-            .map(|v| v.plan.clone())
-            .collect();
+        let plans = inner.catalog.plans_of(def.schema.id);
         let mut rollup = Rollup::new(def.schema.clone(), RollupOptions::default());
         assert!(rollup.set_plans(def.schema.clone(), plans).is_empty(), "plans are refused");
         rollup.push(batch);
@@ -131,9 +125,9 @@ impl Inner {
         let mut changes = chains.map(|chains| chains.changes(self.now.unwrap_or(Micros(0)), 1_024));
         for keys in table.sorted().chunks(CHUNK) {
             let Some(changes) = &mut changes else {
-                keys.iter().for_each(|group| {
+                for group in keys {
                     groups.merge_group(table.key(*group), table, *group);
-                });
+                }
                 continue;
             };
             changes.begin();
@@ -153,13 +147,21 @@ impl Inner {
         }
     }
 
+    fn is_view(&self, name: &str) -> bool {
+        self.catalog.view(name).is_some() || self.catalog.transform(name).is_some()
+    }
+
     /// Drops views, and those that read their output.
     fn drop_views(&mut self, dropped: impl Fn(&ViewDef) -> bool) {
-        let gone: Vec<ViewId> = self.catalog.views.iter().filter(|v| dropped(v)).map(|v| v.id).collect();
+        let all = self.catalog.views.iter().chain(&self.catalog.transforms);
+        let gone: Vec<ViewId> = all.filter(|v| dropped(v)).map(|v| v.id).collect();
         let chained = gone.iter().flat_map(|view| self.catalog.dependants(*view)).map(|v| v.id);
         let gone: Vec<ViewId> = gone.iter().copied().chain(chained).collect();
         self.groups.retain(|view, _| !gone.contains(view));
-        self.change(|c| c.views.retain(|v| !gone.contains(&v.id)));
+        self.change(|c| {
+            c.views.retain(|v| !gone.contains(&v.id));
+            c.transforms.retain(|v| !gone.contains(&v.id));
+        });
     }
 
     fn apply(&mut self, ddl: Ddl) -> bool {
@@ -171,10 +173,14 @@ impl Inner {
                 def.schema.id = StreamId(id);
                 self.change(|c| c.streams.push(Arc::new(def)));
             }
-            Ddl::CreateView { def, .. } if self.catalog.view(&def.name).is_some() => return false,
+            Ddl::CreateView { def, .. } if self.is_view(&def.name) => return false,
             Ddl::CreateView { mut def, .. } => {
                 def.id = ViewId(id);
                 def.plan.view = ViewId(id);
+                if def.transform().is_some() {
+                    self.change(|c| c.transforms.push(Arc::from(def)));
+                    return true;
+                }
                 self.groups.insert(ViewId(id), GroupTable::try_new(&def.specs()).expect("supported"));
                 self.change(|c| c.views.push(Arc::from(def)));
             }
@@ -183,7 +189,10 @@ impl Inner {
             }
             Ddl::DropStream { name, .. } => {
                 let id = self.catalog.stream(&name).map(|s| s.schema.id);
-                self.drop_views(|view| Some(view.plan.stream) == id);
+                self.drop_views(|view| {
+                    let feeds = |id| view.transform().is_some_and(|targets| targets.contains(&id));
+                    Some(view.plan.stream) == id || id.is_some_and(feeds)
+                });
                 self.change(|c| c.streams.retain(|s| s.schema.name != name));
             }
             Ddl::CreateTable { def, .. } if self.catalog.table(&def.name).is_some() => return false,
@@ -201,6 +210,19 @@ impl Inner {
     }
 
     fn alter(&mut self, view: ViewId, change: ViewChange) -> bool {
+        if let Some(at) = self.catalog.transforms.iter().position(|t| t.id == view) {
+            let mut def = ViewDef::clone(&self.catalog.transforms[at]);
+            let changed = match change {
+                ViewChange::Rename(name) => {
+                    def.name = name;
+                    true
+                }
+                ViewChange::Active(active) => def.set_active(active),
+                other => panic!("unknown change of a transform {other:?}"),
+            };
+            self.change(|c| c.transforms[at] = Arc::new(def));
+            return changed;
+        }
         let Some(at) = self.catalog.views.iter().position(|v| v.id == view) else { panic!("no view {view}") };
         let mut def = ViewDef::clone(&self.catalog.views[at]);
         match change {

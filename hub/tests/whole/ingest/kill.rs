@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-fn http(server: &Server) -> SocketAddr {
+pub(super) fn http(server: &Server) -> SocketAddr {
     let line = server.greeting.lines().find_map(|line| line.trim().strip_prefix("http "));
     line.expect("an address").trim().trim_start_matches("http://").parse().expect("an address")
 }
 
 /// Inserts until the hub is gone; how many were answered, and how many were not.
-fn insert(to: SocketAddr, answered: &AtomicI64) -> i64 {
+pub(super) fn insert(to: SocketAddr, answered: &AtomicI64) -> i64 {
     loop {
         let insert = b"INSERT INTO ticks VALUES (1), (2)";
         match post(to, "/v1/sql", "text/plain", insert) {

@@ -1,6 +1,7 @@
 //! Events without an SDK: INSERT, COPY and `POST /v1/events`.
 
 mod bounds;
+mod chained;
 mod copy;
 mod events;
 mod insert;

@@ -232,11 +232,12 @@ fn targets(
     if names.is_empty() {
         return Ok(None);
     }
+    let fed = catalog.plans_of(stream);
     let mut views = Vec::new();
     for name in names {
         let name = Name { name: name.clone(), position: None };
         let view = catalog.view(&name.name).ok_or_else(|| crate::compile::missing_view(&name, catalog))?;
-        if view.plan.stream == stream {
+        if view.plan.stream == stream || fed.iter().any(|plan| plan.view == view.id) {
             views.push(view.id);
         }
     }

@@ -1,0 +1,107 @@
+//! What depends on what: views over views' outputs, and transforms.
+
+use super::Catalog;
+use super::testing::{drop_stream, drop_view};
+use crate::store::MemoryStore;
+use crate::store::marker::Marker;
+use headwater_sql::SqlError;
+use headwater_sql::definition::{Ddl, ViewDef};
+
+const MARKER: Marker = Marker { cluster: [1; 16], hub: 2, shard_groups: 1 };
+
+fn open(store: &MemoryStore) -> Catalog {
+    Catalog::with_store(Box::new(store.clone()), MARKER).expect("open")
+}
+
+async fn define(catalog: &Catalog, sql: &str) -> Result<bool, SqlError> {
+    let statement = &headwater_sql::parse(sql)?[0];
+    let ddl = headwater_sql::compile(statement, &catalog.snapshot())?.expect("a definition");
+    catalog.apply(ddl).await
+}
+
+async fn defined(catalog: &Catalog, statements: &[&str]) {
+    for sql in statements {
+        assert_eq!(define(catalog, sql).await, Ok(true), "{sql}");
+    }
+}
+
+fn names(catalog: &Catalog) -> Vec<String> {
+    let snapshot = catalog.snapshot();
+    snapshot.views.iter().chain(&snapshot.transforms).map(|view| view.name.clone()).collect()
+}
+
+#[tokio::test]
+async fn a_view_whose_output_is_read_goes_with_its_readers_or_stays() {
+    let store = MemoryStore::new();
+    let catalog = open(&store);
+    let chain = [
+        "CREATE STREAM s (k text, n bigint)",
+        "CREATE CONTINUOUS VIEW a AS SELECT k, sum(n) AS n FROM s GROUP BY k",
+        "CREATE CONTINUOUS VIEW b AS SELECT sum((delta).n) AS n FROM output_of('a')",
+        "CREATE CONTINUOUS VIEW c AS SELECT combine((delta).n) AS n FROM output_of('b')",
+        "CREATE CONTINUOUS VIEW d AS SELECT count(*) FROM s",
+    ];
+    defined(&catalog, &chain).await;
+    // Changes that were compiled before somebody else's are checked again.
+    let error = catalog.apply(drop_view("a")).await.expect_err("needed");
+    assert_eq!((error.code, error.message.ends_with("b, c")), ("2BP01", true), "{error}");
+    let error = catalog.apply(drop_stream("s", false)).await.expect_err("needed");
+    assert_eq!((error.code, error.message.ends_with("a, b, c, d")), ("2BP01", true), "{error}");
+    let (a, b) =
+        (catalog.snapshot().view("a").expect("a").id, catalog.snapshot().view("b").expect("b").clone());
+    defined(&catalog, &["TRUNCATE a", "ALTER VIEW a RENAME TO first"]).await;
+    let now = catalog.snapshot().view("first").expect("a").id;
+    assert_ne!(now, a);
+    let chained = catalog.snapshot().view("b").expect("b").chained().expect("chained").clone();
+    assert_eq!((chained.source, &chained.combined), (now, &b.chained().expect("chained").combined));
+    let stale = Box::new(ViewDef { name: "stale".into(), ..(*b).clone() });
+    let error = catalog.apply(Ddl::CreateView { def: stale, if_not_exists: false }).await.expect_err("gone");
+    assert_eq!(error.code, "42P01", "compiled before the view was emptied");
+    assert_eq!(open(&store).snapshot().views, catalog.snapshot().views, "a replay gives the same");
+    defined(&catalog, &["DROP CONTINUOUS VIEW b CASCADE"]).await;
+    assert_eq!(names(&catalog), ["first", "d"]);
+    defined(&catalog, &["DROP STREAM s CASCADE"]).await;
+    assert_eq!(names(&catalog), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_transform_gives_views_a_plan_more() {
+    let store = MemoryStore::new();
+    let catalog = open(&store);
+    let chain = [
+        "CREATE STREAM s (k text, n bigint)",
+        "CREATE STREAM t (n bigint)",
+        "CREATE CONTINUOUS VIEW v AS SELECT sum(n) FROM t WHERE n > 1",
+        "CREATE CONTINUOUS TRANSFORM x AS SELECT n + 1 FROM s WHERE k = 'a' THEN EXECUTE FUNCTION insert_into_stream('t')",
+        "CREATE CONTINUOUS VIEW w AS SELECT count(*) FROM output_of('x')",
+    ];
+    defined(&catalog, &chain).await;
+    let snapshot = catalog.snapshot();
+    let (s, t) = (snapshot.stream("s").expect("s"), snapshot.stream("t").expect("t"));
+    let (v, w) = (snapshot.view("v").expect("v"), snapshot.view("w").expect("w"));
+    let plans = snapshot.plans_of(s.schema.id);
+    assert_eq!(plans.iter().map(|p| p.view).collect::<Vec<_>>(), [w.id, v.id]);
+    assert!(plans.iter().all(|plan| plan.validate(&s.schema).is_ok()), "{plans:?}");
+    assert_eq!(snapshot.plans_of(t.schema.id).len(), 1);
+    assert_eq!(v.versions(), [v.plan.version, plans[1].version]);
+    assert_eq!(open(&store).snapshot().views, snapshot.views, "a replay gives the same");
+    // Two ways back are refused, also of a change that was compiled before the other.
+    let back =
+        "CREATE CONTINUOUS TRANSFORM y AS SELECT 'a', n FROM t THEN EXECUTE FUNCTION insert_into_stream('s')";
+    assert_eq!(define(&catalog, back).await.expect_err("a circle").code, "42P17");
+    assert_eq!(define(&catalog, "DROP CONTINUOUS TRANSFORM x").await.expect_err("needed").code, "2BP01");
+    defined(&catalog, &["SELECT deactivate('x')"]).await;
+    assert_eq!(catalog.snapshot().plans_of(s.schema.id), []);
+    defined(&catalog, &["SELECT activate('x')", "DROP CONTINUOUS TRANSFORM x CASCADE"]).await;
+    assert_eq!(names(&catalog), ["v"]);
+    let versions = catalog.snapshot().view("v").expect("v").versions();
+    assert_eq!(versions, v.versions(), "what was made through it counts");
+    defined(&catalog, &[chain[3]]).await;
+    assert_eq!(
+        catalog.snapshot().view("v").expect("v").versions().len(),
+        3,
+        "another of its name is another"
+    );
+    defined(&catalog, &["DROP STREAM t CASCADE"]).await;
+    assert_eq!(names(&catalog), [""; 0]);
+}
