@@ -111,7 +111,7 @@ impl Exprs<'_> {
     pub(super) fn boolean(&mut self, expr: &Expr, what: &str) -> Result<ExprId, SqlError> {
         let typed = self.expr(expr)?;
         if let Some(other) = typed.known().filter(|t| **t != DataType::Bool) {
-            let message = format!("argument of {what} must be boolean, not {}", type_name(other));
+            let message = format!("argument of {what} must be type boolean, not type {}", type_name(other));
             return Err(SqlError::new("42804", message).at(typed.at));
         }
         self.nodes.coerce(typed, &DataType::Bool)

@@ -315,7 +315,7 @@ fn mistakes_have_places_and_hints() {
     assert_eq!(refused("SELECT url, count(*) FROM pageviews").2, Some(8));
     assert_eq!(
         refused("SELECT count(*) FROM pageviews WHERE url"),
-        ("42804", "argument of WHERE must be boolean, not text".into(), Some(38))
+        ("42804", "argument of WHERE must be type boolean, not type text".into(), Some(38))
     );
     assert_eq!(refused("SELECT count(*) FROM pageviews WHERE count(*) > 1").0, "42803");
     assert_eq!(

@@ -296,12 +296,6 @@ fn from_plan(message: &str, text: &Text) -> SqlError {
             .at(find(text, name))
             .with_hint("a function of this name takes other arguments; a cast may help");
     }
-    if message.to_lowercase().contains("non-boolean predicate")
-        && let Some((_, found)) = message.rsplit_once(" returning ")
-    {
-        let message = format!("argument of WHERE or HAVING must be boolean, not {found}");
-        return SqlError::new("42804", message);
-    }
     let code = plan_code(&message.to_lowercase());
     SqlError::new(code, message)
 }

@@ -5,21 +5,15 @@
 
 use super::merge::{Emit, MergeStates};
 use super::scan::{ViewScan, state_column};
-use crate::convert::type_of_field;
 use crate::definition::{Output, ViewDef};
-use crate::error::SqlError;
 use crate::source::Source;
-use crate::types::type_name;
-use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, DFSchema, DataFusionError, Result};
+use datafusion::common::{Column, DFSchema, Result};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::grouping::grouping;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
-use datafusion::logical_expr::{
-    AggregateUDF, Expr, ExprSchemable, GroupingSet, LogicalPlan, LogicalPlanBuilder,
-};
+use datafusion::logical_expr::{AggregateUDF, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder};
 use std::sync::Arc;
 
 /// The plan behind a view's name.
@@ -31,7 +25,6 @@ pub(super) fn plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionS
     }
     if let Some(having) = def.having() {
         let condition = base.create_logical_expr(having, plan.schema())?;
-        check_condition(&condition, plan.schema())?;
         plan = plan.filter(condition)?;
     }
     if !def.order_by().is_empty() {
@@ -49,18 +42,6 @@ pub(super) fn plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionS
     });
     let items = items.collect::<Result<Vec<_>>>()?;
     plan.project(items)?.build()
-}
-
-/// `42804`: HAVING is no condition.
-fn check_condition(condition: &Expr, schema: &DFSchema) -> Result<()> {
-    match condition.get_type(schema)? {
-        DataType::Boolean | DataType::Null => Ok(()),
-        other => {
-            let name = type_name(&type_of_field(&Field::new("", other, true)));
-            let message = format!("argument of HAVING must be boolean, not {name}");
-            Err(DataFusionError::External(Box::new(SqlError::new("42804", message))))
-        }
-    }
 }
 
 /// Merges the groups that readers do not tell apart. Outputs keep their names.

@@ -47,7 +47,9 @@ fn kills_at_folds_lose_nothing_of_a_chain() {
             std::thread::yield_now();
         }
         server.take().expect("a hub").kill();
-        inserters.into_iter().for_each(|thread| drop(thread.join().expect("an inserter")));
+        for thread in inserters {
+            thread.join().expect("an inserter");
+        }
         server = Some(Server::start(&house, &flags));
     }
     let server = server.expect("a hub");
