@@ -5,8 +5,8 @@ use crate::error::SqlError;
 use crate::text::{Text, fold};
 use crate::types::parse_type;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, LimitClause, Query, Select, SelectItem, SetExpr, Spanned, UnaryOperator, Value, ValueWithSpan,
-    Visit, Visitor,
+    self, Expr, LimitClause, Query, Select, SelectItem, SetExpr, Spanned, UnaryOperator, Value,
+    ValueWithSpan, Visit, Visitor,
 };
 use headwater::value::DataType;
 use std::ops::ControlFlow;
@@ -181,7 +181,8 @@ pub(super) fn check_expr(expr: &Expr, text: &Text) -> Result<(), SqlError> {
         }
         Expr::Cast { expr, data_type, .. } => match parse_type(data_type) {
             Ok(data_type @ (DataType::Float32 | DataType::Float64)) => {
-                let constant = constant_text(expr).map_or(Ok(()), |constant| check_float(constant, &data_type));
+                let constant =
+                    constant_text(expr).map_or(Ok(()), |constant| check_float(constant, &data_type));
                 constant.map_err(|error| error.at(text.of(expr.as_ref())))
             }
             _ => Ok(()),
