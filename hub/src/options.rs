@@ -308,7 +308,7 @@ options! {
         fold_interval_ms: u64 = "1000" in 1, 3_600_000, "fold-interval-ms", "HEADWATER_FOLD_INTERVAL_MS";
         /// Bytes of committed log that start folds at once: bounds what reopening after a crash replays, to well under a second.
         fold_log_bytes: u64 = "4194304" in 0, 1_099_511_627_776, "fold-log-bytes", "HEADWATER_FOLD_LOG_BYTES";
-        /// Bytes of states waiting in memory, over all shard groups, that start folds at once; the overlay's worst case is about twice this.
+        /// Bytes of states waiting in memory, over all shard groups, that start folds at once; the overlay's worst case is about twice this, and once more for each of the views (at most 16) that read one view's output.
         fold_bytes: u64 = "67108864" in 0, 1_099_511_627_776, "fold-bytes", "HEADWATER_FOLD_BYTES";
         /// Groups kept per view and shard group, where the view's group_cap does not ask for less; the lightest of more go into one exact (other) group.
         view_groups_max: u64 = "10000000" in 1, 1_000_000_000_000, "view-groups-max", "HEADWATER_VIEW_GROUPS_MAX";
@@ -316,8 +316,10 @@ options! {
         quarantine_rows_max: u64 = "10000" in 0, 1_000_000_000_000, "quarantine-rows-max", "HEADWATER_QUARANTINE_ROWS_MAX";
         /// The same in bytes on disk, for each shard group.
         quarantine_bytes_max: u64 = "67108864" in 0, 1_099_511_627_776, "quarantine-bytes-max", "HEADWATER_QUARANTINE_BYTES_MAX";
-        /// Bytes of batches waiting to be written before clients have to wait; decoded states come on top, two to four times as much.
+        /// Bytes of batches waiting to be written, and of the states that they become, before clients have to wait. Full sketches take two to four times their bytes on top; a batch that alone is larger waits alone (up to seventy times its frame).
         inbox_bytes: u64 = "33554432" in 1_024, 68_719_476_736, "inbox-bytes", "HEADWATER_INBOX_BYTES";
+        /// Bytes of all definitions in the catalog together; more are refused. In memory they take up to twelve times as much.
+        catalog_bytes_max: u64 = "16777216" in 1048576, 1_099_511_627_776, "catalog-bytes-max", "HEADWATER_CATALOG_BYTES_MAX";
         /// Rows of one reference table. A statement that would make it larger is refused.
         table_rows_max: u64 = "1000000" in 0, 1_000_000_000_000, "table-rows-max", "HEADWATER_TABLE_ROWS_MAX";
         /// Bytes of keys and values of one reference table; on disk about twice as much, for each of at most 256 tables.

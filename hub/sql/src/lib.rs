@@ -7,6 +7,7 @@ pub mod chain;
 mod compile;
 mod convert;
 pub mod definition;
+mod dialect;
 mod engine;
 mod error;
 mod functions;

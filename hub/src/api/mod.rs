@@ -51,6 +51,7 @@ pub(crate) fn routes(api: Arc<Api>, origins: Option<&[String]>) -> Router {
         .merge(router(Arc::clone(&api.door)))
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
+        .layer(middleware::from_fn_with_state(allowed(origins), check_origin))
         .layer(cors(origins))
         .layer(middleware::map_response(no_sniff))
 }
@@ -65,6 +66,34 @@ fn cors(origins: Option<&[String]>) -> CorsLayer {
         CorsLayer::new().allow_origin(origin).allow_methods(Any).allow_headers(Any).max_age(PREFLIGHT_AGE);
     // A page from the internet may reach a development hub on loopback.
     if origins.is_none() { layer.allow_private_network(true) } else { layer }
+}
+
+/// The origins whose pages may call; `None` = any.
+fn allowed(origins: Option<&[String]>) -> Option<Arc<[String]>> {
+    origins.filter(|list| !list.iter().any(|o| o == "*")).map(Arc::from)
+}
+
+/// CORS keeps a page from reading an answer, not from sending a statement: a POST of text is sent without asking first.
+async fn check_origin(
+    State(allowed): State<Option<Arc<[String]>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(origin) = allowed.and_then(|allowed| foreign_origin(&request, &allowed)) {
+        let message =
+            format!("pages of {origin} may not call this hub: listen.cors_origins lists those that may");
+        return sql::error(StatusCode::FORBIDDEN, "28000", &message);
+    }
+    next.run(request).await
+}
+
+/// Whose page asks, if it is neither listed nor of this address.
+fn foreign_origin(request: &Request, allowed: &[String]) -> Option<String> {
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let origin = text(header::ORIGIN)?;
+    let host = text(header::HOST).or_else(|| request.uri().authority().map(|host| host.as_str()));
+    let is_own = host.is_some() && origin.split_once("://").map(|(_, host)| host) == host;
+    (!is_own && !allowed.iter().any(|listed| listed == origin)).then(|| origin.to_owned())
 }
 
 async fn nowhere(uri: Uri) -> Response {

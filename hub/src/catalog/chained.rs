@@ -1,7 +1,8 @@
 //! What depends on what: views over views' outputs, and transforms.
 
-use super::Catalog;
+use super::state::READERS_MAX;
 use super::testing::{drop_stream, drop_view};
+use super::{Catalog, CatalogOptions};
 use crate::store::MemoryStore;
 use crate::store::marker::Marker;
 use headwater_sql::SqlError;
@@ -62,6 +63,26 @@ async fn a_view_whose_output_is_read_goes_with_its_readers_or_stays() {
     assert_eq!(names(&catalog), ["first", "d"]);
     defined(&catalog, &["DROP STREAM s CASCADE"]).await;
     assert_eq!(names(&catalog), [""; 0]);
+}
+
+#[tokio::test]
+async fn definitions_and_readers_are_bounded() {
+    let store = MemoryStore::new();
+    let options = CatalogOptions { bytes_max: 20_000, ..CatalogOptions::default() };
+    let catalog = Catalog::with_options(std::sync::Arc::new(store), MARKER, &options).expect("open");
+    defined(&catalog, &["CREATE STREAM s (n bigint)", "CREATE CONTINUOUS VIEW a AS SELECT count(*) FROM s"])
+        .await;
+    let reader = |n| format!("CREATE CONTINUOUS VIEW r{n} AS SELECT count(*) FROM output_of('a')");
+    for n in 0..READERS_MAX {
+        assert_eq!(define(&catalog, &reader(n)).await, Ok(true));
+    }
+    let error = define(&catalog, &reader(READERS_MAX)).await.expect_err("one too many");
+    assert_eq!(error.code, "54000", "{error}");
+    // A text that is kept beside the plan is in no other limit.
+    let long = format!("CREATE CONTINUOUS VIEW long AS SELECT count(*) /* {} */ FROM s", "x".repeat(20_000));
+    let error = define(&catalog, &long).await.expect_err("too long");
+    assert_eq!((error.code, error.message.contains("more than 20000")), ("54000", true), "{error}");
+    defined(&catalog, &["DROP CONTINUOUS VIEW a CASCADE"]).await;
 }
 
 #[tokio::test]

@@ -40,6 +40,9 @@ const SNAPSHOT_EVERY: u64 = 64;
 /// Bytes of one stream's plans, unless told otherwise.
 const STREAM_PLANS_BYTES_MAX: usize = 192 << 10;
 
+/// Bytes of all definitions, unless told otherwise.
+const BYTES_MAX: usize = 16 << 20;
+
 /// How a catalog is opened.
 #[derive(Clone, Debug)]
 pub struct CatalogOptions {
@@ -48,6 +51,9 @@ pub struct CatalogOptions {
     /// Bytes of one stream's schema and plans: every session that feeds it is sent all of them in one frame.
     /// Default 192 KiB, which leaves a page's frame of 256 KiB some room. A view that does not fit is refused.
     pub stream_plans_bytes_max: usize,
+    /// Bytes of all definitions together, as a snapshot has them. Default 16 MiB. In memory they take up to twelve
+    /// times as much, and every change of the catalog copies them: what would be more is refused.
+    pub bytes_max: usize,
     /// What tables may take.
     pub tables: TableOptions,
 }
@@ -90,7 +96,7 @@ impl Default for TableOptions {
 impl Default for CatalogOptions {
     fn default() -> Self {
         let tables = TableOptions::default();
-        Self { shard_groups: 1, stream_plans_bytes_max: STREAM_PLANS_BYTES_MAX, tables }
+        Self { shard_groups: 1, stream_plans_bytes_max: STREAM_PLANS_BYTES_MAX, bytes_max: BYTES_MAX, tables }
     }
 }
 
@@ -116,6 +122,8 @@ struct Writer {
     snapshot: CatalogVersion,
     /// See [`CatalogOptions::stream_plans_bytes_max`].
     plans_bytes_max: usize,
+    /// See [`CatalogOptions::bytes_max`].
+    bytes_max: usize,
     tables: TableOptions,
     /// A write failed: what is on disk is not known until it was read again.
     doubtful: bool,
@@ -166,6 +174,7 @@ impl Catalog {
             state,
             snapshot,
             plans_bytes_max: options.stream_plans_bytes_max,
+            bytes_max: options.bytes_max,
             tables: options.tables,
             doubtful: false,
         };
@@ -313,9 +322,22 @@ impl Writer {
         {
             check_plans(&next, &view, self.plans_bytes_max).map_err(ApplyError::Refused)?;
         }
+        self.check_bytes(&next)?;
         let dropped = self.table_dropped_by(&command);
         self.log(&command, next, &mut |txn| dropped.map_or(Ok(()), |table| table::remove_all(txn, table)))?;
         Ok(true)
+    }
+
+    /// `54000`: the definitions would take more than they may. What makes them smaller is always taken.
+    fn check_bytes(&self, next: &CatalogState) -> Result<(), ApplyError> {
+        let bytes = command::encode(next).map_err(ApplyError::Store)?.len();
+        if bytes <= self.bytes_max || bytes <= command::encode(&self.state).map_err(ApplyError::Store)?.len()
+        {
+            return Ok(());
+        }
+        let message = format!("the catalog would have {bytes} bytes, more than {}", self.bytes_max);
+        let hint = "drop streams and views that nobody needs, or raise storage.catalog_bytes_max";
+        Err(ApplyError::Refused(SqlError::new("54000", message).with_hint(hint)))
     }
 
     fn table_dropped_by(&self, command: &Command) -> Option<TableId> {

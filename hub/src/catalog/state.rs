@@ -21,6 +21,9 @@ pub const RELATIONS_MAX: usize = 4_096;
 /// Most tables of one catalog: with `table_bytes_max` each, that is what they may take on disk.
 pub const TABLES_MAX: usize = 256;
 
+/// Most views that read one view's output: each fold of the view makes rows for all of them at once, in memory.
+pub const READERS_MAX: usize = 16;
+
 /// Versions of plans by transforms that a view remembers; producers keep batches for a week.
 const FED_KEPT: usize = 256;
 
@@ -159,6 +162,7 @@ impl CatalogState {
         }
         check_room("views", self.views.len(), RELATIONS_MAX)?;
         self.check_source(def)?;
+        self.check_readers(def)?;
         let mut def = def.clone();
         self.name_view(&mut def);
         self.views.push(def);
@@ -179,6 +183,18 @@ impl CatalogState {
         }
         let is_there = is_there && def.through().iter().all(is_view) && targets.iter().all(is_stream);
         if is_there { Ok(()) } else { Err(no_source(def)) }
+    }
+
+    /// `54000`: too many views read the output of one.
+    fn check_readers(&self, def: &ViewDef) -> Result<(), SqlError> {
+        let Some(source) = def.chained().map(|chained| chained.source) else { return Ok(()) };
+        let reads = |view: &&ViewDef| view.chained().is_some_and(|chained| chained.source == source);
+        if self.views.iter().filter(reads).count() < READERS_MAX {
+            return Ok(());
+        }
+        let message = format!("at most {READERS_MAX} views can read the output of one view");
+        Err(SqlError::new("54000", message)
+            .with_hint("let one view read it, and others read that one's output"))
     }
 
     fn dependants(&self, of: ViewId) -> Vec<&ViewDef> {

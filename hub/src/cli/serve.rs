@@ -87,7 +87,11 @@ struct Signals {
 impl Signals {
     fn new() -> Result<Self, CliError> {
         use tokio::signal::unix::{SignalKind, signal};
+        /// A file grew beyond the process's limit (`ulimit -f`): SIGXFSZ, the same number on all but MIPS.
+        const FILE_TOO_LARGE: i32 = 25;
         let listen = |kind| signal(kind).map_err(|error| CliError::Other(format!("signals: {error}")));
+        // It would end the hub. Once somebody listens, the write fails instead, as on a full disk.
+        let _ = signal(SignalKind::from_raw(FILE_TOO_LARGE));
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 

@@ -128,6 +128,7 @@ async fn open(options: &Options) -> Result<(Catalog, Shards), HubError> {
     let catalog_options = CatalogOptions {
         shard_groups: options.storage.shard_groups,
         stream_plans_bytes_max: options.limits.stream_plans_bytes_max as usize,
+        bytes_max: size(options.storage.catalog_bytes_max),
         tables: TableOptions {
             rows_max: options.storage.table_rows_max,
             bytes_max: options.storage.table_bytes_max,

@@ -10,7 +10,7 @@ use super::overlay::{Damaged, Partials};
 use super::record::Window;
 use super::views::{ViewShape, Views};
 use headwater::aggregate::integer_key;
-use headwater::codec::DecodeError;
+use headwater::codec::{DecodeError, Reader};
 use headwater::group::GroupTable;
 use headwater::ids::{Micros, ViewId};
 use headwater::limits::BatchLimits;
@@ -71,14 +71,49 @@ pub fn admit(
     partials.ledger.batches = 1;
     partials.ledger.report(&payload.ledger);
     for section in payload.sections() {
-        take(section, time, views, options.window, &mut partials)?;
+        take(section, time, views, How { window: options.window, is_output: false }, &mut partials)?;
     }
     Ok(partials)
+}
+
+/// Bytes that a payload takes while it waits: its own, and those of the states that it becomes, of which a byte of a
+/// batch may make seventy. Sketches grow by what they hold besides, two to four times their bytes.
+pub fn weight(payload: &[u8], views: &Views, limits: &BatchLimits) -> usize {
+    let Ok(parsed) = Payload::parse(payload, limits) else { return payload.len() };
+    let states = parsed.sections().iter().filter_map(|section| {
+        let shape = views.get(section.view)?;
+        // Whatever it claims: a group has a byte of key and of each state at least.
+        let groups = section.groups.min(payload.len() / (1 + shape.specs.len()));
+        Some(groups.saturating_mul(shape.group_bytes))
+    });
+    states.fold(payload.len(), usize::saturating_add)
+}
+
+/// How sections are read.
+#[derive(Clone, Copy)]
+struct How {
+    window: Window,
+    /// They are what a fold made for the views that read outputs, and not a producer's claim: they stand for what many
+    /// batches brought, each within its bounds.
+    is_output: bool,
+}
+
+impl How {
+    fn read(self, table: &mut GroupTable, key: &[u8], states: &mut Reader<'_>) -> Result<u32, DecodeError> {
+        match self.is_output {
+            true => table.merge_encoded(key, states),
+            false => table.admit_encoded(key, states),
+        }
+    }
 }
 
 /// Reads the payload of a record that was admitted at `time` under `window`. What was taken stays taken: a
 /// section that this build cannot read (any more) is handed on for quarantine, the others count.
 pub fn readmit(bytes: &[u8], time: Micros, window: Window, views: &Views) -> Partials {
+    reread(bytes, time, How { window, is_output: false }, views)
+}
+
+fn reread(bytes: &[u8], time: Micros, how: How, views: &Views) -> Partials {
     let mut partials = Partials::default();
     partials.ledger.batches = 1;
     let damaged = |view| Damaged { view, payload: bytes.to_vec() };
@@ -93,7 +128,7 @@ pub fn readmit(bytes: &[u8], time: Micros, window: Window, views: &Views) -> Par
     partials.ledger.report(&payload.ledger);
     for section in payload.sections() {
         let view = section.view;
-        if let Err(error) = take(section, time, views, window, &mut partials) {
+        if let Err(error) = take(section, time, views, how, &mut partials) {
             tracing::error!(%view, error = error.message, "a section of a log record cannot be read");
             partials.damaged.push(damaged(view));
         }
@@ -103,7 +138,7 @@ pub fn readmit(bytes: &[u8], time: Micros, window: Window, views: &Views) -> Par
 
 /// Reads the payload of a record that a fold made. Its rows are no events of a producer: no batch is counted.
 pub fn read_output(bytes: &[u8], time: Micros, views: &Views) -> Partials {
-    let mut partials = readmit(bytes, time, Window::ANY, views);
+    let mut partials = reread(bytes, time, How { window: Window::ANY, is_output: true }, views);
     partials.ledger.batches = 0;
     partials
 }
@@ -113,19 +148,23 @@ fn take(
     section: &Section<'_>,
     time: Micros,
     views: &Views,
-    window: Window,
+    how: How,
     partials: &mut Partials,
 ) -> Result<(), NotAdmitted> {
     let ledger = &mut partials.ledger;
     // Another version's view was dropped, too: this one got its id in another cluster, or in an older copy's future.
-    let shape = views.get(section.view).filter(|shape| shape.versions.contains(&section.version));
+    // And what views make of other views' outputs is no producer's to say.
+    let is_taken = |shape: &&Arc<ViewShape>| {
+        shape.versions.contains(&section.version) && shape.is_chained == how.is_output
+    };
+    let shape = views.get(section.view).filter(is_taken);
     let Some(shape) = shape else {
         ledger.view_dropped_sections += 1;
         ledger.view_dropped_groups += section.groups as Total;
         ledger.view_dropped_events = ledger.view_dropped_events.saturating_add(section.events.into());
         return Ok(());
     };
-    let sifted = sift(section, shape, time, window)?;
+    let sifted = sift(section, shape, time, how)?;
     ledger.rejected.report(&section.rejected);
     ledger.groups += sifted.table.len() as Total;
     ledger.late_groups += sifted.late;
@@ -145,17 +184,17 @@ fn sift(
     section: &Section<'_>,
     shape: &Arc<ViewShape>,
     time: Micros,
-    window: Window,
+    how: How,
 ) -> Result<Sifted, NotAdmitted> {
     let mut sifted = Sifted { table: GroupTable::new(&shape.specs), late: 0, future: 0 };
     let mut left_out = HashSet::new();
     let mut scratch = shape.key_columns();
-    let window = Bounds::new(time, shape, window);
+    let window = Bounds::new(time, shape, how.window);
     let mut groups = section.groups();
     while let Some((key, states)) = groups.next_group()? {
         let bucket = shape.check_key(key, &mut scratch)?;
         // Its states are read wherever it belongs: the next group's begin where they end.
-        let group = sifted.table.admit_encoded(key, states)?;
+        let group = how.read(&mut sifted.table, key, states)?;
         let counter = match window.place_of_group(bucket, shape, &sifted.table, group) {
             Place::Inside => continue,
             Place::Late => &mut sifted.late,

@@ -5,12 +5,15 @@
 
 use super::ShardOptions;
 use super::fold::merge_row;
-use super::testing::{POISON, START, batch, catalog, key, lazy, payload_of, payload_with_keys, pid};
+use super::testing::{
+    POISON, START, batch, catalog, key, lazy, payload_of, payload_of_table, payload_with_keys, pid,
+};
 use super::writer::stepper::Stepper;
 use super::{Clock, Outcome, Shards};
 use crate::catalog::Catalog;
 use crate::store::{MemoryStore, Store, StoreError, Table, seal};
 use futures::StreamExt;
+use headwater::codec::{Reader, Writer};
 use headwater::group::{GroupTable, OTHER_KEY};
 use headwater::ids::{Micros, ShardGroupId};
 use headwater::value::Value;
@@ -313,4 +316,51 @@ fn a_group_that_cannot_be_merged_hides_no_other_from_readers() {
         b.into_iter().map(|(key, row)| (key, row[2], row[3])).collect::<Vec<_>>(),
         [(k1, 1, 1), (k2, 1, 2)]
     );
+}
+
+/// Sends a batch of these payload bytes, and folds it.
+fn folded(world: &mut World, producer: u8, payloads: Vec<Vec<u8>>) {
+    for (seq, payload) in (1..).zip(payloads) {
+        let mut frame = batch(pid(producer), seq, seq, &[]);
+        frame.payload = payload;
+        let _outcome = world.hub.submit(frame).expect("taken");
+    }
+    world.hub.commit(false);
+    while !world.hub.is_settled() {
+        world.hub.commit(true);
+    }
+}
+
+/// What a fold merged was read back as one producer's claim: two batches that claim the most cost readers the fold.
+#[test]
+fn what_many_batches_claim_together_reaches_readers() {
+    let runtime = runtime();
+    let mut world = World::new(&runtime, 5, lazy());
+    let a = world.def("a");
+    let mut liar = GroupTable::new(&a.specs());
+    let mut states = Vec::new();
+    [1 << 40, 1 << 40, 0].iter().for_each(|number| states.put_varint(*number));
+    liar.merge_encoded(&key("liar"), &mut Reader::new(&states)).expect("states");
+    let claim = payload_of_table(&[a.id.0], a.plan.version, &liar, 1);
+    let honest = payload_of(&[a.id.0], a.plan.version, &[("honest", 5)]);
+    folded(&mut world, 1, vec![claim.clone(), honest, claim]);
+    let b = world.read(&runtime, "b");
+    let sums = b.into_iter().map(|(key, row)| (key, row[2], row[3])).collect::<Vec<_>>();
+    assert_eq!(sums, [(key("honest"), 1, 5), (key("liar"), 2 << 40, 0)]);
+    assert_eq!(world.hub.shared.status().ledger.quarantined, 0);
+}
+
+/// No plan of a chained view is ever sent to producers: who makes one up is not counted.
+#[test]
+fn no_producer_feeds_a_view_of_an_output() {
+    let runtime = runtime();
+    let mut world = World::new(&runtime, 9, lazy());
+    let (a, b) = (world.def("a"), world.def("b"));
+    let forged = GroupTable::new(&b.specs());
+    let mut forged = forged;
+    forged.group(&key("forged"));
+    let into_b = payload_of_table(&[b.id.0], b.plan.version, &forged, 1);
+    let into_a = payload_of(&[a.id.0], a.plan.version, &[("k", 5)]);
+    folded(&mut world, 1, vec![into_b, into_a]);
+    assert_eq!(world.read(&runtime, "b").into_keys().collect::<Vec<_>>(), [key("k")]);
 }

@@ -77,8 +77,9 @@ pub struct ShardOptions {
     pub late_max: Option<Duration>,
     /// Whether batches that are marked as a backfill may bring groups of any age. Default true.
     pub backfill: bool,
-    /// Payload bytes waiting for the writer before `submit` waits. Default 32 MiB; decoded states come on top,
-    /// typically two to four times as much.
+    /// Bytes of batches waiting for the writer, and of the states that they become, before `submit` waits. Default 32 MiB.
+    /// Full sketches take two to four times their bytes on top; a batch that alone is larger waits alone, and takes up to
+    /// seventy times its frame where a view has hundreds of aggregates that are empty.
     pub inbox_bytes: usize,
     /// How often writes are tried again after storage failed. Default 5 s.
     pub retry_interval: Duration,

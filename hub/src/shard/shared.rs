@@ -1,6 +1,6 @@
 //! What handles, scans and the writer share: the inbox, the overlays, the newest views, published status.
 
-use super::admit::{AdmitOptions, NotAdmitted, admit};
+use super::admit::{AdmitOptions, NotAdmitted, admit, weight};
 use super::janitor::Expired;
 use super::ledger::Ledger;
 use super::options::ShardOptions;
@@ -60,7 +60,7 @@ pub(super) struct Shared {
     pub(super) leases: Leases,
     views: RwLock<Arc<Views>>,
     inbox: sync_mpsc::Sender<Message>,
-    /// One permit per [`PLACE_BYTES`] of payload in the inbox.
+    /// One permit per [`PLACE_BYTES`] of what waits in the inbox.
     places: Arc<Semaphore>,
     noted: Mutex<Noted>,
     /// Rows that a read found damaged, for the writer to set aside.
@@ -219,8 +219,8 @@ impl Shared {
             self.noted().fresh.refuse(code);
             refused(pid, seq, code, message)
         };
-        // A frame above its limit is refused by admission; it must not ask for more places than there are.
-        let bytes = frame.payload.len().min(self.options.inbox_bytes);
+        // Nobody asks for more places than there are: what is larger comes alone.
+        let bytes = weight(&frame.payload, &self.views(), &limits).min(self.options.inbox_bytes);
         let places = u32::try_from(bytes.div_ceil(PLACE_BYTES).max(1)).unwrap_or(1);
         let place = self.places.clone().acquire_many_owned(places).await;
         let Ok(place) = place else {

@@ -26,6 +26,10 @@ pub struct ViewShape {
     pub id: ViewId,
     /// The plan versions whose partials are taken, the view's own first.
     pub versions: Vec<PlanVersion>,
+    /// Heap bytes of a group's states while they are empty: what a byte or less of a batch becomes.
+    pub group_bytes: usize,
+    /// It reads another view's output: folds feed it, and no producer.
+    pub is_chained: bool,
     /// Its states.
     pub specs: Vec<AggregateSpec>,
     /// Those of them that count their events (`count`, `sum`, quantiles, ...).
@@ -71,6 +75,16 @@ pub struct Ttl {
     pub age: i64,
 }
 
+/// Heap bytes of one group among several, all states empty.
+fn group_bytes(specs: &[AggregateSpec]) -> usize {
+    const GROUPS: u32 = 64;
+    let mut table = GroupTable::new(specs);
+    for n in 0..GROUPS {
+        table.group(&n.to_be_bytes());
+    }
+    table.heap_bytes() / GROUPS as usize
+}
+
 impl ViewShape {
     /// Most groups per shard group at a hub whose views may have `hub_max`.
     pub fn group_cap(&self, hub_max: u64) -> u64 {
@@ -84,6 +98,8 @@ impl ViewShape {
         Some(Self {
             id: def.id,
             versions: def.versions(),
+            is_chained: def.chained().is_some(),
+            group_bytes: group_bytes(&specs),
             specs,
             counting,
             key_types: def.keys.iter().map(|k| k.1.clone()).collect(),

@@ -286,6 +286,27 @@ async fn pages_may_call_a_development_hub() {
     assert!(!reply.head.contains("access-control-allow-origin: https://page.example"), "{}", reply.head);
 }
 
+/// A page that is not listed could not read what came of its statements, but they ran.
+#[tokio::test]
+async fn pages_that_are_not_listed_are_refused() {
+    let house =
+        House::open(|options| options.listen.cors_origins = "https://mine.example".parse().expect("list"));
+    let to = house.doors.http_address();
+    for (origin, is_refused) in [
+        ("https://page.example", true),
+        ("null", true),
+        ("https://mine.example", false),
+        ("http://hub", false),
+    ] {
+        let head = format!("POST /v1/sql\r\ncontent-type: text/plain\r\norigin: {origin}");
+        let reply = request(to, &head, b"SELECT 1").await;
+        assert_eq!(reply.head.starts_with("http/1.1 403"), is_refused, "{origin}: {}", reply.head);
+        if is_refused {
+            assert_eq!(reply.json()["error"]["code"], json!("28000"));
+        }
+    }
+}
+
 /// Names of metrics are an interface: each is in the README, and the README names no other.
 #[tokio::test]
 async fn the_readme_lists_every_metric() {

@@ -178,7 +178,8 @@ pub(super) fn is_implicit(from: &DataType, to: &DataType) -> bool {
 /// Casts that have to be written.
 pub(super) fn is_explicit(from: &DataType, to: &DataType) -> bool {
     use DataType as T;
-    let scalar = |t: &DataType| !matches!(t, T::List(_) | T::Struct(_));
+    // Producers have no text of intervals; constants are read when the definition is.
+    let scalar = |t: &DataType| !matches!(t, T::List(_) | T::Struct(_) | T::Interval);
     match (from, to) {
         _ if is_implicit(from, to) => true,
         _ if from.is_numeric() && to.is_numeric() => true,

@@ -11,6 +11,7 @@ use super::function::argument_exprs;
 use super::{Kind, missing_view};
 use crate::chain::{OutputColumns, Version, is_column_type, output_schema};
 use crate::definition::{Output, SelectItem, ViewDef};
+use crate::dialect::{DIALECT, parse_expr};
 use crate::error::SqlError;
 use crate::parse::Name;
 use crate::source::CatalogSnapshot;
@@ -20,7 +21,6 @@ use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, Expr, FunctionArg, FunctionArgExpr, Ident, TableFactor, Value as Literal, Visit,
     VisitMut, Visitor, VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use headwater::ids::ViewId;
 use headwater::plan::{BinaryOp, ExprId, Op, StatePlan};
@@ -85,8 +85,7 @@ pub(super) fn named(text: &Text, relation: &TableFactor) -> Option<Result<(Name,
         return Some(wrong());
     };
     let Literal::SingleQuotedString(of) = &value.value else { return Some(wrong()) };
-    let parsed =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql(of).and_then(|mut p| p.parse_object_name(false));
+    let parsed = Parser::new(&DIALECT).try_with_sql(of).and_then(|mut p| p.parse_object_name(false));
     let Ok(parts) = parsed.map(|name| fold_name(&name)) else { return Some(wrong()) };
     match parts.as_slice() {
         [name] | [.., name] if parts.len() == 1 || parts[0] == "public" => {
@@ -211,7 +210,7 @@ fn version(expr: &Expr) -> Option<Version> {
 
 /// A select item of a view, as syntax.
 fn parsed(item: &SelectItem) -> Result<Expr, SqlError> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&item.expr).and_then(|mut p| p.parse_expr());
+    let parsed = parse_expr(&item.expr);
     parsed.map_err(|e| SqlError::new("XX000", format!("column \"{}\" cannot be read: {e}", item.name)))
 }
 

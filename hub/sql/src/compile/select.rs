@@ -12,14 +12,13 @@ use super::nodes::Nodes;
 use super::output;
 use super::window::Wanted;
 use crate::definition::{Attribute, Chained, Output, SelectItem, SortItem};
+use crate::dialect::parse_expr;
 use crate::error::SqlError;
 use crate::text::fold;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, ObjectName, OrderBy, OrderByKind, Select, Value as Literal, Visit, VisitMut, Visitor,
     VisitorMut,
 };
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 use headwater::plan::{BinaryOp, ExprId, Function, Op, StatePlan};
 use headwater::value::{DataType, Value};
 use std::ops::ControlFlow;
@@ -303,7 +302,7 @@ impl<'l, 'e> List<'l, 'e> {
             let output = self.output(aggregate)?;
             sql = sql.replace(&format!("{{{at}}}"), &format!("\"{output}\""));
         }
-        let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).and_then(|mut p| p.parse_expr());
+        let parsed = parse_expr(&sql);
         self.derived.push(parsed.map_err(|e| SqlError::new("XX000", e.to_string()))?);
         Ok(format!("{DERIVED}{}", self.derived.len() - 1))
     }

@@ -501,3 +501,25 @@ fn the_table_of_aggregates_in_the_docs_is_true() {
         assert!(listed, "SQL.md does not list {name}");
     }
 }
+
+/// A cast that definitions take and producers do not have was an internal error.
+#[test]
+fn every_cast_is_known_or_refused() {
+    let types =
+        "boolean smallint int bigint real float8 numeric(10,2) text bytea uuid date timestamptz interval";
+    let columns = ["ok", "small", "n", "user_id", "r", "latency_ms", "price", "url", "raw", "id", "day"];
+    for column in columns.into_iter().chain(["arrival_timestamp", "(arrival_timestamp - day)"]) {
+        for to in types.split(' ') {
+            let sql =
+                format!("CREATE CONTINUOUS VIEW v AS SELECT max(({column}::{to}) IS NULL) FROM pageviews");
+            let sql = sql.replace("max(", "bool_or(");
+            match compile_sql(&sql) {
+                Ok(_) => {}
+                Err(error) => {
+                    assert!(["42846", "42883"].contains(&error.code), "{sql}: {error:?}");
+                    assert!(error.position.is_some(), "{sql}: {error:?}");
+                }
+            }
+        }
+    }
+}

@@ -81,11 +81,6 @@ impl Guard {
         self.change.fetch_max(APPLYING, Ordering::AcqRel) != STOPPED
     }
 
-    /// The outcome is known to whoever waits for the answer.
-    pub(super) fn end_applying(&self) {
-        let _ = self.change.compare_exchange(APPLYING, NONE, Ordering::AcqRel, Ordering::Acquire);
-    }
-
     /// True when nothing is being applied, and nothing will be: then the statement may be told to have ended.
     pub(super) fn stop(&self) -> bool {
         match self.change.compare_exchange(NONE, STOPPED, Ordering::AcqRel, Ordering::Acquire) {

@@ -50,6 +50,9 @@ enum Message {
     /// First and last, where that was asked for.
     Described(Description),
     Batch(RecordBatch),
+    /// First and last: what a change that was applied answers. It is in memory, so that nothing that comes later,
+    /// a deadline or an error, can tell it as a statement that did nothing.
+    Applied(Answer),
     /// Last.
     Failed(SqlError),
     /// Last.
@@ -165,6 +168,9 @@ impl Job {
             Ok(answer) => answer,
             Err(error) => return Message::Failed(error),
         };
+        if self.guard.is_applying() {
+            return Message::Applied(answer);
+        }
         let Answer { tag, fields, schema, mut batches } = answer;
         if self.sender.send(Message::Head { tag, fields, schema }).await.is_err() {
             return Message::End;
@@ -197,9 +203,9 @@ impl Received {
         match std::future::poll_fn(|cx| self.poll_message(cx)).await {
             Message::Head { tag, fields, schema } => {
                 self.stop = None;
-                self.guard.end_applying();
                 Ok(Answer { tag, fields, schema, batches: self.boxed() })
             }
+            Message::Applied(answer) => Ok(answer),
             Message::Failed(error) => Err(error),
             Message::Batch(_) | Message::Described(_) | Message::End => Err(died()),
         }
@@ -253,7 +259,7 @@ impl Stream for Received {
         let item = match std::task::ready!(self.poll_message(cx)) {
             Message::Batch(batch) => return Poll::Ready(Some(Ok(batch))),
             Message::Failed(error) => Some(Err(error)),
-            Message::Head { .. } | Message::Described(_) => Some(Err(died())),
+            Message::Head { .. } | Message::Described(_) | Message::Applied(_) => Some(Err(died())),
             Message::End => None,
         };
         self.is_over = true;
@@ -306,5 +312,28 @@ mod tests {
             assert!(sent.is_ok(), "it is waited for");
         });
         assert_eq!(answer.err().map(|error| error.code), Some("58030"));
+    }
+
+    /// INSERTs that were counted were answered with 57014 where the deadline came between an answer's head and its end.
+    #[tokio::test]
+    async fn an_applied_change_is_answered_whole() {
+        let deadline = Instant::now();
+        let guard = Arc::new(Guard::new(deadline, Handle::current(), 1 << 20, 1 << 20));
+        assert!(guard.begin_applying());
+        let (thread, receiver) = mpsc::channel(BATCHES_WAITING);
+        let sleep = Box::pin(sleep_until(deadline.into()));
+        let received = Received {
+            receiver,
+            sleep,
+            stop: Some(async {}.boxed()),
+            guard: Arc::clone(&guard),
+            is_over: false,
+        };
+        assert!(thread.try_send(Message::Applied(Answer::command("INSERT 0 1"))).is_ok());
+        let mut answer = received.answer().await.expect("it was applied");
+        assert_eq!(answer.tag, "INSERT 0 1");
+        // Its thread is still there, and the deadline has passed.
+        assert!(answer.batches.next().await.is_none(), "no error behind it");
+        drop(thread);
     }
 }

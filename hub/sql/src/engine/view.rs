@@ -6,14 +6,16 @@
 use super::merge::{Emit, MergeStates};
 use super::scan::{ViewScan, state_column};
 use crate::definition::{Output, ViewDef};
+use crate::dialect::parse_expr;
 use crate::source::Source;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, DFSchema, Result};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::grouping::grouping;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::{AggregateUDF, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::sqlparser::ast::ExprWithAlias;
 use std::sync::Arc;
 
 /// The plan behind a view's name.
@@ -24,12 +26,12 @@ pub(super) fn plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionS
         plan = merge_groups(def, plan)?;
     }
     if let Some(having) = def.having() {
-        let condition = base.create_logical_expr(having, plan.schema())?;
+        let condition = logical(base, having, plan.schema())?;
         plan = plan.filter(condition)?;
     }
     if !def.order_by().is_empty() {
         let sort = |item: &crate::definition::SortItem| {
-            let expr = base.create_logical_expr(&item.expr, plan.schema())?;
+            let expr = logical(base, &item.expr, plan.schema())?;
             Ok(Sort::new(expr, !item.descending, item.nulls_first))
         };
         let order = def.order_by().iter().map(sort).collect::<Result<Vec<_>>>()?;
@@ -37,11 +39,17 @@ pub(super) fn plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionS
         plan = plan.sort(order)?.limit(0, None)?;
     }
     let items = def.select.iter().map(|item| {
-        let expr = base.create_logical_expr(&item.expr, plan.schema())?;
+        let expr = logical(base, &item.expr, plan.schema())?;
         Ok(expr.alias(&item.name))
     });
     let items = items.collect::<Result<Vec<_>>>()?;
     plan.project(items)?.build()
+}
+
+/// An expression of a definition over its columns.
+fn logical(base: &SessionState, sql: &str, schema: &DFSchema) -> Result<Expr> {
+    let expr = parse_expr(sql).map_err(|e| DataFusionError::SQL(Box::new(e), None))?;
+    base.create_logical_expr_from_sql_expr(ExprWithAlias { expr, alias: None }, schema)
 }
 
 /// Merges the groups that readers do not tell apart. Outputs keep their names.

@@ -2,15 +2,13 @@
 
 use super::Name;
 use super::depth::check_depth;
+use crate::dialect::DIALECT;
 use crate::error::SqlError;
 use crate::text::{Text, fold_name};
 use datafusion::sql::sqlparser::ast;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
-
-static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 pub(super) struct Cursor<'a> {
     parser: Parser<'static>,

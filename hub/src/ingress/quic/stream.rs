@@ -116,7 +116,6 @@ async fn control(send: &mut SendStream, recv: RecvStream, peer: &Peer, first: Re
     let mut session = Session::new(Arc::clone(&peer.shared.policy));
     let newest = snapshot(&mut catalog);
     control_frame(send, &mut session, peer, first, &newest).await?;
-    peer.is_welcomed.store(true, Ordering::Release);
     let _present = Present::new(&peer.shared.metrics.sessions);
     control_loop(send, recv, peer, &mut session, catalog).await
 }
@@ -172,7 +171,11 @@ async fn control_frame(
     catalog: &CatalogSnapshot,
 ) -> Result<(), Close> {
     match session.handle_control(&received.frame()?, now(), catalog)? {
-        Control::Welcome(welcome) => write(send, &*welcome).await,
+        Control::Welcome(welcome) => {
+            // Before the peer can have it: its first batch may be here at once.
+            peer.is_welcomed.store(true, Ordering::Release);
+            write(send, &*welcome).await
+        }
         Control::Clock(reply) => write(send, &reply).await,
         Control::Resume(resume) => match peer.shared.backend.resume(resume).await {
             Ok(resumed) => write(send, &resumed).await,

@@ -228,6 +228,33 @@ async fn blocks_have_their_states() {
     hub.shutdown().await.expect("shutdown");
 }
 
+/// What is answered with 57014 is not counted: a client sends it again. The deadline came between an answer's head and
+/// its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_that_time_out_are_not_counted() {
+    let house = House::new();
+    let hub = house.start().await;
+    let client = connect(&hub).await;
+    client.batch_execute("CREATE STREAM s (n INT)").await.expect("stream");
+    client.batch_execute("CREATE CONTINUOUS VIEW v AS SELECT count(*) FROM s").await.expect("view");
+    let (mut counted, mut refused) = (0, 0);
+    for timeout in (1..=40).cycle().take(160) {
+        client.batch_execute(&format!("SET statement_timeout = {timeout}")).await.expect("set");
+        match client.batch_execute("INSERT INTO s VALUES (1)").await {
+            Ok(()) => counted += 1,
+            Err(error) => {
+                assert_eq!(error.code().map(|code| code.code()), Some("57014"), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    client.batch_execute("RESET statement_timeout").await.expect("reset");
+    let row = client.query_one("SELECT count FROM v", &[]).await.expect("row");
+    assert_eq!(row.get::<_, i64>(0), counted, "{refused} were refused");
+    drop(client);
+    hub.shutdown().await.expect("shutdown");
+}
+
 /// A reader that takes nothing must not hold the rows of its answer in the hub.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_as_they_are_read() {
