@@ -587,7 +587,9 @@ fn read_file(path: &Path) -> Result<Layer, OptionsError> {
         let mut message = String::from(error.to_string().trim_end());
         let keys: Vec<&str> = OPTIONS.iter().flat_map(|option| [option.key, option.section]).collect();
         let unknown = message.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next());
-        if let Some(meant) = unknown.and_then(|key| nearest(key, &keys)) {
+        // A section's own name is a key of no section.
+        let others = |key: &str| keys.iter().copied().filter(|known| *known != key).collect::<Vec<_>>();
+        if let Some(meant) = unknown.and_then(|key| nearest(key, &others(key))) {
             message.push_str(&format!("\ndid you mean {meant}?"));
         }
         OptionsError::Invalid { path: path.into(), message }

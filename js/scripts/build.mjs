@@ -84,11 +84,23 @@ async function bundle() {
   return result.metafile;
 }
 
+/** Bundlers look for `new URL("./file", import.meta.url)` as it stands here: a line that ends within it hides the file from them. */
+function keepUrlsWhole(file) {
+  const broken = /new\s+URL\(\s*"([^"]+)"\s*,\s*import\s*\.\s*meta\s*\.\s*url\s*\)/g;
+  const code = readFileSync(file, 'utf8').replace(broken, 'new URL("$1",import.meta.url)');
+  for (const flavor of ['core', 'full']) {
+    const whole = `new URL("./headwater_${flavor}.wasm",import.meta.url)`;
+    if (!code.includes(whole)) throw new Error(`${file} has no ${whole}`);
+  }
+  writeFileSync(file, code);
+}
+
 rmSync(path('dist'), { recursive: true, force: true });
 mkdirSync(path('dist'), { recursive: true });
 optimise('core');
 optimise('full');
 const metafile = await bundle();
+keepUrlsWhole(path('dist/browser.js'));
 run(process.execPath, [path('node_modules/typescript/bin/tsc'), '-p', path('tsconfig.json')]);
 // The declarations name the module's functions; wasm-bindgen's own class needs a newer `lib` than users have.
 mkdirSync(path('dist/generated'));

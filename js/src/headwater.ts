@@ -287,7 +287,7 @@ export class Client {
     page?.addEventListener('visibilitychange', onChange, { signal: this.#end.signal });
   }
 
-  /** Loads the module until it is there; only what cannot change ends the attempts. */
+  /** Loads the module until it is there; only what cannot change ends the attempts, when there is none yet. */
   async #open(): Promise<void> {
     if (this.#isOpening) return;
     this.#isOpening = true;
@@ -295,7 +295,7 @@ export class Client {
     for (let wait = RELOAD_MS[0]; this.#state === 'started'; wait = Math.min(wait * 2, RELOAD_MS[1])) {
       try {
         const source = this.#sources[flavor];
-        if (!source) throw new WebAssembly.LinkError(`no source for the ${flavor} module; see ConnectOptions.wasm`);
+        if (!source) throw new WebAssembly.LinkError(`no ${flavor} module: see ConnectOptions.wasm`);
         const room = await import('./room.ts');
         const module = await room.compile(source);
         const instance = { exports: await room.load(module), trapped: false };
@@ -308,7 +308,8 @@ export class Client {
         const isFinal = [CompileError, LinkError, EvalError].some((kind) => cause instanceof kind);
         const error = new HeadwaterError('wasm_unavailable', String(cause), { cause });
         if (wait === RELOAD_MS[0]) this.#report(error);
-        if (isFinal) return this.#giveUp(error);
+        // A page that has a module goes on with it, and with the plans that it has.
+        if (isFinal && !this.#producer) return this.#giveUp(error);
         await new Promise((resolve) => setTimeout(resolve, wait * (0.5 + Math.random())));
       }
     }

@@ -421,6 +421,22 @@ test('what a view gathered goes on growing when plans are announced again', () =
     assert.deepEqual(last.sections.map((section) => [section.view, section.events]), [[1, 2], [2, 1]]);
   }));
 
+test('a page without the module that a new view needs goes on with the views that it knows', () =>
+  run({ wasm: { ...CORE, full: () => new Uint8Array([60, 104, 116, 109]) } }, async ({ hub, hw, errors }) => {
+    hw.emit('views', { url: '/A', ms: 1 });
+    await hw.flush();
+    const digest = {
+      view: 2, version: 1, stream: 1, nodes: [{ op: op.column(1), type: 'double' }], keys: [], states: [{ spec: spec.tdigest(200), args: [0] }],
+    };
+    hub.change([{ schema: VIEWS, plans: [countAndSum(), digest] }]);
+    await until('the error', () => errors.length > 0);
+    assert.deepEqual(errors, ['wasm_unavailable']);
+    assert.equal(hw.emit('views', { url: '/A', ms: 2 }), undefined);
+    await hw.flush();
+    const { module, delivered, dropped } = hw.stats();
+    assert.deepEqual([module, delivered, dropped, hub.viewEvents(1)], ['core', 2, {}, 2]);
+  }));
+
 test('a view by a width of time is left to the full module', () =>
   run({}, async ({ hub, hw }) => {
     const width = { op: (w) => w.varint(1).varint(7).zigzag(0).zigzag(1).zigzag(0), type: 'interval' };

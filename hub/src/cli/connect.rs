@@ -20,7 +20,7 @@ pub(super) struct ConnectArgs {
     /// asked for it
     #[arg(long, env = "HEADWATER_FINGERPRINT", value_name = "HEX")]
     fingerprint: Option<Fingerprint>,
-    /// PEM file with the certificate (or its authority) to trust instead of the platform's roots
+    /// PEM file with the authority, or a self-signed certificate, to trust instead of the platform's roots
     #[arg(long, env = "HEADWATER_CA", value_name = "FILE", conflicts_with = "fingerprint")]
     ca: Option<PathBuf>,
     /// Token, when the hub asks for one

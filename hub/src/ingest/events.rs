@@ -248,7 +248,7 @@ mod tests {
             ("{\"m\":1}", "42703", "line 1: column \"m\" of stream \"s\" does not exist"),
             ("{\"n\":1,\"n\":2}", "42701", "line 1: column \"n\" is given twice"),
             ("{\"k\":[1]}", "42804", "line 1: column \"k\": an array or object"),
-            ("{\"k\":1}", "42804", "line 1: column \"k\": column \"k\" is of type text"),
+            ("{\"k\":1}", "42804", "line 1: column \"k\": a value of another type, where text is wanted"),
             (
                 "{\"k\":\"a\\u0000\"}",
                 "22021",

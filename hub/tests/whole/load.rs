@@ -291,7 +291,7 @@ fn a_file_is_not_loaded_again_with_other_columns() {
     assert!(load(&[]).status.success());
     let output = load(&["--map", "x="]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
-    assert!(text(&output).contains("they would count twice; --again"), "{}", text(&output));
+    assert!(text(&output).contains("they would count twice; load the new"), "{}", text(&output));
     assert_totals(&server, 1);
     assert!(load(&["--map", "x=", "--again"]).status.success());
     assert_totals(&server, 2);

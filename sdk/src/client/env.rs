@@ -6,7 +6,7 @@ use super::{ConnectError, ConnectOptions, Fingerprint, Trust};
 const HUB: &str = "HEADWATER_HUB";
 /// SHA-256 of a development hub's certificate.
 const FINGERPRINT: &str = "HEADWATER_FINGERPRINT";
-/// A PEM file with the certificate (or its authority) to trust instead of the platform's roots.
+/// A PEM file with the authority, or a self-signed certificate, to trust instead of the platform's roots.
 const CA: &str = "HEADWATER_CA";
 /// A key or token.
 const TOKEN: &str = "HEADWATER_TOKEN";

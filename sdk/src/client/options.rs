@@ -123,6 +123,9 @@ impl Trust {
         use rustls::pki_types::pem::{Error, PemObject};
         let certificate = CertificateDer::from_pem_file(path).map_err(|error| match error {
             Error::Io(error) => error,
+            Error::NoItemsFound => {
+                std::io::Error::new(std::io::ErrorKind::InvalidData, "there is no certificate in it")
+            }
             error => std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
         })?;
         Ok(Self::Certificate(certificate.to_vec()))

@@ -109,8 +109,8 @@ impl Peer {
 
 /// What to do about a certificate that is not trusted.
 const HOW_TO_TRUST: &str = "pin the fingerprint that a development hub prints when it starts (Trust::Fingerprint, \
-                            HEADWATER_FINGERPRINT), or trust the file of its certificate or authority \
-                            (Trust::from_pem_file, HEADWATER_CA)";
+                            HEADWATER_FINGERPRINT), or trust the file of its authority, or of its certificate if \
+                            that signs itself (Trust::from_pem_file, HEADWATER_CA)";
 
 fn is(number: VarInt, code: CloseCode) -> bool {
     number == VarInt::from_u32(code as u32)

@@ -90,6 +90,9 @@ async fn work(args: &args::Args) -> Result<(DemoHub, Vec<String>), Box<dyn Error
         let exact = exact::query(&context, &view.exact).await?;
         faults.extend(compare::compare(view, &answer, &exact, time)?);
     }
+    println!(
+        "\nworst error: relative to the exact value; of top, what is missing of a count as a part of all events"
+    );
     let verdict = if faults.is_empty() {
         "every answer is exact or within its stated error"
     } else {

@@ -46,8 +46,7 @@ fn explain(error: &EmitError, field: &Field, cell: Cell<'_>) -> SqlError {
             SqlError::new("22023", "NaN is no value of an event").with_hint("NULL is what is not known")
         }
         (EmitError::Full, _) => SqlError::new("54000", "too many bytes at a time"),
-        _ => SqlError::new("42804", format!("column \"{}\" is of type {of}", field.name))
-            .with_hint("cast the value"),
+        _ => SqlError::new("42804", format!("a value of another type, where {of} is wanted")),
     }
 }
 
@@ -72,7 +71,7 @@ mod tests {
             (DataType::Int32, Cell::Text("1.5"), "22P02", "invalid input syntax for type integer: \"1.5\""),
             (DataType::Date, Cell::Text("soon"), "22007", "invalid input syntax for type date: \"soon\""),
             (DataType::Int16, Cell::Int(70_000), "22003", "value is out of range for type smallint"),
-            (DataType::Bool, Cell::Int(1), "42804", "column \"c\" is of type boolean"),
+            (DataType::Bool, Cell::Int(1), "42804", "a value of another type, where boolean is wanted"),
             (DataType::Float64, Cell::Text("NaN"), "22023", "NaN is no value of an event"),
             (
                 DataType::Text,

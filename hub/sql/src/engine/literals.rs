@@ -15,6 +15,7 @@ use super::postgres::each;
 use super::walk::rewrite;
 use crate::convert::{array_from_values, arrow_field, cast_text, type_of_field};
 use crate::error::SqlError;
+use crate::types::type_name;
 use crate::units;
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
@@ -74,6 +75,7 @@ impl AnalyzerRule for ReadLiterals {
 
 fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let changed = match &mut expr {
+        Expr::Cast(cast) if !is_castable(cast, schema) => return Err(no_cast(cast, schema)),
         Expr::Cast(cast) if type_of_field(&cast.field) == DataType::Timestamp => {
             read_as(&mut cast.expr, &DataType::Timestamp)?
         }
@@ -183,6 +185,29 @@ fn read_cast(cast: &Cast, schema: &DFSchema) -> Result<Option<Expr>> {
     }
     let func = Arc::new(ScalarUDF::from(Read::new(data_type)));
     Ok(Some(Expr::ScalarFunction(ScalarFunction { func, args: vec![cast.expr.as_ref().clone()] })))
+}
+
+/// False where PostgreSQL has no such cast and Arrow counts days or microseconds since 1970.
+fn is_castable(cast: &Cast, schema: &DFSchema) -> bool {
+    let is_time = |t: &ArrowType| {
+        t.is_temporal() && !matches!(t, ArrowType::Duration(_)) || matches!(t, ArrowType::Interval(_))
+    };
+    let is_other = |t: &ArrowType| t.is_numeric() || *t == ArrowType::Boolean;
+    let to = cast.field.data_type();
+    if !is_time(to) && !is_other(to) {
+        return true;
+    }
+    let Some(from) = Operand::of(&cast.expr, schema) else { return true };
+    let from = from.field.data_type();
+    !(is_time(from) && is_other(to) || is_other(from) && is_time(to))
+}
+
+/// `42846`
+fn no_cast(cast: &Cast, schema: &DFSchema) -> DataFusionError {
+    let from = Operand::of(&cast.expr, schema).map_or_else(String::new, |from| from.name());
+    let to = type_name(&type_of_field(&cast.field));
+    let error = SqlError::new("42846", format!("cannot cast type {from} to {to}"));
+    placed(error.with_hint("extract(epoch FROM time) and to_timestamp(seconds) count seconds"), &[&cast.expr])
 }
 
 /// Text as one of the two, at run time.

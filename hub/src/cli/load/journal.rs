@@ -45,6 +45,15 @@ pub(super) struct Head {
     pub started: i64,
 }
 
+/// What another load sent of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Twin {
+    /// The same file, read otherwise.
+    Same,
+    /// The file when it was shorter.
+    Beginning,
+}
+
 /// What makes two files the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Contents {
@@ -255,29 +264,38 @@ impl Head {
         .find_map(|(differs, what)| differs.then_some(what))
     }
 
-    /// Another load that sent rows of the same file into the same stream, with other columns or a journal elsewhere:
-    /// the first of those whose journals are in `dir`.
-    pub fn twin(&self, dir: &Path, own: &Path) -> Option<PathBuf> {
+    /// Another load that sent rows of `file`, which this is the head of, into the same stream: with other columns, a
+    /// journal elsewhere, or when the file was shorter. The first of those whose journals are in `dir`.
+    pub fn twin(&self, file: &Path, dir: &Path, own: &Path) -> Option<(PathBuf, Twin)> {
         let own = own.canonicalize().ok();
         let paths = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
         let mut journals: Vec<PathBuf> =
             paths.filter(|path| path.extension().is_some_and(|e| e == "journal")).collect();
         journals.sort();
-        journals.into_iter().find(|path| path.canonicalize().ok() != own && self.has_twin_at(path))
+        let others = journals.into_iter().filter(|path| path.canonicalize().ok() != own);
+        let mut twins = others.filter_map(|path| self.twin_at(&path, file).map(|twin| (path, twin)));
+        twins.next()
     }
 
     /// By the first two lines: the head, and a batch as soon as there is one. What cannot be read is no journal.
-    fn has_twin_at(&self, path: &Path) -> bool {
-        let Ok(file) = File::open(path) else { return false };
-        let mut lines = BufReader::new(file.take(TWIN_BYTES_MAX));
+    fn twin_at(&self, path: &Path, file: &Path) -> Option<Twin> {
+        let mut lines = BufReader::new(File::open(path).ok()?.take(TWIN_BYTES_MAX));
         let mut line = || -> Option<Line> {
             let mut text = String::new();
             lines.read_line(&mut text).ok()?;
             serde_json::from_str(text.strip_suffix('\n')?).ok()
         };
-        let Some(Line::Load(head)) = line() else { return false };
-        let same = |of: &Self| (of.cluster.clone(), of.file.clone(), of.stream_id);
-        same(&head) == same(self) && matches!(line(), Some(Line::Batch(_)))
+        let Some(Line::Load(head)) = line() else { return None };
+        if (&head.cluster, head.stream_id) != (&self.cluster, self.stream_id) {
+            return None;
+        }
+        let Some(Line::Batch(_)) = line() else { return None };
+        if head.file == self.file {
+            return Some(Twin::Same);
+        }
+        let is_shorter = (1..self.file.bytes).contains(&head.file.bytes);
+        let is_beginning = || contents_within(file, head.file.bytes).is_ok_and(|of| of == head.file);
+        (is_shorter && is_beginning()).then_some(Twin::Beginning)
     }
 
     /// Where journals are kept by default: the user's state directory, else beside the working directory.
@@ -414,18 +432,27 @@ mod tests {
     fn another_load_of_the_same_rows_is_found() {
         let dir = tempfile::tempdir().expect("dir");
         let (first, second) = (dir.path().join("a.journal"), dir.path().join("b.journal"));
+        let file = dir.path().join("events.csv");
+        std::fs::write(&file, "n\n1\n2\n").expect("write");
         let mut journal = Journal::open(&first, &head(1)).expect("new");
         let mut other = head(1);
         other.columns = vec!["a=".into()];
-        assert_eq!(other.twin(dir.path(), &second), None, "nothing was sent");
+        assert_eq!(other.twin(&file, dir.path(), &second), None, "nothing was sent");
         journal.assign(10).expect("first");
-        assert_eq!(other.twin(dir.path(), &second), Some(first.clone()));
-        assert_eq!(head(1).twin(dir.path(), &first), None, "its own");
-        assert_eq!(head(2).twin(dir.path(), &second), None, "another stream");
+        assert_eq!(other.twin(&file, dir.path(), &second), Some((first.clone(), Twin::Same)));
+        assert_eq!(head(1).twin(&file, dir.path(), &first), None, "its own");
+        assert_eq!(head(2).twin(&file, dir.path(), &second), None, "another stream");
+        let mut grown = head(1);
+        grown.file = contents(&file).expect("reads");
+        assert_eq!(grown.twin(&file, dir.path(), &second), None, "another file");
+        let third = dir.path().join("c.journal");
+        let shorter = Head { file: contents_within(&file, 4).expect("reads"), ..head(1) };
+        Journal::open(&third, &shorter).expect("new").assign(1).expect("first");
+        assert_eq!(grown.twin(&file, dir.path(), &second), Some((third, Twin::Beginning)), "it grew");
         other.cluster = "d".into();
-        assert_eq!(other.twin(dir.path(), &second), None, "another hub");
+        assert_eq!(other.twin(&file, dir.path(), &second), None, "another hub");
         std::fs::write(&second, b"{}\n").expect("write");
-        assert_eq!(other.twin(dir.path(), &first), None, "no journal");
+        assert_eq!(other.twin(&file, dir.path(), &first), None, "no journal");
     }
 
     #[test]

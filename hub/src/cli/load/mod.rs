@@ -27,7 +27,7 @@ use headwater::client::{Client, ConnectOptions};
 use headwater::expr::iso_timestamp;
 use headwater::ids::{Micros, Pid, Seq};
 use indicatif::{ProgressBar, ProgressStyle};
-use journal::{Head, Journal};
+use journal::{Head, Journal, Twin};
 use link::Link;
 use mapping::Target;
 use pump::{Pump, Report};
@@ -161,10 +161,10 @@ fn open_journal(path: &Path, head: &Head, args: &LoadArgs) -> Result<Journal, Cl
     let journal = Journal::open(path, head)?;
     if !args.again
         && journal.next_row() == 0
-        && let Some(twin) = head.twin(&Head::default_dir(), path)
+        && let Some((other, twin)) = head.twin(&args.file, &Head::default_dir(), path)
     {
         forget_empty(journal, path);
-        return Err(loaded_otherwise(args, &twin));
+        return Err(loaded_otherwise(args, &other, twin));
     }
     if journal.done.is_none() || !args.again {
         return Ok(journal);
@@ -182,13 +182,15 @@ fn forget_empty(journal: Journal, path: &Path) {
     }
 }
 
-fn loaded_otherwise(args: &LoadArgs, twin: &Path) -> CliError {
+fn loaded_otherwise(args: &LoadArgs, journal: &Path, twin: Twin) -> CliError {
+    let from = match twin {
+        Twin::Same => "from a load with other columns or another --journal",
+        Twin::Beginning => "loaded before the file grew",
+    };
+    let (file, stream, journal) = (args.file.display(), &args.stream, journal.display());
     CliError::Usage(format!(
-        "rows of {} are in stream {} already, from a load with other columns or another --journal (its journal: {}): \
-         they would count twice; --again loads them all the same",
-        args.file.display(),
-        args.stream,
-        twin.display()
+        "rows of {file} are in stream {stream} already, {from} (journal: {journal}): they would count twice; load the new \
+         rows as a file of their own, or all of them again with --again"
     ))
 }
 
