@@ -18,7 +18,21 @@ const SHOWN_CHARS: usize = 60;
 /// `22P02`, `22007`: text that is no such value; `22003`, `22008`: out of range; `42804`: a value of another kind;
 /// `22001`: text or bytea longer than events may have; `22023`: NaN, which no event may have.
 pub fn put_cell(column: &mut Column, field: &Field, cell: Cell<'_>) -> Result<(), SqlError> {
-    push_cell(column, field, cell).map_err(|error| explain(&error, field, cell))
+    let pushed = match (cell, &field.data_type) {
+        (Cell::Text(text), DataType::Date) => push_cell(column, field, Cell::Text(without_zone(text))),
+        _ => push_cell(column, field, cell),
+    };
+    pushed.map_err(|error| explain(&error, field, cell))
+}
+
+/// A date without the offset of a time zone behind it, which PostgreSQL reads and forgets: JDBC writes `2024-02-29 +01`.
+fn without_zone(text: &str) -> &str {
+    let Some((date, zone)) = text.trim().split_once(' ') else { return text };
+    let zone = zone.trim_start();
+    let is_offset = zone.starts_with(['+', '-'])
+        && (3..=9).contains(&zone.len())
+        && zone.bytes().skip(1).all(|byte| byte.is_ascii_digit() || byte == b':');
+    if is_offset { date } else { text }
 }
 
 #[cold]
@@ -62,6 +76,23 @@ pub(crate) fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_of_jdbc_have_a_zone() {
+        let field = Field { name: "d".into(), data_type: DataType::Date };
+        let reads = |text| {
+            let mut column = Column::new(&field.data_type);
+            put_cell(&mut column, &field, Cell::Text(text)).map(|()| column.value(0, &field.data_type))
+        };
+        let day = reads("2024-02-29");
+        assert!(day.is_ok());
+        for text in ["2024-02-29 +00", " 2024-02-29 -0130 ", "2024-02-29 +01:00"] {
+            assert_eq!(reads(text), day, "{text}");
+        }
+        for text in ["2024-02-29 12:00", "2024-02-29 +", "2024-02-29 x", "2024-02-29 +0000000000"] {
+            assert!(reads(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn errors_are_postgresqls() {

@@ -1,12 +1,12 @@
 //! Single values: literals of the compiler, bounds of key ranges.
 
-use super::cell::shown;
+use super::cell::{put_cell, shown};
 use super::{arrow_type, value_at};
 use crate::error::SqlError;
 use crate::types::type_name;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::common::ScalarValue;
-use headwater::emit::{Cell, push_cell};
+use headwater::emit::Cell;
 use headwater::schema::Field;
 use headwater::value::column::Column;
 use headwater::value::{DataType, Value};
@@ -69,7 +69,7 @@ fn is_beyond(text: &str, read: f64) -> bool {
 /// digit of them off.
 fn time(text: &str, to: &DataType) -> Option<Value> {
     let (mut column, field) = (Column::new(to), Field { name: String::new(), data_type: to.clone() });
-    push_cell(&mut column, &field, Cell::Text(text)).ok()?;
+    put_cell(&mut column, &field, Cell::Text(text)).ok()?;
     Some(column.value(0, to))
 }
 

@@ -472,6 +472,8 @@ fn rename(name: &mut ObjectName) {
         "sign" => "signum",
         "ceiling" => "ceil",
         "every" => "bool_and",
+        // Arrays begin at 1.
+        "array_upper" => "array_length",
         _ => return,
     };
     ident.value = known.into();

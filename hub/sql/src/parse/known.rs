@@ -2,7 +2,8 @@
 //!
 //! asyncpg looks up types that it does not know (arrays, mostly) with a recursive query over `pg_type` and what types
 //! can be made of. Ours are made of nothing: one SELECT answers the same columns. psql asks for the columns of the
-//! publications that a table is in, out of an array; there are no publications.
+//! publications that a table is in, out of an array; there are no publications. JDBC asks which words are reserved by
+//! PostgreSQL alone.
 
 use super::cursor::Cursor;
 use super::with_stack;
@@ -25,6 +26,13 @@ const PSQL_PUBLICATIONS: &str = "pg_catalog.array_upper(pr.prattrs::pg_catalog.i
 
 const PUBLICATIONS: &str = "SELECT pubname, NULL::text, NULL::text FROM pg_catalog.pg_publication";
 
+/// JDBC's `getSQLKeywords`.
+const JDBC_KEYWORDS: &str = "pg_catalog.pg_get_keywords()";
+
+/// Of those that PostgreSQL lists, the ones that mean something here.
+const KEYWORDS: &str = "SELECT 'activate,continuous,copy,deactivate,do,explain,ilike,isnull,limit,notnull,offset,\
+    returning,show,stream,truncate,view,views'";
+
 /// The query, or what answers the same. `written` is the statement's text.
 pub(super) fn known(query: Box<Query>, written: &str) -> Result<Box<Query>, SqlError> {
     let is_asyncpgs = query.with.as_ref().is_some_and(|with| {
@@ -38,6 +46,7 @@ pub(super) fn known(query: Box<Query>, written: &str) -> Result<Box<Query>, SqlE
         {
             PUBLICATIONS
         }
+        false if written.contains(JDBC_KEYWORDS) => KEYWORDS,
         false => return Ok(query),
     };
     let text = Text::new(answer);
