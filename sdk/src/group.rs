@@ -195,9 +195,22 @@ impl GroupTable {
     /// Those of [`States::admit`](crate::aggregate::States::admit); [`DecodeError::TooLarge`] above
     /// [`BATCH_EVENTS_MAX`].
     pub fn admit_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
+        self.admit_first(key, bytes, self.specs.len())
+    }
+
+    /// As [`GroupTable::admit_encoded`], for the first `states` of the states.
+    ///
+    /// # Errors
+    /// As [`GroupTable::admit_encoded`].
+    pub fn admit_first(
+        &mut self,
+        key: &[u8],
+        bytes: &mut Reader<'_>,
+        states: usize,
+    ) -> Result<u32, DecodeError> {
         let group = self.group(key);
         self.admitted.resize(self.specs.len(), 0);
-        for (states, admitted) in self.states.iter_mut().zip(&mut self.admitted) {
+        for (states, admitted) in self.states.iter_mut().zip(&mut self.admitted).take(states) {
             *admitted = admitted.saturating_add(states.admit(group, bytes)?);
             if *admitted > BATCH_EVENTS_MAX {
                 return Err(DecodeError::TooLarge("count of events"));
@@ -206,7 +219,38 @@ impl GroupTable {
         Ok(group)
     }
 
-    /// Merges all groups of a table with equal specs; for each of its groups, the group here.
+    /// As [`GroupTable::merge_encoded`], for the first `states` of the states: what was made before the others were.
+    ///
+    /// # Errors
+    /// As [`GroupTable::merge_encoded`].
+    pub fn merge_first(
+        &mut self,
+        key: &[u8],
+        bytes: &mut Reader<'_>,
+        states: usize,
+    ) -> Result<u32, DecodeError> {
+        let group = self.group(key);
+        self.states.iter_mut().take(states).try_for_each(|s| s.merge(group, bytes))?;
+        Ok(group)
+    }
+
+    /// As [`GroupTable::merge_encoded`], for bytes that hold one group and may end before the last state: the group had
+    /// fewer when they were written. A state has at least one byte.
+    ///
+    /// # Errors
+    /// As [`GroupTable::merge_encoded`].
+    pub fn merge_stored(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
+        let group = self.group(key);
+        for states in &mut self.states {
+            if bytes.is_empty() {
+                break;
+            }
+            states.merge(group, bytes)?;
+        }
+        Ok(group)
+    }
+
+    /// Merges all groups of a table with equal specs, or with the first of them; for each of its groups, the group here.
     pub fn merge_table(&mut self, other: &GroupTable) -> Vec<u32> {
         let mut groups = Vec::new();
         self.group_all(&other.keys, &mut groups);
@@ -218,7 +262,7 @@ impl GroupTable {
         groups
     }
 
-    /// Merges one group of a table with equal specs.
+    /// Merges one group of a table with equal specs, or with the first of them.
     pub fn merge_group(&mut self, key: &[u8], other: &GroupTable, from: u32) -> u32 {
         let group = self.group(key);
         for (mine, theirs) in self.states.iter_mut().zip(&other.states) {

@@ -118,6 +118,63 @@ impl ViewDef {
         [self.plan.version].into_iter().chain(fed.into_iter().flatten().copied()).collect()
     }
 
+    /// How many of the states partials of a version have: all, unless it is older than a column that was added.
+    pub fn states_of(&self, version: PlanVersion) -> usize {
+        let narrow = self.narrow().iter().find(|(known, _)| *known == version);
+        narrow.map_or(self.plan.states.len(), |(_, states)| usize::from(*states))
+    }
+
+    fn narrow(&self) -> &[(PlanVersion, u16)] {
+        let found =
+            self.attributes.iter().find_map(|a| if let Attribute::Narrow(n) = a { Some(n) } else { None });
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// Columns that were added, and when (microseconds since 1970): groups know of nothing before.
+    pub fn added(&self) -> &[(String, i64)] {
+        let found =
+            self.attributes.iter().find_map(|a| if let Attribute::Added(c) = a { Some(c) } else { None });
+        found.map_or(&[], Vec::as_slice)
+    }
+
+    /// True when this is `before` with columns behind its own, whose states are behind its own.
+    pub fn extends(&self, before: &Self) -> bool {
+        let cut = Self {
+            plan: self.plan.first_states(before.plan.states.len()),
+            outputs: self.outputs.iter().take(before.outputs.len()).cloned().collect(),
+            select: self.select.iter().take(before.select.len()).cloned().collect(),
+            ..self.clone()
+        };
+        self.select.len() > before.select.len() && cut.is_same_view(before)
+    }
+
+    /// Becomes `def`, which extends this, at a time. What was made with this definition's plans is still taken.
+    pub fn extend(&mut self, mut def: Self, since: i64) {
+        let states = u16::try_from(self.plan.states.len()).unwrap_or(u16::MAX);
+        let versions = self.versions();
+        let mut narrow = self.narrow().to_vec();
+        for version in &versions {
+            if !narrow.iter().any(|(known, _)| known == version) {
+                narrow.push((*version, states));
+            }
+        }
+        narrow.retain(|(version, _)| versions.contains(version));
+        let mut added = self.added().to_vec();
+        added.extend(def.select.iter().skip(self.select.len()).map(|item| (item.name.clone(), since)));
+        def.attributes.extend([Attribute::Fed(versions), Attribute::Narrow(narrow), Attribute::Added(added)]);
+        if !self.is_active() {
+            def.attributes.push(Attribute::Inactive);
+        }
+        def.plan.view = self.id;
+        def.plan.groups_max = self.plan.groups_max;
+        *self = Self {
+            id: self.id,
+            name: std::mem::take(&mut self.name),
+            options: std::mem::take(&mut self.options),
+            ..def
+        };
+    }
+
     /// False while producers are not sent the plan.
     pub fn is_active(&self) -> bool {
         !self.attributes.contains(&Attribute::Inactive)
@@ -140,7 +197,10 @@ impl ViewDef {
         let plan =
             |def: &Self| Plan { view: ViewId(0), version: PlanVersion(0), groups_max: 0, ..def.plan.clone() };
         let lasting = |def: &Self| {
-            let passing = |a: &&Attribute| matches!(a, Attribute::Inactive | Attribute::Fed(_));
+            let passing = |a: &&Attribute| {
+                use Attribute as A;
+                matches!(a, A::Inactive | A::Fed(_) | A::Narrow(_) | A::Added(_))
+            };
             def.attributes.iter().filter(|a| !passing(a)).cloned().collect::<Vec<_>>()
         };
         plan(self) == plan(other)
@@ -171,9 +231,13 @@ pub enum Attribute {
     Transform(Vec<StreamId>),
     /// FROM output_of(transform): the transforms that are written out in the plan, which reads the stream below them.
     Through(Vec<ViewId>),
-    /// Versions of the plans that transforms into the view's stream make of its own, also of those that are gone: what was
-    /// made with them is taken.
+    /// Other versions of the view's plan: those that transforms into its stream make of it, also when they are gone, and
+    /// those from before a column was added. What was made with them is taken.
     Fed(Vec<PlanVersion>),
+    /// Versions whose partials have the first states alone, and how many.
+    Narrow(Vec<(PlanVersion, u16)>),
+    /// Columns that were added, and when: microseconds since 1970.
+    Added(Vec<(String, i64)>),
 }
 
 /// Where a chained view's rows come from.
@@ -372,12 +436,23 @@ pub enum ViewChange {
     },
     /// CREATE OR REPLACE with another definition: DROP and CREATE in one.
     Replace(Box<ViewDef>),
+    /// ADD COLUMN: the same rows, with more states.
+    Extend {
+        /// What [`ViewDef::extends`] the view.
+        def: Box<ViewDef>,
+        /// The plan version that it was made of; another one is a conflict.
+        before: PlanVersion,
+        /// When, microseconds since 1970; 0: the catalog says it.
+        since: i64,
+    },
 }
 
 impl ViewChange {
     fn tag(&self) -> &'static str {
         match self {
-            Self::Rename(_) | Self::Options { .. } | Self::Active(_) => "ALTER CONTINUOUS VIEW",
+            Self::Rename(_) | Self::Options { .. } | Self::Active(_) | Self::Extend { .. } => {
+                "ALTER CONTINUOUS VIEW"
+            }
             Self::Truncate { .. } => "TRUNCATE CONTINUOUS VIEW",
             Self::Replace(_) => "CREATE CONTINUOUS VIEW (it starts empty)",
         }

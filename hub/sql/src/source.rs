@@ -57,7 +57,7 @@ impl CatalogSnapshot {
 
     /// The plans that events of a stream feed: what producers evaluate.
     pub fn plans_of(&self, stream: StreamId) -> Vec<Plan> {
-        self.feeds().plans(stream)
+        self.feeds().plans(stream).plans
     }
 
     /// The views and transforms that read the output of one, directly or through others, nearest first.

@@ -8,9 +8,33 @@ use crate::definition::ViewDef;
 use headwater::ids::{PlanVersion, StreamId, ViewId};
 use headwater::plan::Plan;
 use headwater::schema::StreamSchema;
+use std::collections::HashMap;
 
-/// Plans of one stream: more are not made.
-pub const FED_MAX: usize = 4_096;
+/// Most plans of one stream. Transforms that fan out and in again multiply them: a definition that would is refused.
+pub const PLANS_MAX: usize = 1_024;
+
+/// Most plans that transforms make for one view, over all streams: it remembers the version of each.
+pub const VERSIONS_MAX: usize = 256;
+
+/// Why a stream does not have all the plans that its views and transforms ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// More than [`PLANS_MAX`].
+    TooMany,
+    /// A view's plan cannot be made through a transform: it would be too large, or not valid.
+    Unfit(ViewId),
+    /// Two plans of a view have one version, by chance: another try draws others.
+    SameVersion(ViewId),
+}
+
+/// The plans of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// Those that there are.
+    pub plans: Vec<Plan>,
+    /// Why that are not all.
+    pub fault: Option<Fault>,
+}
 
 /// Views, transforms and streams of one catalog.
 #[derive(Clone, Debug)]
@@ -21,35 +45,67 @@ pub struct Feeds<'c> {
     pub streams: Vec<&'c StreamSchema>,
 }
 
+impl Made {
+    /// The first fault is told, unless there are too many plans: other faults come of that.
+    fn blame(&mut self, fault: Fault) {
+        if self.fault.is_none() || fault == Fault::TooMany {
+            self.fault = Some(fault);
+        }
+    }
+}
+
 impl<'c> Feeds<'c> {
     /// The plans that events of a stream feed: those of its views, and those that transforms make for views of others.
-    /// What is not active is left out, and so is a plan that would be too large.
-    pub fn plans(&self, stream: StreamId) -> Vec<Plan> {
-        let mut plans = Vec::new();
-        self.collect(stream, &mut plans);
-        plans
+    /// What is not active is left out.
+    pub fn plans(&self, stream: StreamId) -> Made {
+        self.make(stream, &mut HashMap::new())
     }
 
-    fn collect(&self, stream: StreamId, plans: &mut Vec<Plan>) {
+    /// The plans of all streams.
+    pub fn all_plans(&self) -> Vec<(&'c StreamSchema, Made)> {
+        let mut made = HashMap::new();
+        self.streams.iter().map(|stream| (*stream, self.make(stream.id, &mut made))).collect()
+    }
+
+    /// Each stream is visited once, however many ways lead to it.
+    fn make(&self, stream: StreamId, known: &mut HashMap<StreamId, Made>) -> Made {
+        if let Some(made) = known.get(&stream) {
+            return made.clone();
+        }
         let fed =
             |view: &&&'c ViewDef| view.chained().is_none() && view.plan.stream == stream && self.is_fed(view);
-        plans.extend(
-            self.views.iter().filter(fed).filter(|v| v.transform().is_none()).map(|v| v.plan.clone()),
-        );
-        let arrival = self.streams.iter().find(|s| s.id == stream).map_or(0, |s| s.fields.len() as u16);
-        for transform in self.views.iter().filter(fed) {
-            let mut there = Vec::new();
-            transform
-                .transform()
-                .unwrap_or_default()
-                .iter()
-                .for_each(|target| self.collect(*target, &mut there));
-            let room = FED_MAX.saturating_sub(plans.len());
-            let composed = |plan: &Plan| {
-                let version = fed_version(plan.version, transform.plan.version);
-                plan.composed(&transform.plan, arrival, version).ok()
+        let (transforms, views): (Vec<&&ViewDef>, Vec<&&ViewDef>) =
+            self.views.iter().filter(fed).partition(|view| view.transform().is_some());
+        let mut made = Made { plans: views.into_iter().map(|view| view.plan.clone()).collect(), fault: None };
+        for transform in transforms {
+            for target in transform.transform().unwrap_or_default() {
+                let there = self.make(*target, known);
+                there.fault.into_iter().for_each(|fault| made.blame(fault));
+                self.compose(transform, &there.plans, &mut made);
+            }
+        }
+        known.insert(stream, made.clone());
+        made
+    }
+
+    /// Adds what a transform makes of the plans of a stream that it feeds.
+    fn compose(&self, transform: &ViewDef, there: &[Plan], made: &mut Made) {
+        let Some(schema) = self.streams.iter().find(|s| s.id == transform.plan.stream) else { return };
+        for plan in there {
+            let version = fed_version(plan.version, transform.plan.version);
+            let composed = plan.composed(&transform.plan, schema.fields.len() as u16, version);
+            let composed = composed.ok().filter(|composed| composed.validate(schema).is_ok());
+            let is_taken = |other: &Plan| (other.view, other.version) == (plan.view, version);
+            let fault = match composed {
+                _ if made.plans.len() >= PLANS_MAX => Fault::TooMany,
+                _ if made.plans.iter().any(is_taken) => Fault::SameVersion(plan.view),
+                None => Fault::Unfit(plan.view),
+                Some(composed) => {
+                    made.plans.push(composed);
+                    continue;
+                }
             };
-            plans.extend(there.iter().take(room).filter_map(composed));
+            made.blame(fault);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::store::MemoryStore;
 use crate::store::marker::Marker;
 use headwater_sql::SqlError;
 use headwater_sql::definition::{Ddl, ViewDef};
+use headwater_sql::transform::VERSIONS_MAX;
 
 const MARKER: Marker = Marker { cluster: [1; 16], hub: 2, shard_groups: 1 };
 
@@ -125,4 +126,68 @@ async fn a_transform_gives_views_a_plan_more() {
     );
     defined(&catalog, &["DROP STREAM t CASCADE"]).await;
     assert_eq!(names(&catalog), [""; 0]);
+}
+
+/// A view forgot the versions of plans that were live, and lost what was acknowledged.
+#[tokio::test]
+async fn every_plan_that_there_is_is_remembered() {
+    let catalog = open(&MemoryStore::new());
+    let begin = [
+        "CREATE STREAM t (n bigint)",
+        "CREATE CONTINUOUS VIEW v AS SELECT count(*) FROM t",
+        "CREATE STREAM s (n bigint)",
+        "CREATE CONTINUOUS TRANSFORM first AS SELECT n FROM s THEN EXECUTE FUNCTION insert_into_stream('t')",
+    ];
+    defined(&catalog, &begin).await;
+    let made = |catalog: &Catalog| {
+        let snapshot = catalog.snapshot();
+        snapshot.plans_of(snapshot.stream("s").expect("s").schema.id)[0].version
+    };
+    let first = made(&catalog);
+    let again =
+        "CREATE CONTINUOUS TRANSFORM again AS SELECT n FROM s THEN EXECUTE FUNCTION insert_into_stream('t')";
+    for _ in 0..300 {
+        defined(&catalog, &[again, "DROP CONTINUOUS TRANSFORM again"]).await;
+    }
+    assert!(catalog.snapshot().view("v").expect("v").versions().contains(&first));
+    let mut refused = None;
+    for n in 0..300 {
+        let sql = again.replace("again", &format!("x{n}"));
+        if let Err(error) = define(&catalog, &sql).await {
+            refused = Some((n, error.code));
+            break;
+        }
+    }
+    // The own plan is one of them, and so is the first transform's.
+    assert_eq!(refused, Some((VERSIONS_MAX - 2, "54000")));
+    let snapshot = catalog.snapshot();
+    let versions = snapshot.view("v").expect("v").versions();
+    let plans = snapshot.plans_of(snapshot.stream("s").expect("s").schema.id);
+    assert_eq!(plans.len(), VERSIONS_MAX - 1);
+    assert!(plans.iter().all(|plan| versions.contains(&plan.version)));
+}
+
+/// Two ways from each stream to the next: each more level doubled what every statement took.
+#[tokio::test]
+async fn ways_that_multiply_are_refused_and_cost_nothing() {
+    let catalog = open(&MemoryStore::new());
+    defined(&catalog, &["CREATE STREAM s0 (n bigint)"]).await;
+    for level in 1..=40 {
+        let stream = format!("CREATE STREAM s{level} (n bigint)");
+        let way = |name: &str| {
+            let below = level - 1;
+            format!(
+                "CREATE CONTINUOUS TRANSFORM {name}{level} AS SELECT n FROM s{below} THEN EXECUTE FUNCTION insert_into_stream('s{level}')"
+            )
+        };
+        defined(&catalog, &[stream.as_str(), way("a").as_str(), way("b").as_str()]).await;
+    }
+    let error = define(&catalog, "CREATE CONTINUOUS VIEW v AS SELECT count(*) FROM s40").await;
+    assert_eq!(error.expect_err("too many").code, "54000");
+    defined(&catalog, &["CREATE CONTINUOUS VIEW v AS SELECT count(*) FROM s7"]).await;
+    let snapshot = catalog.snapshot();
+    for stream in &snapshot.streams {
+        let plans = snapshot.plans_of(stream.schema.id);
+        assert!(plans.iter().all(|plan| plan.validate(&stream.schema).is_ok()), "{plans:?}");
+    }
 }

@@ -24,11 +24,13 @@ use crate::store::marker::{self, CATALOG_FILE, HUB_FILE, Marker};
 use crate::store::tables::{CATALOG_TABLES, version_key};
 use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table, WriteBody};
 use command::{Command, Settings};
-use headwater::ids::{CatalogVersion, PlanVersion, ViewId};
+use headwater::ids::{CatalogVersion, PlanVersion, StreamId, ViewId};
 use headwater_sql::SqlError;
 use headwater_sql::definition::{Ddl, TableDef, TableId, ViewChange, ViewDef};
 use headwater_sql::source::{CatalogSnapshot, TableRows, TableWrite};
+use headwater_sql::transform::{Fault, PLANS_MAX, VERSIONS_MAX};
 use state::CatalogState;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -396,7 +398,7 @@ fn with_more_plans(ddl: &Ddl, next: &CatalogState) -> Option<ViewDef> {
     match ddl {
         Ddl::CreateView { def, .. } => Some(ViewDef::clone(def)),
         Ddl::AlterView { change: ViewChange::Replace(def), .. } => Some(ViewDef::clone(def)),
-        Ddl::AlterView { change: ViewChange::Active(true), view: Some(view) } => {
+        Ddl::AlterView { change: ViewChange::Active(true) | ViewChange::Extend { .. }, view: Some(view) } => {
             next.views.iter().find(|v| v.id == *view).cloned()
         }
         _ => None,
@@ -407,6 +409,7 @@ fn with_more_plans(ddl: &Ddl, next: &CatalogState) -> Option<ViewDef> {
 fn check_plans(next: &CatalogState, view: &ViewDef, bytes_max: usize) -> Result<(), SqlError> {
     // A view grows the plans of every stream that transforms bring to its own.
     let streams = next.feeds().above(view.plan.stream);
+    check_made(next, &streams)?;
     let bytes = streams.into_iter().map(|stream| next.plans_bytes(stream)).max().unwrap_or(0);
     if bytes <= bytes_max {
         return Ok(());
@@ -417,6 +420,44 @@ fn check_plans(next: &CatalogState, view: &ViewDef, bytes_max: usize) -> Result<
     );
     let hint = "drop views of the stream, or raise stream_plans_bytes_max".into();
     Err(SqlError { hint: Some(hint), ..SqlError::new("54000", message) })
+}
+
+/// Whether transforms make what the views of these streams ask for, within bounds.
+fn check_made(next: &CatalogState, streams: &[StreamId]) -> Result<(), SqlError> {
+    let name = |view: ViewId| next.views.iter().find(|v| v.id == view).map_or("?", |v| v.name.as_str());
+    let mut versions: HashMap<ViewId, usize> = HashMap::new();
+    for (stream, made) in next.feeds().all_plans() {
+        made.plans.iter().for_each(|plan| *versions.entry(plan.view).or_default() += 1);
+        let Some(fault) = made.fault.filter(|_| streams.contains(&stream.id)) else { continue };
+        return Err(match fault {
+            Fault::TooMany => {
+                let message = format!("stream \"{}\" would have more than {PLANS_MAX} plans", stream.name);
+                SqlError {
+                    hint: Some("let fewer transforms feed one another".into()),
+                    ..SqlError::new("54000", message)
+                }
+            }
+            Fault::Unfit(view) => {
+                let what = format!("the plan of view \"{}\" over stream \"{}\"", name(view), stream.name);
+                SqlError::new("54000", format!("{what} would be too large with what transforms put into it"))
+            }
+            Fault::SameVersion(view) => {
+                let message =
+                    format!("two plans of view \"{}\" would have one version: try again", name(view));
+                SqlError::new("40001", message)
+            }
+        });
+    }
+    match versions.into_iter().find(|(_, count)| *count > VERSIONS_MAX) {
+        Some((view, count)) => {
+            let message = format!(
+                "transforms would make {count} plans of view \"{}\", at most {VERSIONS_MAX}",
+                name(view)
+            );
+            Err(SqlError::new("54000", message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The newest snapshot plus the commands after it.
@@ -462,6 +503,10 @@ fn name_plan(ddl: &mut Ddl) -> Result<(), StoreError> {
     let version = match ddl {
         Ddl::CreateView { def, .. } => &mut def.plan.version,
         Ddl::AlterView { change: ViewChange::Replace(def), .. } => &mut def.plan.version,
+        Ddl::AlterView { change: ViewChange::Extend { def, since, .. }, .. } => {
+            *since = wall_micros();
+            &mut def.plan.version
+        }
         Ddl::AlterView { change: ViewChange::Truncate { version }, .. } => version,
         _ => return Ok(()),
     };
@@ -469,6 +514,12 @@ fn name_plan(ddl: &mut Ddl) -> Result<(), StoreError> {
         *version = PlanVersion((u32::from_le_bytes(random()?) >> 11).max(1));
     }
     Ok(())
+}
+
+/// For people: nothing is decided by it.
+fn wall_micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn draw_marker(options: &CatalogOptions) -> Result<Marker, StoreError> {

@@ -13,6 +13,7 @@ use headwater_sql::definition::{
 use headwater_sql::source::CatalogSnapshot;
 use headwater_sql::transform::Feeds;
 use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most streams and most views of one catalog: every session may be sent all of them.
@@ -24,7 +25,7 @@ pub const TABLES_MAX: usize = 256;
 /// Most views that read one view's output: each fold of the view makes rows for all of them at once, in memory.
 pub const READERS_MAX: usize = 16;
 
-/// Versions of plans by transforms that a view remembers; producers keep batches for a week.
+/// Versions of plans that a view remembers when they are gone, besides those that there are: producers keep batches for a week.
 const FED_KEPT: usize = 256;
 
 /// Streams, views, tables and settings after some number of commands.
@@ -51,7 +52,9 @@ impl CatalogState {
             Command::Ddl(ddl) => self.apply_ddl(ddl)?,
         };
         if changed {
-            self.note_fed();
+            if !matches!(command, Command::Ddl(Ddl::CreateTable { .. } | Ddl::DropTable { .. })) {
+                self.note_fed();
+            }
             self.version = self.version.next();
         }
         Ok(changed)
@@ -92,7 +95,7 @@ impl CatalogState {
     /// Bytes of a stream's schema and plans, as a session is sent them.
     pub fn plans_bytes(&self, stream: StreamId) -> usize {
         let Some(def) = self.streams.iter().find(|s| s.schema.id == stream) else { return 0 };
-        let plans = self.feeds().plans(stream);
+        let plans = self.feeds().plans(stream).plans;
         let mut bytes = Vec::new();
         encode_control(&StreamPlans { schema: def.schema.clone(), plans }, &mut bytes);
         bytes.len()
@@ -103,20 +106,23 @@ impl CatalogState {
         if self.views.iter().all(|view| view.transform().is_none()) {
             return;
         }
-        let feeds = self.feeds();
-        let plans = feeds.streams.iter().flat_map(|stream| feeds.plans(stream.id));
-        let made: Vec<(ViewId, PlanVersion)> = plans.map(|plan| (plan.view, plan.version)).collect();
+        let mut made: HashMap<ViewId, Vec<PlanVersion>> = HashMap::new();
+        for plan in self.feeds().all_plans().into_iter().flat_map(|(_, made)| made.plans) {
+            made.entry(plan.view).or_default().push(plan.version);
+        }
         for view in &mut self.views {
+            let own = view.plan.version;
+            let mut live = made.remove(&view.id).unwrap_or_default();
+            live.retain(|version| *version != own);
             let known = view.versions();
-            let new = made.iter().filter(|(id, version)| *id == view.id && !known.contains(version));
-            let new: Vec<PlanVersion> = new.map(|(_, version)| *version).collect();
-            if new.is_empty() {
-                continue;
-            }
-            let mut fed: Vec<PlanVersion> = known[1..].iter().copied().chain(new).collect();
-            fed.drain(..fed.len().saturating_sub(FED_KEPT));
+            let mut gone: Vec<PlanVersion> =
+                known.iter().copied().filter(|version| *version != own && !live.contains(version)).collect();
+            gone.drain(..gone.len().saturating_sub(FED_KEPT));
+            let fed = [gone, live].concat();
             view.attributes.retain(|attribute| !matches!(attribute, Attribute::Fed(_)));
-            view.attributes.push(Attribute::Fed(fed));
+            if !fed.is_empty() {
+                view.attributes.push(Attribute::Fed(fed));
+            }
         }
     }
 
@@ -265,6 +271,18 @@ impl CatalogState {
                 def.name.clone_from(&self.views[at].name);
                 self.name_view(&mut def);
                 self.views[at] = def;
+            }
+            ViewChange::Extend { def, before, since } => {
+                check_unread("extend", &self.views[at].name, &self.dependants(view))?;
+                let view = &mut self.views[at];
+                if view.plan.version != *before || !def.extends(view) {
+                    let message = "another statement changed the view meanwhile";
+                    return Err(SqlError {
+                        hint: Some("try again".into()),
+                        ..SqlError::new("40001", message)
+                    });
+                }
+                view.extend(ViewDef::clone(def), *since);
             }
             other => return Err(unknown_change(other)),
         }

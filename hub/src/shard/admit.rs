@@ -99,10 +99,16 @@ struct How {
 }
 
 impl How {
-    fn read(self, table: &mut GroupTable, key: &[u8], states: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    /// The first `count` states of a group.
+    fn read(
+        self,
+        table: &mut GroupTable,
+        key: &[u8],
+        (states, count): (&mut Reader<'_>, usize),
+    ) -> Result<u32, DecodeError> {
         match self.is_output {
-            true => table.merge_encoded(key, states),
-            false => table.admit_encoded(key, states),
+            true => table.merge_first(key, states, count),
+            false => table.admit_first(key, states, count),
         }
     }
 }
@@ -154,17 +160,15 @@ fn take(
     let ledger = &mut partials.ledger;
     // Another version's view was dropped, too: this one got its id in another cluster, or in an older copy's future.
     // And what views make of other views' outputs is no producer's to say.
-    let is_taken = |shape: &&Arc<ViewShape>| {
-        shape.versions.contains(&section.version) && shape.is_chained == how.is_output
-    };
-    let shape = views.get(section.view).filter(is_taken);
-    let Some(shape) = shape else {
+    let shape = views.get(section.view).filter(|shape| shape.is_chained == how.is_output);
+    let taken = shape.and_then(|shape| Some((shape, shape.states_of(section.version)?)));
+    let Some((shape, states)) = taken else {
         ledger.view_dropped_sections += 1;
         ledger.view_dropped_groups += section.groups as Total;
         ledger.view_dropped_events = ledger.view_dropped_events.saturating_add(section.events.into());
         return Ok(());
     };
-    let sifted = sift(section, shape, time, how)?;
+    let sifted = sift(section, (shape, states), time, how)?;
     ledger.rejected.report(&section.rejected);
     ledger.groups += sifted.table.len() as Total;
     ledger.late_groups += sifted.late;
@@ -182,7 +186,7 @@ struct Sifted {
 /// Merges the section's groups into a table of their own, without those at impossible times.
 fn sift(
     section: &Section<'_>,
-    shape: &Arc<ViewShape>,
+    (shape, count): (&Arc<ViewShape>, usize),
     time: Micros,
     how: How,
 ) -> Result<Sifted, NotAdmitted> {
@@ -194,7 +198,7 @@ fn sift(
     while let Some((key, states)) = groups.next_group()? {
         let bucket = shape.check_key(key, &mut scratch)?;
         // Its states are read wherever it belongs: the next group's begin where they end.
-        let group = how.read(&mut sifted.table, key, states)?;
+        let group = how.read(&mut sifted.table, key, (states, count))?;
         let counter = match window.place_of_group(bucket, shape, &sifted.table, group) {
             Place::Inside => continue,
             Place::Late => &mut sifted.late,

@@ -377,6 +377,6 @@ fn in_key_order(tables: &[&GroupTable]) -> Vec<Source> {
 /// Merges the states of a base row into the group of `key`.
 pub fn merge_row(table: &mut GroupTable, key: &[u8], bytes: &[u8]) -> Result<(), DecodeError> {
     let mut reader = Reader::new(bytes);
-    table.merge_encoded(key, &mut reader)?;
+    table.merge_stored(key, &mut reader)?;
     reader.finish()
 }

@@ -76,6 +76,12 @@ impl Layer {
             use std::collections::btree_map::Entry;
             match self.views.entry(view) {
                 Entry::Vacant(entry) => drop(entry.insert(Arc::new(table))),
+                // The view got a column meanwhile: the wider table takes the other.
+                Entry::Occupied(mut entry) if entry.get().specs().len() < table.specs().len() => {
+                    let mut wide = table;
+                    wide.merge_table(entry.get());
+                    entry.insert(Arc::new(wide));
+                }
                 Entry::Occupied(mut entry) => match Arc::get_mut(entry.get_mut()) {
                     Some(mine) => drop(mine.merge_table(&table)),
                     // A reader came since the writer looked: it keeps what it has.

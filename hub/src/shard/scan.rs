@@ -145,6 +145,10 @@ impl Scan {
             self.count = None;
             return self.read_chunk(range);
         };
+        // The view may have got a column since the scan began: rows of this snapshot may have its states.
+        if let Some(newest) = self.shared.views().get(self.shape.id) {
+            self.shape = Arc::clone(newest);
+        }
         let mut damaged = Vec::new();
         let result = view.chunk(&self.shape, range, &mut damaged);
         let rows = std::mem::take(&mut view.rows);

@@ -24,8 +24,8 @@ const DAY: i64 = 86_400_000_000;
 pub struct ViewShape {
     /// The view.
     pub id: ViewId,
-    /// The plan versions whose partials are taken, the view's own first.
-    pub versions: Vec<PlanVersion>,
+    /// The plan versions whose partials are taken, the view's own first, and how many of the states each has.
+    pub versions: Vec<(PlanVersion, usize)>,
     /// Heap bytes of a group's states while they are empty: what a byte or less of a batch becomes.
     pub group_bytes: usize,
     /// It reads another view's output: folds feed it, and no producer.
@@ -85,7 +85,16 @@ fn group_bytes(specs: &[AggregateSpec]) -> usize {
     table.heap_bytes() / GROUPS as usize
 }
 
+fn versions(def: &ViewDef) -> Vec<(PlanVersion, usize)> {
+    def.versions().into_iter().map(|version| (version, def.states_of(version))).collect()
+}
+
 impl ViewShape {
+    /// How many of the states partials of a plan version have; `None`: they are not the view's.
+    pub fn states_of(&self, version: PlanVersion) -> Option<usize> {
+        self.versions.iter().find(|known| known.0 == version).map(|known| known.1)
+    }
+
     /// Most groups per shard group at a hub whose views may have `hub_max`.
     pub fn group_cap(&self, hub_max: u64) -> u64 {
         self.groups_max.map_or(hub_max, |max| max.min(hub_max))
@@ -97,7 +106,7 @@ impl ViewShape {
         let counting = counting(GroupTable::try_new(&specs)?);
         Some(Self {
             id: def.id,
-            versions: def.versions(),
+            versions: versions(def),
             is_chained: def.chained().is_some(),
             group_bytes: group_bytes(&specs),
             specs,
@@ -113,7 +122,7 @@ impl ViewShape {
     /// True when this is still the shape of the view: ALTER changes how long its rows live, and how many they are.
     fn is_of(&self, def: &ViewDef) -> bool {
         let groups_max = def.typed_options().group_cap.map(u64::from);
-        self.versions == def.versions() && (self.ttl, self.groups_max) == (find_ttl(def), groups_max)
+        self.versions == versions(def) && (self.ttl, self.groups_max) == (find_ttl(def), groups_max)
     }
 
     /// The events a group stands for, as the state says that counts most of them; `None` when no state counts.

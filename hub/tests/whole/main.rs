@@ -1,6 +1,7 @@
 //! A whole hub with the native client: events in, states shipped, answers out.
 
 mod cli;
+mod columns;
 mod ends;
 mod formats;
 mod house;

@@ -176,6 +176,15 @@ impl Plan {
         needed
     }
 
+    /// The same plan with its first `count` states alone.
+    #[must_use]
+    pub fn first_states(&self, count: usize) -> Self {
+        let mut plan = self.clone();
+        plan.states.truncate(count);
+        plan.prune();
+        plan
+    }
+
     /// Removes nodes that nothing needs and renumbers the rest.
     pub(super) fn prune(&mut self) {
         let needed = self.needed(&self.roots());

@@ -7,8 +7,10 @@ use super::options::{self, check_alterable};
 use super::{GROUPS_MAX_DEFAULT, Kind, ViewOptions, check_free, missing_view};
 use crate::definition::{Ddl, ViewChange, ViewDef};
 use crate::error::SqlError;
-use crate::parse::{AlterAction, AlterView, Call, CallName, Name, WithOption};
+use crate::parse::{AlterAction, AlterView, Call, CallName, Name, Statement, StatementKind, WithOption};
 use crate::source::CatalogSnapshot;
+use crate::text::quote;
+use datafusion::sql::sqlparser::ast::{SelectItem, SetExpr};
 use headwater::ids::PlanVersion;
 use headwater::value::DataType;
 
@@ -36,9 +38,51 @@ pub(super) fn view(alter: &AlterView, catalog: &CatalogSnapshot) -> Result<Ddl, 
         (AlterAction::Truncate, _) => ViewChange::Truncate { version: PlanVersion(0) },
         (AlterAction::Set(set), Some(def)) => options_change(def, set, &[])?,
         (AlterAction::Reset(reset), Some(def)) => options_change(def, &[], reset)?,
-        (AlterAction::Set(_) | AlterAction::Reset(_), None) => ViewChange::Active(true),
+        (AlterAction::Add { item, position }, Some(def)) => {
+            added(def, item, catalog).map_err(|e| SqlError { position: *position, ..e })?
+        }
+        (AlterAction::Set(_) | AlterAction::Reset(_) | AlterAction::Add { .. }, None) => {
+            ViewChange::Active(true)
+        }
     };
     Ok(Ddl::AlterView { view: def.map(|def| def.id), change })
+}
+
+/// ADD COLUMN: the view's definition with one item more, compiled anew. Its states have to be behind those that there are:
+/// rows and batches on their way have these alone.
+fn added(def: &ViewDef, item: &SelectItem, catalog: &CatalogSnapshot) -> Result<ViewChange, SqlError> {
+    // Their plans read columns of the output by place.
+    super::check_dependants(def, "extend", catalog).map_err(|e| e.with_hint("drop those views first"))?;
+    let statement = parse_one(&def.query)?;
+    let StatementKind::Query { mut query, .. } = statement.kind else { return Err(unreadable(def)) };
+    let SetExpr::Select(select) = query.body.as_mut() else { return Err(unreadable(def)) };
+    select.projection.push(item.clone());
+    let mut statement = parse_one(&format!("CREATE CONTINUOUS VIEW {} AS {query}", quote(&def.name)))?;
+    let StatementKind::CreateView(create) = &mut statement.kind else { return Err(unreadable(def)) };
+    create.options = def.options.iter().map(with_option).collect();
+    let extended = super::view_def(create, &statement.text, catalog)?;
+    if extended.keys.len() > def.keys.len() {
+        return Err(SqlError::new("42803", "an added column must be an aggregate")
+            .with_hint("another group key would be another view: CREATE it beside this one"));
+    }
+    if !extended.extends(def) {
+        return Err(SqlError::unsupported("ADD COLUMN to a view with aggregates in HAVING or ORDER BY")
+            .with_hint("CREATE a second view beside this one, or CREATE OR REPLACE it, which starts empty"));
+    }
+    Ok(ViewChange::Extend { def: Box::new(extended), before: def.plan.version, since: 0 })
+}
+
+fn parse_one(sql: &str) -> Result<Statement, SqlError> {
+    crate::parse::parse(sql)?.pop().ok_or_else(|| SqlError::new("XX000", "a definition is empty"))
+}
+
+fn unreadable(def: &ViewDef) -> SqlError {
+    SqlError::new("XX000", format!("the definition of view \"{}\" is no SELECT", def.name))
+}
+
+fn with_option((name, value): &(String, String)) -> WithOption {
+    let name = Name { name: name.clone(), position: None };
+    WithOption { name, value: value.clone(), value_position: None }
 }
 
 /// CREATE OR REPLACE of a view that exists: the same definition keeps its rows.

@@ -169,8 +169,11 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
 fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     let name = &drop.name;
     let view = catalog.view(&name.name).or_else(|| catalog.transform(&name.name));
-    if view.is_none() {
-        check_kind(name, Kind::View, catalog)?;
+    match drop.is_transform {
+        Some(true) => check_kind(name, Kind::Transform, catalog)?,
+        Some(false) => check_kind(name, Kind::View, catalog)?,
+        None if view.is_none() => check_kind(name, Kind::View, catalog)?,
+        None => {}
     }
     if view.is_none() && !drop.if_exists {
         return Err(missing_view(name, catalog));

@@ -49,6 +49,7 @@ pub(super) fn create(create: &CreateView, text: &Text, catalog: &CatalogSnapshot
     }
     let mut columns = columns(&mut from.exprs, plain.select)?;
     let targets = targets(create, &from.exprs.stream, catalog)?;
+    check_alike(&targets)?;
     for (schema, at) in &targets {
         fit(&mut from.exprs, &mut columns, schema).map_err(|e| e.at(*at))?;
     }
@@ -118,6 +119,20 @@ fn targets<'c>(
         Ok((&target.schema, name.position))
     };
     create.transform.iter().flatten().map(find).collect()
+}
+
+/// A transform has one list of columns.
+fn check_alike(targets: &[(&StreamSchema, Option<u32>)]) -> Result<(), SqlError> {
+    let types = |schema: &StreamSchema| schema.fields.iter().map(|f| f.data_type.clone()).collect::<Vec<_>>();
+    let Some(((first, _), rest)) = targets.split_first() else { return Ok(()) };
+    match rest.iter().find(|(schema, _)| types(schema) != types(first)) {
+        Some((_, at)) => {
+            Err(SqlError::unsupported("a continuous transform into streams of different columns")
+                .at(*at)
+                .with_hint("CREATE one for each of them"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Casts columns to those of a stream, as INSERT would.

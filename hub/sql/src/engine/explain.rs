@@ -6,6 +6,7 @@ use crate::definition::{PANE_KEY, ViewDef};
 use crate::error::SqlError;
 use crate::source::{CatalogSnapshot, ScanRequest, Source};
 use crate::types::type_name;
+use datafusion::arrow::temporal_conversions::timestamp_us_to_datetime;
 use futures::StreamExt;
 use headwater::aggregate::AggregateSpec;
 use headwater::group::GroupTable;
@@ -75,7 +76,10 @@ fn spec(spec: &AggregateSpec) -> String {
 /// What happens when it is read.
 fn reading(rows: &mut Rows, def: &ViewDef) {
     for item in &def.select {
-        rows.push(format!("column {}", item.name), &item.expr);
+        let added = def.added().iter().find(|(name, _)| *name == item.name);
+        let since = added.and_then(|(_, at)| timestamp_us_to_datetime(*at));
+        let since = since.map_or_else(String::new, |at| format!(", of events since {}", at.format("%F %TZ")));
+        rows.push(format!("column {}", item.name), format!("{}{since}", item.expr));
     }
     if let Some(window) = def.window() {
         let (span, pane) = (duration(window.span_us), duration(window.pane_us));

@@ -304,12 +304,17 @@ impl Core {
         let Some(ddl) = compile(statement, catalog)? else {
             return Err(SqlError::unsupported("this statement"));
         };
-        if let Ddl::CreateView { def, .. } | Ddl::AlterView { change: ViewChange::Replace(def), .. } = &ddl {
+        if let Ddl::CreateView { def, .. }
+        | Ddl::AlterView { change: ViewChange::Replace(def) | ViewChange::Extend { def, .. }, .. } = &ddl
+        {
             statement
                 .with_stack(|| tables::check_view(def, &self.source, &self.base))
                 .map_err(|e| failure::from_datafusion(e, &statement.text).at(statement.query_position()))?;
         }
-        let tag = ddl.tag();
+        let tag = match &statement.kind {
+            StatementKind::DropView(drop) if drop.is_transform == Some(true) => "DROP CONTINUOUS TRANSFORM",
+            _ => ddl.tag(),
+        };
         self.apply(guard, |source| source.apply(ddl)).await?;
         Ok(Answer::command(tag))
     }

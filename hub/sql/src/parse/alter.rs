@@ -8,8 +8,7 @@ use crate::text::fold;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// What can be altered.
-const HINT: &str =
-    "ALTER CONTINUOUS VIEW name RENAME TO name, SET (option = value, ...) or RESET (option, ...)";
+const HINT: &str = "ALTER CONTINUOUS VIEW name RENAME TO name, ADD COLUMN aggregate AS name, SET (option = value, ...) or RESET (option, ...)";
 
 /// After the word ALTER.
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
@@ -40,7 +39,13 @@ fn view(cursor: &mut Cursor<'_>) -> Result<AlterView, SqlError> {
     if cursor.word("reset") {
         return Ok(AlterView { name, if_exists, action: AlterAction::Reset(names(cursor)?) });
     }
-    for refused in ["add", "drop", "alter", "rename", "owner"] {
+    if cursor.word("add") {
+        cursor.word("column");
+        let position = cursor.position();
+        let item = Box::new(cursor.select_item()?);
+        return Ok(AlterView { name, if_exists, action: AlterAction::Add { item, position } });
+    }
+    for refused in ["drop", "alter", "rename", "owner"] {
         if cursor.is_word(0, refused) {
             let second = if cursor.is_word(1, "column") { " COLUMN" } else { "" };
             let what = format!("ALTER CONTINUOUS VIEW ... {}{second}", refused.to_uppercase());
@@ -48,7 +53,7 @@ fn view(cursor: &mut Cursor<'_>) -> Result<AlterView, SqlError> {
             return Err(SqlError::unsupported(what).at(at).with_hint(hint));
         }
     }
-    Err(cursor.expected("RENAME TO, SET or RESET"))
+    Err(cursor.expected("RENAME TO, ADD, SET or RESET"))
 }
 
 fn names(cursor: &mut Cursor<'_>) -> Result<Vec<Name>, SqlError> {

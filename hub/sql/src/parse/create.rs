@@ -319,11 +319,14 @@ pub(super) fn drop(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     if cursor.word("stream") || cursor.words(&["foreign", "table"]) {
         return dropped(cursor).map(StatementKind::DropStream);
     }
-    if cursor.words(&["continuous", "view"])
-        || cursor.words(&["continuous", "transform"])
-        || cursor.word("view")
-    {
-        return dropped(cursor).map(StatementKind::DropView);
+    for (words, is_transform) in [
+        (["continuous", "view"].as_slice(), Some(false)),
+        (&["continuous", "transform"], Some(true)),
+        (&["view"], None),
+    ] {
+        if cursor.words(words) {
+            return Ok(StatementKind::DropView(Drop { is_transform, ..dropped(cursor)? }));
+        }
     }
     if cursor.word("table") {
         return dropped(cursor).map(StatementKind::DropTable);
@@ -341,5 +344,5 @@ fn dropped(cursor: &mut Cursor<'_>) -> Result<Drop, SqlError> {
     if !cascade {
         cursor.word("restrict");
     }
-    Ok(Drop { name, if_exists, cascade })
+    Ok(Drop { name, if_exists, cascade, is_transform: None })
 }

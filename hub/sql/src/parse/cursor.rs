@@ -178,6 +178,12 @@ impl<'a> Cursor<'a> {
         assignments.map_err(|e| self.convert(e))
     }
 
+    /// An item of a SELECT list.
+    pub(super) fn select_item(&mut self) -> Result<ast::SelectItem, SqlError> {
+        let item = self.parser.parse_select_item();
+        item.map_err(|e| self.convert(e))
+    }
+
     /// Any statement of SQL.
     pub(super) fn statement(&mut self) -> Result<ast::Statement, SqlError> {
         let statement = self.parser.parse_statement();

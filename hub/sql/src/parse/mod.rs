@@ -291,6 +291,8 @@ pub struct Drop {
     pub if_exists: bool,
     /// CASCADE: with everything that depends on it.
     pub cascade: bool,
+    /// Whether CONTINUOUS TRANSFORM was written, or CONTINUOUS VIEW; a plain VIEW may be either.
+    pub is_transform: Option<bool>,
 }
 
 /// `ALTER CONTINUOUS VIEW ...`
@@ -314,6 +316,13 @@ pub enum AlterAction {
     Set(Vec<WithOption>),
     /// `RESET (option, ...)`
     Reset(Vec<Name>),
+    /// `ADD [COLUMN] expression [AS name]`
+    Add {
+        /// The column.
+        item: Box<ast::SelectItem>,
+        /// Where it stands.
+        position: Option<u32>,
+    },
     /// TRUNCATE
     Truncate,
 }

@@ -242,6 +242,12 @@ impl Inner {
                 def = *new;
                 self.begin_anew(&mut def);
             }
+            ViewChange::Extend { def: extended, since, .. } => {
+                def.extend(*extended, since);
+                let mut wide = GroupTable::try_new(&def.specs()).expect("supported");
+                wide.merge_table(&self.groups.remove(&def.id).expect("a view with groups"));
+                self.groups.insert(def.id, wide);
+            }
             other => panic!("unknown change {other:?}"),
         }
         self.change(|c| c.views[at] = Arc::new(def));
