@@ -38,8 +38,10 @@ fn fine(expr: &Expr) -> Result<Expr> {
             let time = time.map(|micros| micros.checked_mul(1_000).ok_or_else(out_of_range)).transpose()?;
             ScalarValue::TimestampNanosecond(time, zone.clone())
         }
-        // Parameters of drivers have the narrowest type.
-        ScalarValue::Int16(_) | ScalarValue::Int32(_) => value.cast_to(&DataType::Int64)?,
+        // Parameters of drivers have the narrowest type; lengths of arrays have none of SQL's.
+        ScalarValue::Int16(_) | ScalarValue::Int32(_) | ScalarValue::UInt64(_) => {
+            value.cast_to(&DataType::Int64)?
+        }
         value => value.clone(),
     };
     Ok(Expr::Literal(value, metadata.clone()))
