@@ -181,9 +181,7 @@ impl GroupTable {
     /// # Errors
     /// Those of [`States::merge`](crate::aggregate::States::merge).
     pub fn merge_encoded(&mut self, key: &[u8], bytes: &mut Reader<'_>) -> Result<u32, DecodeError> {
-        let group = self.group(key);
-        self.states.iter_mut().try_for_each(|s| s.merge(group, bytes))?;
-        Ok(group)
+        self.merge_first(key, bytes, self.specs.len())
     }
 
     /// As [`GroupTable::merge_encoded`], for a partial that a producer claims to have made: stricter, and all

@@ -32,7 +32,7 @@ pub enum Fault {
 pub struct Made {
     /// Those that there are.
     pub plans: Vec<Plan>,
-    /// Why that are not all.
+    /// Why these are not all that were asked for.
     pub fault: Option<Fault>,
 }
 

@@ -149,6 +149,10 @@ impl Catalog {
         if size(&file) == 0 && size(&data) > 0 {
             return Err(StoreError::Corrupted(format!("{} is missing or empty", file.display())));
         }
+        // Opening writes, if only redb's own notes: nothing is written to one file while the other cannot be used.
+        if size(&data) > 0 {
+            RedbStore::check(&data)?;
+        }
         let store = RedbStore::open(
             &file,
             CATALOG_TABLES,

@@ -69,6 +69,9 @@ impl Drop for Closing {
     }
 }
 
+/// What looking at a file may keep of it.
+const CHECK_CACHE_BYTES: usize = 1 << 20;
+
 /// redb checks pages when it repairs a file, not when it reads one: on a damaged page it panics. That becomes an
 /// error here, for the one who asked.
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -87,6 +90,23 @@ impl RedbStore {
     pub fn open(path: &Path, tables: &'static [Table], options: RedbOptions) -> Result<Self, StoreError> {
         let device = Device::open_file(path, options.create)?;
         Self::with_device(device, tables, options)
+    }
+
+    /// Whether the file at `path` is one of these, as far as opening tells, without writing to it: for whoever is about to
+    /// write to another file first. A file that is missing, in use or to be repaired is left to [`RedbStore::open`].
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupted`], [`StoreError::FormatTooOld`].
+    pub fn check(path: &Path) -> Result<(), StoreError> {
+        let opened =
+            guarded(|| match redb::Builder::new().set_cache_size(CHECK_CACHE_BYTES).open_read_only(path) {
+                Err(redb::DatabaseError::RepairAborted | redb::DatabaseError::DatabaseAlreadyOpen) => Ok(()),
+                opened => opened.map(drop).map_err(StoreError::from),
+            });
+        match opened {
+            Err(error @ (StoreError::Corrupted(_) | StoreError::FormatTooOld { .. })) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn with_device(

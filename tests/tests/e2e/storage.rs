@@ -3,6 +3,8 @@
 use crate::frames::{Answer, Producer, send_batch};
 use crate::harness::{Hub, run};
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 
 #[derive(Serialize)]
@@ -73,6 +75,12 @@ fn a_strangers_directory_is_not_touched() {
     assert!(said.contains("not a headwater data directory"), "{said}");
 }
 
+/// All files of a data directory.
+fn contents(dir: &Path) -> BTreeMap<OsString, Vec<u8>> {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    files.map(|file| (file.file_name(), std::fs::read(file.path()).unwrap())).collect()
+}
+
 #[test]
 fn corrupted_files_are_refused() {
     for file in ["hub.redb", "catalog.redb", "HEADWATER"] {
@@ -83,8 +91,10 @@ fn corrupted_files_are_refused() {
         let end = bytes.len().min(512);
         bytes[..end].iter_mut().for_each(|b| *b ^= 0x5a);
         std::fs::write(&path, bytes).unwrap();
+        let before = contents(dir.path());
         let said = refused(dir.path(), file, 13);
         assert!(said.contains("corrupted"), "{file}: {said}");
+        assert!(contents(dir.path()) == before, "{file}: another file was changed");
     }
 }
 

@@ -29,7 +29,7 @@ const PUBLICATIONS: &str = "SELECT pubname, NULL::text, NULL::text FROM pg_catal
 /// JDBC's `getSQLKeywords`.
 const JDBC_KEYWORDS: &str = "pg_catalog.pg_get_keywords()";
 
-/// Of those that PostgreSQL lists, the ones that mean something here.
+/// Words that mean something here and are not in SQL:2003, as PostgreSQL would list them.
 const KEYWORDS: &str = "SELECT 'activate,continuous,copy,deactivate,do,explain,ilike,isnull,limit,notnull,offset,\
     returning,show,stream,truncate,view,views'";
 
