@@ -12,6 +12,8 @@ pub struct Tally {
     pub lines: Vec<String>,
     /// What went wrong or was skipped, in a few words.
     pub note: String,
+    /// Tests that said that they are slow, and not yet how they ended.
+    pub slow: Vec<String>,
     /// What runs now, as the runner announced it.
     subject: String,
 }
@@ -48,12 +50,22 @@ impl Tally {
     pub fn read_line(&mut self, line: &str) {
         let line = strip_ansi(line);
         let line = line.trim();
+        self.read_test(line);
         if let Some(rest) = line.strip_prefix("Running ").or_else(|| line.strip_prefix("Doc-tests ")) {
             self.subject = rest.split(" (").next().unwrap_or(rest).to_owned();
         } else if line.starts_with("test result:") {
             self.read_cargo(line);
         } else if let Some(rest) = line.strip_prefix("# ").or_else(|| line.strip_prefix("\u{2139} ")) {
             self.read_node(line, rest);
+        }
+    }
+
+    /// `test a::b has been running for over 60 seconds`, `test a::b ... ok`.
+    fn read_test(&mut self, line: &str) {
+        let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.split(' ').next()) else { return };
+        self.slow.retain(|slow| slow != name);
+        if line.contains("has been running for over") {
+            self.slow.push(name.to_owned());
         }
     }
 
