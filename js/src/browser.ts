@@ -7,7 +7,11 @@ export * from './api.ts';
 
 /** A connection to a hub. */
 export class Headwater extends Client {
-  /** Makes a client. Returns at once; connects when the first event is emitted. Safe during server rendering. */
+  /**
+   * Makes a client. Returns at once; connects when the first event is emitted. Safe during server rendering.
+   *
+   * @throws HeadwaterError `invalid_argument` when the options have no `url` that is a string, or no such `ackLevel`.
+   */
   static connect(options: ConnectOptions): Headwater {
     return new Headwater(options, {
       core: () => new URL('./headwater_core.wasm', import.meta.url),

@@ -56,18 +56,13 @@ export class Column {
    * written, which a null leaves as it is.
    */
   constructor(
-    name: string, index: number, layout: ArrayLike<number>, flagsAt: number, rows: number, texts: Dictionary,
+    name: string, index: number, layout: Iterable<number>, flagsAt: number, rows: number, texts: Dictionary,
     isPreset: boolean,
   ) {
     this.name = name;
     this.#index = index;
     this.#flagsAt = flagsAt;
-    this.type = layout[0];
-    this.#precision = layout[1];
-    this.#scale = layout[2];
-    this.#limit = layout[3];
-    this.#at = layout[4];
-    this.#slotsAt = layout[5];
+    [this.type, this.#precision, this.#scale, this.#limit, this.#at, this.#slotsAt] = layout;
     this.#rows = rows;
     this.#texts = texts;
     this.#isPreset = isPreset;
@@ -84,9 +79,9 @@ export class Column {
     this.#flags = new Uint8Array(buffer, this.#flagsAt, this.#index + 1);
   }
 
-  /** The type's name in SQL. */
-  get typeName(): string {
-    return NAMES[this.type];
+  /** What fits: the type's name in SQL, and where a value is too long how long it may be. */
+  expected(fault?: ValueFault): string {
+    return NAMES[this.type] + (fault === 'too_long' ? ` of at most ${this.#limit} bytes` : '');
   }
 
   /** Marks a row as NULL; a preset value stays. */
@@ -250,13 +245,10 @@ export class Column {
     const texts = this.#texts;
     let handle: number;
     if (type === Type.Text) {
-      if (typeof value === 'string') {
-        if (this.#isTooLong(value)) return 'too_long';
-        handle = texts.text(value);
-      } else if (value instanceof Interned) {
-        if (this.#isTooLong(value.value)) return 'too_long';
-        handle = texts.interned(value);
-      } else return 'wrong_type';
+      const text = value instanceof Interned ? value.value : value;
+      if (typeof text !== 'string') return 'wrong_type';
+      if (this.#isTooLong(text)) return 'too_long';
+      handle = value === text ? texts.text(text) : texts.interned(value as Interned);
     } else {
       const bytes = type === Type.Uuid ? uuidBytes(value) : value;
       if (!(bytes instanceof Uint8Array)) return 'wrong_type';

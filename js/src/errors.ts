@@ -4,7 +4,7 @@
  * Owns: the codes and the one error class. Must not know: who raises them.
  */
 
-/** What is wrong with one value. `undefined` means nothing. */
+/** What is wrong with one value. `undefined` means nothing. The message of `too_long` has the column's limit in bytes. */
 export type ValueFault = 'wrong_type' | 'nan' | 'out_of_range' | 'too_long';
 
 /**
@@ -12,6 +12,8 @@ export type ValueFault = 'wrong_type' | 'nan' | 'out_of_range' | 'too_long';
  * SQL: the SQLSTATE), so this list is open.
  */
 export type ErrorCode =
+  /** `connect` or `flush` was given something else than it takes. */
+  | 'invalid_argument'
   /** The event is not an object of columns. */
   | 'not_a_row'
   /** The stream has no such column. */
@@ -33,7 +35,7 @@ export type ErrorCode =
   | 'in_doubt'
   /** A view needs a newer package; the others go on. */
   | 'unsupported_plan'
-  /** The client was closed. */
+  /** The client was closed: it takes no events and no queries. */
   | 'closed'
   /** The WASM module could not be loaded. */
   | 'wasm_unavailable'

@@ -30,7 +30,7 @@ const TRAPS_MS = 600_000;
 /** The longest that a timer can wait, milliseconds; a longer one would end at once. */
 const TIMER_MAX = 2 ** 31 - 1;
 
-/** Options of `Headwater.connect`. */
+/** Options of `Headwater.connect`. Others are ignored: TypeScript tells of misspelt ones, nothing else does. */
 export interface ConnectOptions {
   /** The hub, for example `https://hub.example.com:7171`. */
   url: string;
@@ -62,12 +62,18 @@ export type Sources = { core?: WasmSource; full?: WasmSource };
 
 type Flavor = 'core' | 'full';
 
-/** A connection to a hub. Made by `connect` of the class `Headwater`, which each entry point exports. */
+/**
+ * A connection to a hub. Made by `connect` of the class `Headwater`, which each entry point exports.
+ *
+ * Once there was an event, an open client keeps a Node process alive, as an open connection does: {@link close} ends it.
+ */
 export class Client {
   readonly #options: ConnectOptions;
   /** Where modules are, and once compiled the modules themselves. */
   readonly #sources: Sources;
   readonly #http: Http;
+  /** The number of `ackLevel`. */
+  readonly #level: number;
   readonly #names: Set<string>;
   readonly #pinned = new Pinned();
   readonly #pending: Pending;
@@ -102,18 +108,22 @@ export class Client {
   #lost = 0;
   /** What {@link #givenUp} was when a flush last told of it. */
   #told = [0, 0, 0];
+  /** What `onError` heard last, since a flush ended well. */
+  #last: HeadwaterError | undefined;
   readonly #end = new AbortController();
 
   /** @internal */
   constructor(options: ConnectOptions, sources: Sources) {
+    if (typeof options?.url !== 'string') throw new HeadwaterError('invalid_argument', 'connect takes { url: string }');
     this.#options = options;
+    this.#level = levelOf(options.ackLevel);
     const core = options.wasm?.core ?? sources.core;
     const full = options.wasm?.full ?? sources.full;
     this.#sources = { core, full };
     this.#flavor = core || !full ? 'core' : 'full';
     this.#names = new Set(options.streams);
     this.#pending = new Pending(options.pendingMax ?? 10_000);
-    this.#http = new Http(options.url, options.token, options.fetch ?? ((...args) => globalThis.fetch(...args)));
+    this.#http = new Http(options.url, options.token, options.fetch ?? ((...args) => fetch(...args)));
   }
 
   /**
@@ -158,7 +168,8 @@ export class Client {
     if (lengths.some((length) => length !== rows)) {
       // Whatever it was, it was meant to be an event at least.
       this.#emitted += rows || 1;
-      return this.#refuse(isRow(columns) ? 'wrong_type' : 'not_a_row', stream, rows || 1);
+      const type = 'columns of one length';
+      return this.#refuse(isRow(columns) ? 'wrong_type' : 'not_a_row', stream, rows || 1, { type });
     }
     this.#emitted += rows;
     const table = this.table(stream);
@@ -187,24 +198,27 @@ export class Client {
    * A barrier: sends everything emitted before it and resolves once that is as safe as `level` says (default: the
    * client's `ackLevel`); a query then sees it.
    *
-   * Rejects with `timeout` after `timeoutMs` (default 30,000), `unknown_stream` when all but the events of streams
-   * that the hub does not have is safe, `lost`, `closed`, `wasm_trapped`, `wasm_unavailable`. Nothing is lost by the
-   * first two: sending goes on, and events wait for their stream.
+   * Rejects with `invalid_argument` for another level, `timeout` after `timeoutMs` (default 30,000; what is no number counts
+   * as 0; the `cause` is what `onError` heard last, if anything since a flush ended well), `unknown_stream` when all but
+   * the events of streams that the hub does not have is safe, `lost`, `closed`, `wasm_trapped`, `wasm_unavailable`. Nothing
+   * is lost by `timeout` and `unknown_stream`: sending goes on, and events wait for their stream.
    *
    * `lost` says how many of the events that `emit` took were `dropped` (the hub refused their batch, the outbox was
    * full, their stream was dropped, they were buffered and turned out to be bad) or are `inDoubt` since a flush last
    * told; everything else is safe. What `emit` itself refused is no part of it.
    */
-  async flush(level?: AckLevel, options: { timeoutMs?: number } = {}): Promise<void> {
+  async flush(level?: AckLevel, { timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+    const number = level ? levelOf(level) : this.#level;
     if (this.#state === 'idle' && !this.#pending.rows) return;
-    const number = LEVELS.indexOf(level ?? this.#options.ackLevel ?? 'durable');
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
-      const error = () => new HeadwaterError('timeout', 'the hub did not confirm in time; sending goes on');
-      timer = setTimeout(() => reject(error()), Math.min(options.timeoutMs ?? 30_000, TIMER_MAX));
+      const expire = () =>
+        reject(new HeadwaterError('timeout', 'the hub did not confirm in time; sending goes on', { cause: this.#last }));
+      timer = setTimeout(expire, Math.min(timeoutMs, TIMER_MAX));
     });
     try {
       await Promise.race([late, this.#settled(number)]);
+      this.#last = undefined;
     } finally {
       clearTimeout(timer);
     }
@@ -226,11 +240,13 @@ export class Client {
    * | array, record | array and object of these |
    *
    * Rejects with the hub's code (an SQLSTATE), `position` and `hint`, or with `unreachable`, `timeout` (default
-   * 30,000 ms) or `aborted` (whose `cause` is the signal's reason): the statement may then have been executed.
+   * 30,000 ms) or `aborted` (whose `cause` is the signal's reason): the statement may then have been executed. With
+   * `closed` once the client is.
    *
    * @typeParam T - the row type, for type checking only.
    */
-  query<T = Record<string, unknown>>(sql: string, options: QueryOptions = {}): Promise<Rows<T>> {
+  async query<T = Record<string, unknown>>(sql: string, options: QueryOptions = {}): Promise<Rows<T>> {
+    if (this.#state === 'closed') throw closed();
     return query<T>(this.#http, sql, options);
   }
 
@@ -241,12 +257,12 @@ export class Client {
    * Rejects, closed all the same, only with `unknown_stream`: events were given up because the hub has no such stream.
    * {@link stats} then has the counts.
    */
-  async close(options: { timeoutMs?: number } = {}): Promise<Stats> {
-    const unknown = this.#state === 'started' ? await this.#finish(options.timeoutMs ?? 5_000) : undefined;
+  async close({ timeoutMs = 5_000 }: { timeoutMs?: number } = {}): Promise<Stats> {
+    const unknown = this.#state === 'started' ? await this.#finish(timeoutMs) : undefined;
     clearTimeout(this.#timer);
     this.#state = 'closed';
     this.#end.abort();
-    this.#giveUp(new HeadwaterError('closed', 'the client was closed'));
+    this.#giveUp(closed());
     if (unknown) throw unknown;
     return this.stats();
   }
@@ -316,11 +332,9 @@ export class Client {
   }
 
   #run(room: typeof import('./room.ts'), instance: Instance, flavor: Flavor): void {
-    const { token = '', ackLevel = 'durable' } = this.#options;
-    const level = LEVELS.indexOf(ackLevel);
     let made: Producer | undefined;
     const onTrap = (cause: unknown) => this.#trapped(made, cause);
-    const engine = new room.Engine(instance, this.#pinned, token, level, localMicros(), onTrap);
+    const engine = new room.Engine(instance, this.#pinned, this.#options.token ?? '', this.#level, localMicros(), onTrap);
     if (instance.trapped) return;
     const producer = new room.Producer(engine, this.#options.transport ?? new room.HttpFrames(this.#http), {
       onPlans: (unknown) => this.#planned(producer, unknown),
@@ -406,9 +420,8 @@ export class Client {
   /** Lets an old producer deliver what it holds, then ends it. */
   #drain(producer: Producer): void {
     this.#draining.add(producer);
-    const level = LEVELS.indexOf(this.#options.ackLevel ?? 'durable');
     const done = () => this.#draining.has(producer) && this.#retire(producer);
-    void producer.barrier(level).then(done, done);
+    void producer.barrier(this.#level).then(done, done);
   }
 
   /** Ends a producer; its counters stay. */
@@ -484,7 +497,7 @@ export class Client {
     this.#told = this.#givenUp();
     const [dropped, inDoubt, oversized] = this.#told.map((count, i) => count - told[i]);
     if (dropped + inDoubt) {
-      throw new HeadwaterError('lost', `${dropped} events were dropped and ${inDoubt} are in doubt`, { dropped, inDoubt });
+      throw new HeadwaterError('lost', `events dropped: ${dropped}, in doubt: ${inDoubt}`, { dropped, inDoubt });
     }
     if (oversized) throw new HeadwaterError('oversized', `${oversized} groups are too large for a batch`);
     if (unknown.length) throw missing(unknown, 'everything else is safe, their events wait');
@@ -561,7 +574,7 @@ export class Client {
   /** Keeps an event until its stream has a table. */
   #wait(stream: string, waiting: Waiting): HeadwaterError | undefined {
     if (this.#refusing) return this.#refuse(this.#refusing, stream, waiting.rows);
-    if (typeof stream !== 'string') return this.#refuse('unknown_stream', String(stream), waiting.rows);
+    if (typeof stream !== 'string' || !stream) return this.#refuse('unknown_stream', String(stream), waiting.rows);
     if (this.#unknown.has(stream) && this.#met.has(stream)) return this.#refuse('stream_gone', stream, waiting.rows);
     if (!this.#pending.add(stream, waiting)) return this.#refuse('waiting_full', stream, waiting.rows);
     this.#start();
@@ -597,7 +610,7 @@ export class Client {
     code: ErrorCode, stream: string, events: number, { column, type }: Partial<Fault> = {}, cause?: unknown,
   ): HeadwaterError | undefined {
     this.#count(code, events);
-    const where = column === undefined ? stream : `${stream}.${column}${type ? ` (${type})` : ''}`;
+    const where = (column === undefined ? stream : `${stream}.${column}`) + (type ? ` (${type})` : '');
     const error = new HeadwaterError(code, `event for ${where} was not taken`, { stream, column, cause });
     this.#report(error);
     if (!this.#refusing) {
@@ -622,12 +635,22 @@ export class Client {
   }
 
   #report(error: HeadwaterError): void {
+    this.#last = error;
     try {
       this.#options.onError?.(error);
     } catch {
       // The page's own callback failed: not ours to show.
     }
   }
+}
+
+const closed = () => new HeadwaterError('closed', 'the client was closed');
+
+/** The number that frames use for a level. */
+function levelOf(level: AckLevel = 'durable'): number {
+  const number = LEVELS.indexOf(level);
+  if (number < 0) throw new HeadwaterError('invalid_argument', `a level is one of ${LEVELS}`);
+  return number;
 }
 
 /** An object of columns: no array, no Date, no promise that nobody waited for. */
@@ -648,7 +671,7 @@ function lengthOf(values: unknown): number {
 
 function missing(streams: string[], then: string): HeadwaterError {
   const names = streams.join(', ');
-  const message = `no such stream: ${names}; check the name, or make it at the hub (CREATE STREAM ...): ${then}`;
+  const message = `no such stream: ${names}; check the name, or CREATE STREAM at the hub: ${then}`;
   return new HeadwaterError('unknown_stream', message, { stream: streams[0] });
 }
 

@@ -9,7 +9,13 @@ const file = (name: string) => async () => (await import('node:fs/promises')).re
 
 /** A connection to a hub. */
 export class Headwater extends Client {
-  /** Makes a client. Returns at once; connects when the first event is emitted. Call `close` before exit. */
+  /**
+   * Makes a client. Returns at once; connects when the first event is emitted.
+   *
+   * An open client keeps the process alive, as an open connection does: a program that never calls `close` does not exit.
+   *
+   * @throws HeadwaterError `invalid_argument` when the options have no `url` that is a string, or no such `ackLevel`.
+   */
   static connect(options: ConnectOptions): Headwater {
     // Nothing is downloaded here, and the full module is the fast one.
     return new Headwater(options, { full: file('./headwater_full.wasm') });

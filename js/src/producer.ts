@@ -46,7 +46,7 @@ const WATCH_PAUSE_MS_MAX = 30_000;
 /** What the module leaves to JavaScript to say. */
 const MESSAGES: Record<string, string> = {
   outbox_full: 'batches were dropped to make room',
-  in_doubt: 'the hub has forgotten this producer: what was sent may or may not be counted',
+  in_doubt: 'the hub forgot this producer: what was sent may or may not be counted',
   unsupported_plan: 'a view needs a newer package',
 };
 

@@ -47,7 +47,8 @@ export class Stream<E extends EventOf<E> = EventValues> {
   }
 
   /**
-   * Takes many events by column: arrays of one length, one per column; columns left out are NULL. Fast with
+   * Takes many events by column: arrays of one length (else all are refused, `wrong_type`), one per column; columns
+   * left out are NULL. Fast with
    * `Float64Array` for double precision and `Uint32Array` of {@link Interned.id} for text. Bad rows are counted
    * and left out; the others are taken.
    *
@@ -84,7 +85,10 @@ export class Writer {
     this.#columns = columns;
   }
 
-  /** Takes one event, `values[i]` for the writer's column `i`. Never blocks, never throws. */
+  /**
+   * Takes one event, `values[i]` for the writer's column `i`: missing ones are NULL, more than columns are ignored. Never
+   * blocks, never throws.
+   */
   emit(...values: Value[]): HeadwaterError | undefined {
     if (!this.#table?.live && !this.#bind()) return this.#emitSlowly(values);
     const fault = this.#table!.emitAt(this.#at, values, this.#rest, this.#sink.eventMicros());

@@ -19,7 +19,7 @@ export interface Fault {
   code: string;
   /** The column. */
   column: string;
-  /** Its type, where the stream has it. */
+  /** Its type, and its longest value where that is the fault, when the stream has it. */
   type?: string;
 }
 
@@ -82,7 +82,7 @@ export class Table {
       const value = event[name];
       if (value === null || value === undefined) continue;
       const fault = columns[at].write(row, value);
-      if (fault) return this.#refuse(fault, name, columns[at].typeName);
+      if (fault) return this.#refuse(fault, name, columns[at].expected(fault));
       written[at] = 1;
     }
     for (let i = columns.length - 2; i >= 0; i--) if (!written[i]) columns[i].setNull(row);
@@ -101,7 +101,7 @@ export class Table {
       if (value === null || value === undefined) column.setNull(row);
       else {
         const fault = column.write(row, value);
-        if (fault) return this.#refuse(fault, column.name, column.typeName);
+        if (fault) return this.#refuse(fault, column.name, column.expected(fault));
       }
     }
     for (let i = 0; i < rest.length; i++) columns[rest[i]].setNull(row);
@@ -164,7 +164,7 @@ export class Table {
       const copied = column.copy(row, values, offset, good);
       if (copied < good) {
         good = copied;
-        fault = { code: column.fault!, column: column.name, type: column.typeName };
+        fault = { code: column.fault!, column: column.name, type: column.expected(column.fault) };
       }
     }
     if (good < room) for (const column of this.#columns) column.fillNull(row + good, room - good, false);

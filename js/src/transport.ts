@@ -77,7 +77,7 @@ export function unreachable(url: string): (cause: unknown) => never {
   return (cause) => {
     const { message, cause: why } = cause as { message?: string; cause?: { code?: string } };
     const reason = [message ?? String(cause), why?.code].filter(Boolean).join(', ');
-    const check = 'is the hub running, are host, port and http or https right, is its certificate trusted?';
+    const check = 'is the hub running, are scheme, host and port right, is its certificate trusted?';
     throw new HeadwaterError('unreachable', `no answer from ${url} (${reason}): ${check}`, { cause });
   };
 }

@@ -49,6 +49,22 @@ test('nobody listens to the page any more once the client is closed', async (t) 
   assert.equal(listening.size, 0);
 });
 
+test('what is no hub, no level and no open client is told as such', () =>
+  run({}, async ({ hub, hw }) => {
+    const invalid = (message) => ({ name: 'HeadwaterError', code: 'invalid_argument', message: `invalid_argument: ${message}` });
+    for (const options of [undefined, {}, 'http://127.0.0.1:1', { url: new URL(hub.url) }]) {
+      assert.throws(() => Headwater.connect(options), invalid('connect takes { url: string }'));
+    }
+    const level = invalid('a level is one of received,durable,replicated');
+    assert.throws(() => Headwater.connect({ url: hub.url, ackLevel: 'maybe' }), level);
+    await assert.rejects(hw.flush('foo'), level);
+    await assert.rejects(hw.flush({ timeoutMs: 5 }), level);
+    await hw.flush(null, { timeoutMs: 5 });
+    await hw.close();
+    await assert.rejects(hw.query('SELECT 1'), { code: 'closed', message: 'closed: the client was closed' });
+    assert.equal(hub.requests, 0);
+  }));
+
 test('nothing happens before the first event', () =>
   run({}, async ({ hub, hw }) => {
     await hw.flush();
@@ -129,7 +145,7 @@ test('a batch that the hub refuses for good is counted and reported, the next on
     hw.emit('views', { url: '/', ms: 1 });
     // The caller of `emit` knows of this one.
     assert.equal(hw.emit('views', null)?.code, 'not_a_row');
-    const lost = { code: 'lost', message: 'lost: 1 events were dropped and 0 are in doubt', dropped: 1, inDoubt: 0 };
+    const lost = { code: 'lost', message: 'lost: events dropped: 1, in doubt: 0', dropped: 1, inDoubt: 0 };
     await assert.rejects(hw.flush(), lost);
     hw.emit('views', { url: '/', ms: 1 });
     await hw.flush();
@@ -478,9 +494,13 @@ test('a hub whose clock is set back is followed, and times go on from there', as
 });
 
 test('a hub that is never there: flush times out, memory stays bounded, the loss is counted on close', async () => {
-  const hw = Headwater.connect({ url: 'http://127.0.0.1:9', pendingMax: 100, onError: () => {} });
+  let hear;
+  const heard = new Promise((resolve) => (hear = resolve));
+  const onError = (error) => error.code === 'unreachable' && hear(error);
+  const hw = Headwater.connect({ url: 'http://127.0.0.1:9', pendingMax: 100, onError });
   for (let i = 0; i < 150; i++) hw.emit('views', { url: '/', ms: i });
-  await assert.rejects(hw.flush('durable', { timeoutMs: 100 }), { code: 'timeout' });
+  const cause = await heard;
+  await assert.rejects(hw.flush('durable', { timeoutMs: 100 }), { code: 'timeout', cause });
   assert.equal(hw.stats().dropped.waiting_full, 50);
   const stats = await hw.close({ timeoutMs: 50 });
   assert.deepEqual([stats.dropped.closed, stats.pending, stats.state], [100, 0, 'closed']);

@@ -134,6 +134,12 @@ async fn connect(
 }
 
 fn host_of(address: &str) -> Result<&str, ConnectError> {
+    if let Some((scheme, rest)) = address.split_once("://") {
+        let rest = rest.trim_end_matches('/');
+        return Err(ConnectError::Options(format!(
+            "{address}: write host:port without {scheme}://, as {rest}"
+        )));
+    }
     let parts =
         address.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     let (host, _) = parts.ok_or_else(|| ConnectError::Options(format!("{address} is not host:port")))?;

@@ -124,7 +124,7 @@ impl ConnectError {
 #[non_exhaustive]
 pub enum FlushError {
     /// Something was given up while waiting: dropped, refused or in doubt. The rest is safe.
-    #[error("{dropped} events were dropped and {in_doubt} are in doubt: Client::stats says why")]
+    #[error("events dropped: {dropped}, in doubt: {in_doubt}; Client::stats says why")]
     Lost {
         /// Events dropped.
         dropped: u64,
@@ -181,7 +181,7 @@ impl FlushError {
 #[non_exhaustive]
 pub enum QueryError {
     /// The hub refused or failed the statement.
-    #[error("{} ({})", .0.message, .0.code)]
+    #[error("{}", told(.0))]
     Failed(Failure),
     /// The answer is larger than the client takes.
     #[error("answer is larger than {0} bytes")]
@@ -206,6 +206,14 @@ pub enum QueryError {
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
+}
+
+/// A hub's words, with place and hint where it gave them.
+fn told(failure: &Failure) -> String {
+    let Failure { code, message, position, hint } = failure;
+    let position = position.map_or(String::new(), |position| format!(" at character {position}"));
+    let hint = hint.as_ref().map_or(String::new(), |hint| format!("; hint: {hint}"));
+    format!("{message} ({code}){position}{hint}")
 }
 
 impl QueryError {

@@ -28,6 +28,9 @@ pub struct ConnectOptions {
     /// A file that keeps the outbox beyond the process, used by one process at a time. Default none: what is
     /// in the outbox is lost with the process.
     ///
+    /// Events wait in memory until the first session has brought plans: those of a program that never had one (`lazy`, while the
+    /// hub is down) are lost with it.
+    ///
     /// Never copy the file, nor restore it from a backup or with a snapshot of its machine: what no hub was sent before
     /// gets a new number under a new identity from whoever opens it next, so batches of two copies count twice. One
     /// whose bytes are damaged is `spool_corrupted` and left as it is: move it away to go on. It takes space to send
@@ -52,7 +55,8 @@ pub struct ConnectOptions {
     /// How long [`Client::connect`](super::Client::connect) waits for the first session, and one attempt for
     /// its handshake. Default 10 s.
     pub connect_timeout: Duration,
-    /// True: `connect` returns at once and the first session is made in the background; events wait until then.
+    /// True: `connect` returns at once and the first session is made in the background; events wait until then,
+    /// in memory also where there is a spool.
     /// Default false.
     pub lazy: bool,
     /// How long [`Client::close`](super::Client::close), and dropping the last handle, go on sending. Default 10 s.

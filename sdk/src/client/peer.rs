@@ -83,7 +83,14 @@ impl Peer {
 
     fn untrusted(&self, code: u64, reason: &str) -> ConnectError {
         let message = match (&*self.trust, code) {
-            (_, DECRYPT_ERROR) => format!("{reason}: somebody else uses the hub's certificate"),
+            // Another key than the one that signed: an authority or a certificate was made anew under its old name.
+            (Trust::Fingerprint(_), DECRYPT_ERROR) => {
+                format!("{reason}: the hub does not have the key of the certificate that it shows")
+            }
+            (_, DECRYPT_ERROR) => format!(
+                "{reason}: its certificate is not signed by the authority of that name that is trusted here, which may \
+                 have been made anew since: {HOW_TO_TRUST}"
+            ),
             (Trust::Fingerprint(pin), _) => format!(
                 "its fingerprint is not the one pinned, {pin}: check the address, and pin the fingerprint that this \
                  hub printed when it started"

@@ -400,7 +400,7 @@ impl Stream {
             tracing::warn!(stream = self.name, view = view.0, %error, "this build cannot run a view's plan");
         }
         producer.unsupported = versions;
-        producer.unsupported.retain(|(view, _)| refused.iter().any(|(refused, _)| refused == view));
+        producer.unsupported.retain(|(view, version)| !producer.rollup.runs(*view, *version));
         for WaitingEvent { event, emitted } in local.waiting.take() {
             let arrival = self.gate.clock.hub_time(emitted);
             if let Err(error) = producer.push(|buffer| buffer.push(&event, arrival))

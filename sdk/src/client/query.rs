@@ -42,12 +42,12 @@ impl Rows {
     /// `date` as days since 1970, or either as text; NULL as `Option`.
     ///
     /// # Errors
-    /// [`QueryError::Row`] names the first row that does not fit `T`, and why.
+    /// [`QueryError::Row`] names the first row that does not fit `T`, its column, and why.
     pub fn into_typed<T: DeserializeOwned>(self) -> Result<Vec<T>, QueryError> {
         let columns = self.columns;
         let rows = self.rows.into_iter().enumerate();
         rows.map(|(row, values)| {
-            de::row(&columns, values).map_err(|error| QueryError::Row { row, message: error.to_string() })
+            de::row(&columns, values).map_err(|message| QueryError::Row { row, message })
         })
         .collect()
     }

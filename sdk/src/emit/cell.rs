@@ -76,7 +76,7 @@ pub fn push_cell(column: &mut Column, field: &Field, cell: Cell<'_>) -> Result<(
         Cell::Bytes(v) => target.bytes(v),
         Cell::Interval(v) => target.interval(v),
     };
-    pushed.map_err(|fault| fault.at(&field.name))
+    pushed.map_err(|fault| fault.at(&field.name, Some(&field.data_type)))
 }
 
 /// PostgreSQL's cast of a `real` to numeric keeps its 6 digits; elsewhere it is a double.
@@ -102,9 +102,9 @@ fn decimal(target: Target<'_>, units: i128, scale: u8) -> Result<(), Fault> {
         }
         t if t.is_int() => match 10i128.checked_pow(u32::from(scale)) {
             Some(one) if units % one == 0 => target.int128(units / one),
-            _ => Err(Fault::WrongType),
+            _ => Err(Fault::WrongType("a fraction")),
         },
-        _ => Err(Fault::WrongType),
+        _ => Err(Fault::WrongType("numeric")),
     }
 }
 

@@ -22,7 +22,7 @@ impl Target<'_> {
 
     #[inline(always)]
     pub fn bool(self, v: bool) -> Result<(), Fault> {
-        let ColumnData::Bool(out) = &mut self.column.data else { return Err(Fault::WrongType) };
+        let ColumnData::Bool(out) = &mut self.column.data else { return Err(Fault::WrongType("boolean")) };
         out.push(v);
         self.column.push_valid_slot();
         Ok(())
@@ -63,7 +63,7 @@ impl Target<'_> {
                 Ok(v) => self.int(v),
                 Err(_) => Err(Fault::OutOfRange),
             },
-            _ => Err(Fault::WrongType),
+            _ => Err(Fault::WrongType("an integer")),
         }
     }
 
@@ -94,14 +94,14 @@ impl Target<'_> {
         match (&self.column.data, self.data_type) {
             (ColumnData::Int(_), _) => match crate::expr::float_to_int(v) {
                 Some(whole) if whole as f64 == v => self.int(whole),
-                Some(_) => Err(Fault::WrongType),
+                Some(_) => Err(Fault::WrongType("a fraction")),
                 None => Err(Fault::OutOfRange),
             },
             (ColumnData::Decimal(_), DataType::Decimal { scale, .. }) => {
                 let units = float_to_decimal(v, false, *scale).map_err(|_| Fault::OutOfRange)?;
                 self.decimal(units)
             }
-            _ => Err(Fault::WrongType),
+            _ => Err(Fault::WrongType("double precision")),
         }
     }
 
@@ -114,7 +114,7 @@ impl Target<'_> {
                 out.push(units);
             }
             (ColumnData::Decimal(_), _) => return Err(Fault::OutOfRange),
-            _ => return Err(Fault::WrongType),
+            _ => return Err(Fault::WrongType("numeric")),
         }
         self.column.push_valid_slot();
         Ok(())
@@ -146,7 +146,7 @@ impl Target<'_> {
                 })?;
                 self.decimal(units)
             }
-            _ => Err(Fault::WrongType),
+            _ => Err(Fault::WrongType("text")),
         }
     }
 
@@ -156,14 +156,16 @@ impl Target<'_> {
             (ColumnData::Bytes(out), DataType::Bytea) => push_bytes(out, v, self.bytes_max)?,
             (ColumnData::Bytes(out), DataType::Uuid) if v.len() == 16 => out.push(v),
             (ColumnData::Bytes(_), DataType::Uuid) => return Err(Fault::Malformed),
-            _ => return Err(Fault::WrongType),
+            _ => return Err(Fault::WrongType("bytea")),
         }
         self.column.push_valid_slot();
         Ok(())
     }
 
     pub fn interval(self, v: Interval) -> Result<(), Fault> {
-        let ColumnData::Interval(out) = &mut self.column.data else { return Err(Fault::WrongType) };
+        let ColumnData::Interval(out) = &mut self.column.data else {
+            return Err(Fault::WrongType("interval"));
+        };
         out.push(v);
         self.column.push_valid_slot();
         Ok(())
@@ -179,7 +181,7 @@ impl Target<'_> {
             Value::Text(v) => self.text(v),
             Value::Bytes(v) => self.bytes(v),
             Value::Interval(v) => self.interval(*v),
-            _ => Err(Fault::WrongType),
+            _ => Err(Fault::WrongType("an array or record")),
         }
     }
 }

@@ -56,7 +56,7 @@ impl KeptEvent {
     fn put<T: Serialize + ?Sized>(&mut self, name: String, value: &T) -> Result<(), RowError> {
         match value.serialize(ValueKeeper) {
             Ok(value) => self.0.push((name, value)),
-            Err(error) => return Err(error.at(&name)),
+            Err(error) => return Err(error.at(&name, None)),
         }
         Ok(())
     }

@@ -87,8 +87,8 @@ pub enum EmitError {
     #[error("unknown column {0}")]
     UnknownColumn(String),
     /// The value's kind does not convert to the column's type.
-    #[error("column {0} has another type")]
-    WrongType(String),
+    #[error("{0}")]
+    WrongType(Mismatch),
     /// The column got NaN.
     #[error("column {0} got NaN")]
     NotANumber(String),
@@ -113,6 +113,19 @@ pub enum EmitError {
     /// The buffer holds [`EmitOptions::rows_max`] rows or 2 GiB of one column's text: evaluate and clear it.
     #[error("buffer is full")]
     Full,
+}
+
+/// A value of a kind that does not convert to its column's type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column:?} is {expected}, the value is {found}")]
+#[non_exhaustive]
+pub struct Mismatch {
+    /// The column.
+    pub column: String,
+    /// Its type as SQL writes it; what every column takes, while the stream is not known.
+    pub expected: String,
+    /// The kind of the value.
+    pub found: &'static str,
 }
 
 impl EmitError {
@@ -152,7 +165,8 @@ impl Default for EmitOptions {
 /// What went wrong with one value; the column's name is added on the way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    WrongType,
+    /// With the kind of the value.
+    WrongType(&'static str),
     NotANumber,
     OutOfRange,
     Malformed,
@@ -161,10 +175,15 @@ enum Fault {
 }
 
 impl Fault {
-    fn at(self, column: &str) -> EmitError {
+    /// `data_type`: the column's, where it is known.
+    #[cold]
+    fn at(self, column: &str, data_type: Option<&DataType>) -> EmitError {
         let column = String::from(column);
         match self {
-            Self::WrongType => EmitError::WrongType(column),
+            Self::WrongType(found) => {
+                let expected = data_type.map_or_else(|| "a scalar or bytes".into(), sql_name);
+                EmitError::WrongType(Mismatch { column, expected, found })
+            }
             Self::NotANumber => EmitError::NotANumber(column),
             Self::OutOfRange => EmitError::OutOfRange(column),
             Self::Malformed => EmitError::Malformed(column),
@@ -302,7 +321,10 @@ impl EventBuffer {
             let column =
                 self.schema.column(name).ok_or_else(|| EmitError::UnknownColumn(String::from(*name)))?;
             match self.target(column) {
-                Some(target) => target.value(value).map_err(|fault| fault.at(name)),
+                Some(target) => {
+                    let data_type = target.data_type;
+                    target.value(value).map_err(|fault| fault.at(name, Some(data_type)))
+                }
                 None => Err(self.duplicate(column)),
             }
         });
@@ -398,6 +420,26 @@ impl EventBuffer {
         }
         Some(column)
     }
+}
+
+/// The type of a column as SQL writes it.
+fn sql_name(data_type: &DataType) -> String {
+    String::from(match data_type {
+        DataType::Bool => "boolean",
+        DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        DataType::Int64 => "bigint",
+        DataType::Float32 => "real",
+        DataType::Float64 => "double precision",
+        DataType::Decimal { precision, scale } => return alloc::format!("numeric({precision},{scale})"),
+        DataType::Text => "text",
+        DataType::Bytea => "bytea",
+        DataType::Uuid => "uuid",
+        DataType::Date => "date",
+        DataType::Timestamp => "timestamptz",
+        DataType::Interval => "interval",
+        other => return alloc::format!("{other:?}"),
+    })
 }
 
 fn name_of(schema: &StreamSchema, column: usize) -> &str {

@@ -44,6 +44,9 @@ impl Error for RowError {
     }
 }
 
+/// What a sequence is that is no bytes.
+const LIST: &str = "a list";
+
 /// A fault of one value, before its column's name is known; or a message of the value's own `Serialize`.
 #[derive(Debug)]
 pub(super) struct ValueError(Box<Result<Fault, String>>);
@@ -69,11 +72,20 @@ impl core::error::Error for ValueError {}
 impl ValueError {
     /// The error of a row whose `column` it is.
     #[cold]
-    pub fn at(self, column: &str) -> RowError {
+    pub fn at(self, column: &str, data_type: Option<&DataType>) -> RowError {
         RowError::from(match *self.0 {
-            Ok(fault) => fault.at(column),
+            Ok(fault) => fault.at(column, data_type),
             Err(message) => EmitError::Serialize(message),
         })
+    }
+
+    /// The error of a list one of whose elements it is.
+    #[cold]
+    fn of_list(self) -> Self {
+        match *self.0 {
+            Ok(Fault::WrongType(_)) => Fault::WrongType(LIST).into(),
+            other => Self(Box::new(other)),
+        }
     }
 }
 
@@ -131,7 +143,9 @@ impl BufferRow<'_> {
 
     #[cold]
     fn name(&self, column: usize, error: ValueError) -> RowError {
-        error.at(name_of(&self.buffer.schema, column))
+        let schema = &self.buffer.schema;
+        let data_type = schema.fields.get(column).map_or(&DataType::Timestamp, |field| &field.data_type);
+        error.at(name_of(schema, column), Some(data_type))
     }
 }
 
@@ -391,7 +405,7 @@ macro_rules! values {
 
 #[cold]
 pub(super) fn wrong_type() -> ValueError {
-    Fault::WrongType.into()
+    Fault::WrongType("a struct or map").into()
 }
 
 impl<'a> Serializer for ValueSerializer<'a> {
@@ -503,10 +517,11 @@ pub(super) struct ByteSeq<'a> {
 pub(super) fn byte<T: Serialize + ?Sized>(value: &T) -> Result<u8, ValueError> {
     let data_type = &DataType::Int16;
     let mut column = Column::new(data_type);
-    value.serialize(ValueSerializer(Target { column: &mut column, data_type, bytes_max: 0 }))?;
+    let target = Target { column: &mut column, data_type, bytes_max: 0 };
+    value.serialize(ValueSerializer(target)).map_err(ValueError::of_list)?;
     match column.value(0, data_type) {
-        Value::Int(v) => Ok(u8::try_from(v).map_err(|_| Fault::WrongType)?),
-        _ => Err(wrong_type()),
+        Value::Int(v) => Ok(u8::try_from(v).map_err(|_| Fault::WrongType(LIST))?),
+        _ => Err(Fault::WrongType(LIST).into()),
     }
 }
 

@@ -174,6 +174,24 @@ fn every_kind_of_bad_event_has_a_code_and_leaves_no_trace() {
         assert_eq!(error.code(), *code, "{name} {value:?}");
         assert_eq!(buffer.batch(), &before, "{name} left a trace");
     }
+    let mut told = |name, value| buffer.push_values(&[(name, value)], Micros(2)).map_err(|e| e.to_string());
+    for (name, value, expected) in [
+        ("big", Value::Text("1".to_string()), "column \"big\" is bigint, the value is text"),
+        ("small", Value::Float(1.5), "column \"small\" is smallint, the value is a fraction"),
+        ("price", Value::Bool(true), "column \"price\" is numeric(6,2), the value is boolean"),
+    ] {
+        assert_eq!(told(name, value), Err(expected.to_string()));
+    }
+    let told = |buffer: &mut EventBuffer, event| buffer.push(&event, Micros(2)).map_err(|e| e.to_string());
+    for (event, expected) in [
+        (serde_json::json!({ "name": ["a"] }), "column \"name\" is text, the value is a list"),
+        (
+            serde_json::json!({ "time": { "a": 1 } }),
+            "column \"time\" is timestamptz, the value is a struct or map",
+        ),
+    ] {
+        assert_eq!(told(&mut buffer, event), Err(expected.to_string()));
+    }
     let twice = [("big", Value::Int(1)), ("big", Value::Int(2))];
     assert_eq!(buffer.push_values(&twice, Micros(2)).map_err(|e| e.code()), Err("duplicate_column"));
     assert_eq!(buffer.push(&5, Micros(2)), Err(EmitError::NotARow));

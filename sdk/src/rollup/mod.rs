@@ -131,6 +131,11 @@ impl Rollup {
         refused
     }
 
+    /// True while this version of a view's plan runs here.
+    pub fn runs(&self, view: ViewId, version: PlanVersion) -> bool {
+        self.views.iter().any(|v| (v.plan().view, v.plan().version) == (view, version))
+    }
+
     fn retire(&mut self, partials: ViewPartials) {
         let twin = |r: &&mut ViewPartials| {
             (r.view, r.version) == (partials.view, partials.version)

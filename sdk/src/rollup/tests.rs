@@ -338,6 +338,18 @@ fn a_plan_that_does_not_fit_is_left_out_alone() {
     assert_eq!(rollup.drain().len(), 1);
 }
 
+/// All versions of a view counted as not running when one of them did not.
+#[test]
+fn a_version_that_does_not_fit_leaves_the_others_running() {
+    let mut wrong = plan(1, 2, 10, 10);
+    wrong.stream = StreamId(2);
+    let mut rollup = Rollup::new(schema(), RollupOptions::default());
+    assert_eq!(rollup.set_plans(schema(), vec![plan(1, 1, 10, 10), wrong]).len(), 1);
+    let runs =
+        [(1, 1), (1, 2), (2, 1)].map(|(view, version)| rollup.runs(ViewId(view), PlanVersion(version)));
+    assert_eq!(runs, [true, false, false]);
+}
+
 /// `max(k)` where `y > 0`, `topk_agg(x, 3, y)` by nothing, over texts and weights around their limits.
 #[test]
 fn values_too_large_for_a_state_reject_their_row_and_are_counted() {

@@ -87,6 +87,11 @@ impl DropReason {
         Self::UnsupportedPlan,
     ];
 
+    /// True for what a view rejects; false for what is lost before any view.
+    pub fn is_of_view(self) -> bool {
+        self as u8 >= Self::Overflow as u8
+    }
+
     /// The reason of a tag byte.
     pub fn from_tag(tag: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| *reason as u8 == tag)
@@ -233,6 +238,9 @@ impl LedgerDelta {
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let events = report(reader)?;
         let dropped = DropCounts::decode(reader)?;
+        if dropped.0.last().is_some_and(|(reason, _)| reason.is_of_view()) {
+            return Err(DecodeError::Invalid("drop reason"));
+        }
         let in_doubt_batches = report(reader)?;
         let in_doubt_events = if in_doubt_batches > 0 { report(reader)? } else { 0 };
         Ok(Self { events, dropped, in_doubt_batches, in_doubt_events })

@@ -452,6 +452,24 @@ fn batches_have_their_golden_bytes() {
     check_vectors(include_str!("../../../tests/vectors/batches.txt"), &samples);
 }
 
+/// A batch's own losses could have the reasons that only views have.
+#[test]
+fn reasons_of_views_are_for_views_alone() {
+    let batch = |reason| [1, 61, 1, reason, 5, 0, 0];
+    for reason in DropReason::ALL {
+        let bytes = batch(reason as u8);
+        let parsed = Payload::parse(&bytes, &BatchLimits::NATIVE).map(|payload| payload.ledger);
+        assert_eq!(LedgerDelta::peek(&bytes), parsed);
+        match reason.is_of_view() {
+            true => assert_eq!(parsed, Err(DecodeError::Invalid("drop reason")), "{reason:?}"),
+            false => assert_eq!(parsed.map(|ledger| ledger.dropped.get(reason)), Ok(5), "{reason:?}"),
+        }
+    }
+    assert!(
+        !DropReason::StreamGone.is_of_view() && DropReason::from_tag(16).is_some_and(DropReason::is_of_view)
+    );
+}
+
 #[test]
 fn frames_are_refused_before_they_are_buffered() {
     let frame = encode_frame(&Goodbye { reason: "x".repeat(100) });

@@ -9,23 +9,54 @@ use serde::forward_to_deserialize_any;
 /// Why a row does not fit a type.
 pub(super) type Error = serde::de::value::Error;
 
-/// Reads one row.
-pub(super) fn row<T: DeserializeOwned>(columns: &[Field], values: Vec<Value>) -> Result<T, Error> {
+/// Reads one row; an error names the column that does not fit.
+pub(super) fn row<T: DeserializeOwned>(columns: &[Field], values: Vec<Value>) -> Result<T, String> {
     let cells = columns.iter().zip(values);
     let cells = cells
         .map(|(field, value)| (field.name.as_str(), Cell { value, data_type: &field.data_type }))
         .collect();
-    T::deserialize(Row { cells })
+    let at = std::cell::Cell::new(None);
+    T::deserialize(Row { cells, at: &at }).map_err(|error| {
+        let message = told(&error.to_string());
+        match at.get().and_then(|at: usize| columns.get(at)) {
+            Some(field) => format!("column {}: {message}", field.name),
+            None => message,
+        }
+    })
+}
+
+/// serde calls NULL a unit.
+fn told(message: &str) -> String {
+    match message.strip_prefix("invalid type: unit value, ") {
+        Some(expected) => format!("NULL, {expected}; an Option takes it"),
+        None => message.into(),
+    }
 }
 
 struct Row<'a> {
     cells: Vec<(&'a str, Cell<'a>)>,
+    /// The column that is being read.
+    at: &'a std::cell::Cell<Option<usize>>,
 }
 
-impl Row<'_> {
-    fn only(mut self) -> Result<Self, Error> {
+impl<'a> Row<'a> {
+    /// One by one, noting which is read.
+    fn noted(self) -> impl Iterator<Item = (&'a str, Cell<'a>)> {
+        let mut cells = self.cells.into_iter().enumerate();
+        let at = self.at;
+        std::iter::from_fn(move || {
+            let next = cells.next();
+            at.set(next.as_ref().map(|(index, _)| *index));
+            next.map(|(_, cell)| cell)
+        })
+    }
+
+    fn only(self) -> Result<Self, Error> {
         match self.cells.len() {
-            1 => Ok(Self { cells: vec![self.cells.remove(0)] }),
+            1 => {
+                self.at.set(Some(0));
+                Ok(self)
+            }
             count => Err(Error::custom(format!("one value wanted, the row has {count} columns"))),
         }
     }
@@ -45,11 +76,11 @@ impl<'de> Deserializer<'de> for Row<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_map(MapDeserializer::new(self.cells.into_iter()))
+        visitor.visit_map(MapDeserializer::new(self.noted()))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_seq(SeqDeserializer::new(self.cells.into_iter().map(|(_, cell)| cell)))
+        visitor.visit_seq(SeqDeserializer::new(self.noted().map(|(_, cell)| cell)))
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Error> {
@@ -318,6 +349,16 @@ mod tests {
             tag: String::new(),
         };
         let error = rows.into_typed::<i64>().expect_err("1.5 is not an integer");
-        assert!(error.to_string().starts_with("row 1: "), "{error}");
+        assert_eq!(error.to_string(), "row 1: column n: numeric does not fit a 64-bit integer");
+        let error = self::rows().into_typed::<(String, u64, f64, f64, String, i64, f64)>().expect_err("NULL");
+        assert_eq!(error.to_string(), "row 0: column p99: NULL, expected f64; an Option takes it");
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)]
+        struct Other {
+            url: String,
+            hits: u64,
+        }
+        let error = self::rows().into_typed::<Other>().expect_err("no such column");
+        assert_eq!(error.to_string(), "row 0: missing field `hits`");
     }
 }

@@ -52,6 +52,8 @@ async fn silence_is_told_with_the_address() {
     let unknown = fails(quick(ConnectOptions::new("no-such-host.invalid:7171"))).await;
     assert_says(&unknown, "resolve", &["no-such-host.invalid", "check its name"]);
     assert_says(&fails(ConnectOptions::new("nonsense")).await, "options", &["nonsense", "host:port"]);
+    let url = fails(ConnectOptions::new("http://hub.example:7171/")).await;
+    assert_says(&url, "options", &["without http://", "as hub.example:7171"]);
 }
 
 /// Another program's QUIC server.

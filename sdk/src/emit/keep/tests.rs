@@ -13,12 +13,20 @@ type Row = BTreeMap<String, Value>;
 
 fn now<T: Serialize + ?Sized>(event: &T) -> Result<Row, EmitError> {
     let mut buffer = buffer();
-    buffer.push(event, Micros(5))?;
+    buffer.push(event, Micros(5)).map_err(without_type)?;
     Ok(last(&buffer))
 }
 
+/// The column's type, which nobody knows while the event is kept.
+fn without_type(mut error: EmitError) -> EmitError {
+    if let EmitError::WrongType(mismatch) = &mut error {
+        mismatch.expected.clear();
+    }
+    error
+}
+
 fn later<T: Serialize + ?Sized>(event: &T) -> Result<Row, EmitError> {
-    now(&KeptEvent::of(event)?)
+    now(&KeptEvent::of(event).map_err(without_type)?)
 }
 
 /// How many columns take a value; all do the same with it now and later.
