@@ -2,9 +2,10 @@
 
 use super::state::READERS_MAX;
 use super::testing::{drop_stream, drop_view};
-use super::{Catalog, CatalogOptions};
+use super::{Catalog, CatalogOptions, DRAWS_MAX};
 use crate::store::MemoryStore;
 use crate::store::marker::Marker;
+use headwater::ids::PlanVersion;
 use headwater_sql::SqlError;
 use headwater_sql::definition::{Ddl, ViewDef};
 use headwater_sql::transform::VERSIONS_MAX;
@@ -165,6 +166,57 @@ async fn every_plan_that_there_is_is_remembered() {
     let plans = snapshot.plans_of(snapshot.stream("s").expect("s").schema.id);
     assert_eq!(plans.len(), VERSIONS_MAX - 1);
     assert!(plans.iter().all(|plan| versions.contains(&plan.version)));
+}
+
+/// Chance gave two plans one version, and whoever defined a transform was told to try again.
+#[tokio::test]
+async fn versions_are_drawn_until_they_differ() {
+    let catalog = open(&MemoryStore::new());
+    let begin = [
+        "CREATE STREAM t (n bigint)",
+        "CREATE CONTINUOUS VIEW v AS SELECT count(*) FROM t",
+        "CREATE STREAM s (n bigint)",
+    ];
+    defined(&catalog, &begin).await;
+    let draws = |mut versions: Vec<u32>| Box::new(move || Ok(PlanVersion(versions.remove(0))));
+    catalog.inner.writer().draw = draws(vec![5, 5, 5, 6]);
+    let transform = |name: &str| {
+        format!(
+            "CREATE CONTINUOUS TRANSFORM {name} AS SELECT n FROM s THEN EXECUTE FUNCTION insert_into_stream('t')"
+        )
+    };
+    defined(&catalog, &[&transform("x"), &transform("y")]).await;
+    let versions: Vec<u32> = catalog.snapshot().transforms.iter().map(|def| def.plan.version.0).collect();
+    assert_eq!(versions, [5, 6]);
+    catalog.inner.writer().draw = draws(vec![6; DRAWS_MAX]);
+    let refused = define(&catalog, &transform("z")).await.expect_err("chance");
+    assert_eq!(refused.code, "40001");
+    assert_eq!(catalog.snapshot().transforms.len(), 2);
+}
+
+/// The version that ADD COLUMN replaced was the first to be forgotten: acknowledged records of it counted no more.
+#[tokio::test]
+async fn what_a_column_replaces_is_remembered_last() {
+    let catalog = open(&MemoryStore::new());
+    let begin = [
+        "CREATE STREAM t (n bigint)",
+        "CREATE CONTINUOUS VIEW v AS SELECT count(*) FROM t",
+        "CREATE STREAM s (n bigint)",
+        "CREATE CONTINUOUS TRANSFORM x AS SELECT n FROM s THEN EXECUTE FUNCTION insert_into_stream('t')",
+    ];
+    defined(&catalog, &begin).await;
+    let view = || catalog.snapshot().view("v").expect("v").clone();
+    for n in 0..20 {
+        let before = view();
+        defined(&catalog, &[&format!("ALTER CONTINUOUS VIEW v ADD COLUMN sum(n) AS s{n}")]).await;
+        let after = view();
+        let newest = after.versions().into_iter().rev().take(2).collect::<Vec<_>>();
+        assert!(newest.contains(&before.plan.version), "{n}: {newest:?}");
+        for version in before.versions() {
+            assert!(after.versions().contains(&version), "{version:?} of {n}");
+            assert_eq!(after.states_of(version), before.states_of(version));
+        }
+    }
 }
 
 /// Two ways from each stream to the next: each more level doubled what every statement took.

@@ -1,7 +1,7 @@
 //! What changes a catalog, as it is logged.
 //!
-//! Bytes of a logged command and of a snapshot: format version u8 (3), then postcard. Variants are append-only.
-//! `first` reads format 1, `second` format 2.
+//! Bytes of a logged command and of a snapshot: format version u8 (4), then postcard. Variants are append-only.
+//! `first` reads format 1, `second` format 2. Format 3 is a part of 4: it had no transforms and no added columns.
 
 use super::first::{FirstCommand, FirstState};
 use super::second::SecondState;
@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of the bytes written by [`encode`].
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
+/// Whose bytes [`FORMAT`] reads as they are.
+const THIRD: u8 = 3;
 
 /// One entry of the catalog's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,7 +64,7 @@ pub(super) fn encode<T: Entry>(value: &T) -> Result<Vec<u8>, StoreError> {
 
 pub(super) fn decode<T: Entry>(bytes: &[u8]) -> Result<T, StoreError> {
     match bytes.split_first() {
-        Some((&FORMAT, rest)) => postcard::from_bytes(rest).map_err(|e| damaged(&e)),
+        Some((&(FORMAT | THIRD), rest)) => postcard::from_bytes(rest).map_err(|e| damaged(&e)),
         Some((&2, rest)) => postcard::from_bytes::<T::Second>(rest).map(Into::into).map_err(|e| damaged(&e)),
         Some((&1, rest)) => postcard::from_bytes::<T::First>(rest).map(Into::into).map_err(|e| damaged(&e)),
         Some((&found, _)) if found > FORMAT => {

@@ -10,6 +10,7 @@
 mod chained;
 pub mod command;
 mod first;
+mod plans;
 mod read;
 mod row;
 mod second;
@@ -24,13 +25,11 @@ use crate::store::marker::{self, CATALOG_FILE, HUB_FILE, Marker};
 use crate::store::tables::{CATALOG_TABLES, version_key};
 use crate::store::{RedbOptions, RedbStore, Snapshot, Store, StoreError, Table, WriteBody};
 use command::{Command, Settings};
-use headwater::ids::{CatalogVersion, PlanVersion, StreamId, ViewId};
+use headwater::ids::{CatalogVersion, ViewId};
 use headwater_sql::SqlError;
-use headwater_sql::definition::{Ddl, TableDef, TableId, ViewChange, ViewDef};
+use headwater_sql::definition::{Ddl, TableDef, TableId};
 use headwater_sql::source::{CatalogSnapshot, TableRows, TableWrite};
-use headwater_sql::transform::{Fault, PLANS_MAX, VERSIONS_MAX};
 use state::CatalogState;
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,6 +37,10 @@ use tokio::sync::watch;
 
 /// Commands kept in the log before a snapshot replaces them: bounds what opening replays.
 const SNAPSHOT_EVERY: u64 = 64;
+
+/// Versions that are drawn for one plan before chance is told to whoever asked: the second is taken with all but
+/// certainty.
+const DRAWS_MAX: usize = 8;
 
 /// Bytes of one stream's plans, unless told otherwise.
 const STREAM_PLANS_BYTES_MAX: usize = 192 << 10;
@@ -129,6 +132,15 @@ struct Writer {
     tables: TableOptions,
     /// A write failed: what is on disk is not known until it was read again.
     doubtful: bool,
+    /// Versions of plans: random, but in tests.
+    draw: Box<plans::Draw>,
+}
+
+/// True when there are streams in the catalog at `path`. They are only made once both files are there. A file that cannot
+/// be read without writing to it says nothing.
+fn has_streams(path: &Path) -> bool {
+    let read = |snapshot: &dyn Snapshot| Ok(!load(snapshot)?.0.snapshot().streams.is_empty());
+    RedbStore::look(path, CATALOG_TABLES, read).unwrap_or(false)
 }
 
 impl Catalog {
@@ -152,6 +164,8 @@ impl Catalog {
         // Opening writes, if only redb's own notes: nothing is written to one file while the other cannot be used.
         if size(&data) > 0 {
             RedbStore::check(&data)?;
+        } else if size(&file) > 0 && has_streams(&file) {
+            return Err(StoreError::Corrupted(format!("{} is missing or empty", data.display())));
         }
         let store = RedbStore::open(
             &file,
@@ -183,11 +197,12 @@ impl Catalog {
             bytes_max: options.bytes_max,
             tables: options.tables,
             doubtful: false,
+            draw: Box::new(plans::draw),
         };
         if writer.state.version() == CatalogVersion(0) {
             writer.apply(Command::Init(draw_settings(&marker)?)).map_err(|e| match e {
                 ApplyError::Store(e) => e,
-                ApplyError::Refused(e) => StoreError::Corrupted(e.message),
+                ApplyError::Refused(e) | ApplyError::SameVersion(e) => StoreError::Corrupted(e.message),
             })?;
         }
         let settings = writer.state.settings().clone();
@@ -274,10 +289,10 @@ impl Inner {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, mut ddl: Ddl) -> Result<bool, SqlError> {
+    fn apply(&self, ddl: Ddl) -> Result<bool, SqlError> {
         self.change(|writer| {
-            name_plan(&mut ddl).and_then(|()| writer.recover()).map_err(ApplyError::Store)?;
-            writer.apply(Command::Ddl(ddl))
+            writer.recover().map_err(ApplyError::Store)?;
+            writer.apply_named(&ddl)
         })
     }
 
@@ -306,7 +321,7 @@ impl Inner {
             self.newest.send_replace(Arc::new(writer.state.snapshot()));
         }
         changed.map_err(|e| match e {
-            ApplyError::Refused(e) => e,
+            ApplyError::Refused(e) | ApplyError::SameVersion(e) => e,
             ApplyError::Store(e) => SqlError::new("58030", format!("the catalog could not be written: {e}")),
         })
     }
@@ -314,19 +329,34 @@ impl Inner {
 
 enum ApplyError {
     Refused(SqlError),
+    /// Chance gave two plans one version: other draws may not.
+    SameVersion(SqlError),
     Store(StoreError),
 }
 
 impl Writer {
+    /// Applies a change with a version that is drawn for its plan, and with others while chance repeats one.
+    fn apply_named(&mut self, ddl: &Ddl) -> Result<bool, ApplyError> {
+        let mut draws = 1;
+        loop {
+            let mut named = ddl.clone();
+            plans::name(&mut named, &mut *self.draw).map_err(ApplyError::Store)?;
+            match self.apply(Command::Ddl(named)) {
+                Err(ApplyError::SameVersion(_)) if draws < DRAWS_MAX => draws += 1,
+                applied => return applied,
+            }
+        }
+    }
+
     fn apply(&mut self, command: Command) -> Result<bool, ApplyError> {
         let mut next = self.state.clone();
         if !next.apply(&command).map_err(ApplyError::Refused)? {
             return Ok(false);
         }
         if let Command::Ddl(ddl) = &command
-            && let Some(view) = with_more_plans(ddl, &next)
+            && let Some(view) = plans::grown_by(ddl, &next)
         {
-            check_plans(&next, &view, self.plans_bytes_max).map_err(ApplyError::Refused)?;
+            plans::check(&next, &view, self.plans_bytes_max)?;
         }
         self.check_bytes(&next)?;
         let dropped = self.table_dropped_by(&command);
@@ -397,73 +427,6 @@ impl Writer {
     }
 }
 
-/// The view that makes its stream's plans larger, if this change does.
-fn with_more_plans(ddl: &Ddl, next: &CatalogState) -> Option<ViewDef> {
-    match ddl {
-        Ddl::CreateView { def, .. } => Some(ViewDef::clone(def)),
-        Ddl::AlterView { change: ViewChange::Replace(def), .. } => Some(ViewDef::clone(def)),
-        Ddl::AlterView { change: ViewChange::Active(true) | ViewChange::Extend { .. }, view: Some(view) } => {
-            next.views.iter().find(|v| v.id == *view).cloned()
-        }
-        _ => None,
-    }
-}
-
-/// A rule of this hub and not of the state machine: what was once logged is always read.
-fn check_plans(next: &CatalogState, view: &ViewDef, bytes_max: usize) -> Result<(), SqlError> {
-    // A view grows the plans of every stream that transforms bring to its own.
-    let streams = next.feeds().above(view.plan.stream);
-    check_made(next, &streams)?;
-    let bytes = streams.into_iter().map(|stream| next.plans_bytes(stream)).max().unwrap_or(0);
-    if bytes <= bytes_max {
-        return Ok(());
-    }
-    let message = format!(
-        "view \"{}\" does not fit: the plans of its stream would take {bytes} bytes, at most {bytes_max} are sent",
-        view.name
-    );
-    let hint = "drop views of the stream, or raise stream_plans_bytes_max".into();
-    Err(SqlError { hint: Some(hint), ..SqlError::new("54000", message) })
-}
-
-/// Whether transforms make what the views of these streams ask for, within bounds.
-fn check_made(next: &CatalogState, streams: &[StreamId]) -> Result<(), SqlError> {
-    let name = |view: ViewId| next.views.iter().find(|v| v.id == view).map_or("?", |v| v.name.as_str());
-    let mut versions: HashMap<ViewId, usize> = HashMap::new();
-    for (stream, made) in next.feeds().all_plans() {
-        made.plans.iter().for_each(|plan| *versions.entry(plan.view).or_default() += 1);
-        let Some(fault) = made.fault.filter(|_| streams.contains(&stream.id)) else { continue };
-        return Err(match fault {
-            Fault::TooMany => {
-                let message = format!("stream \"{}\" would have more than {PLANS_MAX} plans", stream.name);
-                SqlError {
-                    hint: Some("let fewer transforms feed one another".into()),
-                    ..SqlError::new("54000", message)
-                }
-            }
-            Fault::Unfit(view) => {
-                let what = format!("the plan of view \"{}\" over stream \"{}\"", name(view), stream.name);
-                SqlError::new("54000", format!("{what} would be too large with what transforms put into it"))
-            }
-            Fault::SameVersion(view) => {
-                let message =
-                    format!("two plans of view \"{}\" would have one version: try again", name(view));
-                SqlError::new("40001", message)
-            }
-        });
-    }
-    match versions.into_iter().find(|(_, count)| *count > VERSIONS_MAX) {
-        Some((view, count)) => {
-            let message = format!(
-                "transforms would make {count} plans of view \"{}\", at most {VERSIONS_MAX}",
-                name(view)
-            );
-            Err(SqlError::new("54000", message))
-        }
-        None => Ok(()),
-    }
-}
-
 /// The newest snapshot plus the commands after it.
 fn load(store: &dyn Snapshot) -> Result<(CatalogState, CatalogVersion), StoreError> {
     let mut newest = None;
@@ -501,31 +464,6 @@ fn random<const N: usize>() -> Result<[u8; N], StoreError> {
     Ok(bytes)
 }
 
-/// Gives a new plan a version that no other has had: views of another cluster, and those made after an older copy of
-/// this directory was restored, have the same ids. 21 bits take three bytes in a batch.
-fn name_plan(ddl: &mut Ddl) -> Result<(), StoreError> {
-    let version = match ddl {
-        Ddl::CreateView { def, .. } => &mut def.plan.version,
-        Ddl::AlterView { change: ViewChange::Replace(def), .. } => &mut def.plan.version,
-        Ddl::AlterView { change: ViewChange::Extend { def, since, .. }, .. } => {
-            *since = wall_micros();
-            &mut def.plan.version
-        }
-        Ddl::AlterView { change: ViewChange::Truncate { version }, .. } => version,
-        _ => return Ok(()),
-    };
-    if *version == PlanVersion(0) {
-        *version = PlanVersion((u32::from_le_bytes(random()?) >> 11).max(1));
-    }
-    Ok(())
-}
-
-/// For people: nothing is decided by it.
-fn wall_micros() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
 fn draw_marker(options: &CatalogOptions) -> Result<Marker, StoreError> {
     let shard_groups = options.shard_groups.clamp(1, 4096);
     Ok(Marker { cluster: random()?, hub: u64::from_le_bytes(random()?), shard_groups })
@@ -541,6 +479,8 @@ mod tests {
     use super::testing::{create_stream, create_view, drop_view};
     use super::*;
     use crate::store::MemoryStore;
+    use crate::store::tables::HUB_TABLES;
+    use headwater::ids::PlanVersion;
 
     const MARKER: Marker = Marker { cluster: [1; 16], hub: 2, shard_groups: 3 };
 
@@ -660,6 +600,9 @@ mod tests {
         let path = dir.path().join("data");
         let catalog =
             Catalog::open(&path, &CatalogOptions { shard_groups: 4, ..Default::default() }).expect("open");
+        // Streams are made when both files are there.
+        let data = RedbStore::open(&path.join(HUB_FILE), HUB_TABLES, RedbOptions::default());
+        drop(data.expect("data"));
         catalog.apply(create_stream("s")).await.expect("stream");
         let error = Catalog::open(&path, &CatalogOptions::default()).err().expect("locked");
         assert_eq!(error.code(), "storage_in_use");

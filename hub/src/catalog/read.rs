@@ -5,7 +5,7 @@
 //! multiply it.
 
 use super::row;
-use super::table::{damaged, size, types};
+use super::table::{TableSize, damaged, size, types};
 use crate::store::tables::{successor, table_key};
 use crate::store::{Snapshot, Store, StoreError, Table};
 use headwater::schema::Field;
@@ -49,11 +49,17 @@ impl Cache {
         }
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = store.snapshot()?;
-        let version = size(&*snapshot, def.id)?.version;
+        let TableSize { version, rows: written, .. } = size(&*snapshot, def.id)?;
         if let Some(rows) = self.find(def, version) {
             return Ok(rows);
         }
-        let rows = Arc::new(TableRows { version, batches: batches(def, &*snapshot)? });
+        let batches = batches(def, &*snapshot)?;
+        let found: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if found as u64 != written {
+            // A damaged page can hide rows that are there.
+            return Err(StoreError::Corrupted(format!("{found} of its {written} rows are found")));
+        }
+        let rows = Arc::new(TableRows { version, batches });
         self.keep(def.id, &rows);
         Ok(rows)
     }

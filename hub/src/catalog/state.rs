@@ -11,7 +11,7 @@ use headwater_sql::definition::{
     Attribute, Ddl, StreamDef, TableDef, TableId, ViewChange, ViewDef, dependants,
 };
 use headwater_sql::source::CatalogSnapshot;
-use headwater_sql::transform::Feeds;
+use headwater_sql::transform::{Feeds, VERSIONS_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub const TABLES_MAX: usize = 256;
 pub const READERS_MAX: usize = 16;
 
 /// Versions of plans that a view remembers when they are gone, besides those that there are: producers keep batches for a week.
-const FED_KEPT: usize = 256;
+const FED_KEPT: usize = 16 * VERSIONS_MAX;
 
 /// Streams, views, tables and settings after some number of commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -123,6 +123,7 @@ impl CatalogState {
             if !fed.is_empty() {
                 view.attributes.push(Attribute::Fed(fed));
             }
+            view.forget_narrow();
         }
     }
 

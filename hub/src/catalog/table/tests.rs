@@ -3,7 +3,7 @@
 use super::*;
 use crate::catalog::testing::{create_stream, table_def};
 use crate::catalog::{Catalog, CatalogOptions, Marker};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Store};
 use headwater_sql::arrow::array::RecordBatch;
 use headwater_sql::batch_of;
 use headwater_sql::source::{ROW_COLUMN, RowLines};
@@ -212,6 +212,23 @@ async fn tables_survive_snapshots_of_the_catalog() {
     let again = open(&store);
     assert_eq!(again.snapshot().tables, catalog.snapshot().tables);
     assert_eq!(content(&again, &def).await.len(), 2);
+}
+
+/// A damaged page hid rows, and nobody was told: answers went on with those that were left.
+#[tokio::test]
+async fn rows_that_are_gone_are_told() {
+    let store = MemoryStore::default();
+    let (catalog, def) = with_table(&store, true).await;
+    catalog.write_table(insert(&def, &[("a", 1), ("b", 2)])).await.expect("insert");
+    let mut keys = Vec::new();
+    let scanned = store.snapshot().expect("snapshot").scan(Table::Row, &[], None, &mut |key, _| {
+        keys.push(key.to_vec());
+        std::ops::ControlFlow::Continue(())
+    });
+    scanned.expect("scan");
+    store.write(&mut |txn| txn.remove(Table::Row, &keys[1])).expect("write");
+    let error = catalog.table(Arc::clone(&def)).await.expect_err("a row is gone");
+    assert_eq!((error.code, error.message.contains("1 of its 2 rows")), ("XX001", true), "{error:?}");
 }
 
 #[test]
