@@ -50,7 +50,7 @@ pub enum OptionsError {
     },
     /// Tokens are given, and one or all of them are empty.
     #[error(
-        "the list of tokens (--tokens, HEADWATER_TOKENS) has no token or an empty one: a hub that takes everybody has no \
+        "the list of tokens (--tokens, HEADWATER_TOKENS) has no token or an empty one (two commas, or one at the end): a hub that takes everybody has no \
          such option at all"
     )]
     EmptyToken,
@@ -100,7 +100,9 @@ impl FromStr for Secrets {
     type Err = std::convert::Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse::<List>().map(|list| Self(list.0))
+        // An empty one among others is kept, to be refused.
+        let tokens = Some(text).filter(|text| !text.trim().is_empty());
+        Ok(Self(tokens.map_or_else(Vec::new, |text| text.split(',').map(|s| s.trim().into()).collect())))
     }
 }
 
@@ -584,16 +586,31 @@ fn read_file(path: &Path) -> Result<Layer, OptionsError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| OptionsError::Unreadable { path: path.into(), source })?;
     toml::from_str(&text).map_err(|error| {
-        let mut message = String::from(error.to_string().trim_end());
+        let mut message = in_words(error.to_string().trim_end());
         let keys: Vec<&str> = OPTIONS.iter().flat_map(|option| [option.key, option.section]).collect();
         let unknown = message.split("unknown field `").nth(1).and_then(|rest| rest.split('`').next());
         // A section's own name is a key of no section.
         let others = |key: &str| keys.iter().copied().filter(|known| *known != key).collect::<Vec<_>>();
-        if let Some(meant) = unknown.and_then(|key| nearest(key, &others(key))) {
+        // A flag may be called otherwise than its key.
+        let of_flag = |key: &str| OPTIONS.iter().find(|option| option.flag.replace('-', "_") == key);
+        if let Some(option) = unknown.and_then(of_flag) {
+            message.push_str(&format!("\ndid you mean {} of [{}]?", option.key, option.section));
+        } else if let Some(meant) = unknown.and_then(|key| nearest(key, &others(key))) {
             message.push_str(&format!("\ndid you mean {meant}?"));
         }
         OptionsError::Invalid { path: path.into(), message }
     })
+}
+
+/// The TOML reader's words, without Rust's names of types.
+fn in_words(message: &str) -> String {
+    let Some(said) = ["u64", "u32"].iter().find_map(|of| message.strip_suffix(&format!("expected {of}")))
+    else {
+        return message.into();
+    };
+    let keys = said.lines().filter_map(|line| line.split_once("| ")?.1.split_once('='));
+    let is_time = keys.into_iter().any(|(key, _)| key.trim_end().ends_with("_ms"));
+    format!("{said}expected a number{}", if is_time { " of milliseconds" } else { "" })
 }
 
 /// A complete options file: every key with its documentation, set to its default (or commented out when it

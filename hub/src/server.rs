@@ -89,6 +89,12 @@ impl Doors {
         metrics: Arc<Metrics>,
     ) -> Result<Self, DoorError> {
         let identity = Identity::load(&options.listen, &options.storage.data_dir)?;
+        if identity.is_authority() {
+            tracing::warn!(
+                "the certificate in tls_cert is a CA's (basicConstraints CA:TRUE): clients refuse it as a server's; make one \
+                 with CA:FALSE (openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE)"
+            );
+        }
         let (udp, tcp) = bind(options.listen.address, options.http_address())?;
         let shutdown = CancellationToken::new();
         let shared = Shared {
@@ -164,7 +170,7 @@ impl Doors {
         let socket = match TcpListener::bind(wanted) {
             Ok(socket) => socket,
             Err(error) if may_miss => {
-                tracing::warn!(%error, address = %wanted, "no PostgreSQL protocol: set pg_address to another address, or to off");
+                tracing::warn!(%error, address = %wanted, "no PostgreSQL protocol: set pg_address (--pg-listen) to another address, or to off");
                 return Ok(());
             }
             Err(error) => return Err(failed(error)),

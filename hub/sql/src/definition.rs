@@ -124,6 +124,16 @@ impl ViewDef {
         narrow.map_or(self.plan.states.len(), |(_, states)| usize::from(*states))
     }
 
+    /// Forgets how many states the plans had whose versions are not its own any more.
+    pub fn forget_narrow(&mut self) {
+        let versions = self.versions();
+        for attribute in &mut self.attributes {
+            if let Attribute::Narrow(narrow) = attribute {
+                narrow.retain(|(version, _)| versions.contains(version));
+            }
+        }
+    }
+
     fn narrow(&self) -> &[(PlanVersion, u16)] {
         let found =
             self.attributes.iter().find_map(|a| if let Attribute::Narrow(n) = a { Some(n) } else { None });
@@ -151,7 +161,9 @@ impl ViewDef {
     /// Becomes `def`, which extends this, at a time. What was made with this definition's plans is still taken.
     pub fn extend(&mut self, mut def: Self, since: i64) {
         let states = u16::try_from(self.plan.states.len()).unwrap_or(u16::MAX);
-        let versions = self.versions();
+        // The newest last: the oldest are forgotten first.
+        let mut versions = self.versions();
+        versions.rotate_left(1);
         let mut narrow = self.narrow().to_vec();
         for version in &versions {
             if !narrow.iter().any(|(known, _)| known == version) {

@@ -78,8 +78,9 @@ impl dialect::Dialect for Dialect {
         INNER.is_reserved_for_identifier(keyword)
     }
 
+    /// `x>-1` is `x > -1`: no operator that is known here has a sign behind other characters.
     fn is_custom_operator_part(&self, ch: char) -> bool {
-        INNER.is_custom_operator_part(ch)
+        !matches!(ch, '+' | '-') && INNER.is_custom_operator_part(ch)
     }
 
     as_postgresql!(
@@ -140,6 +141,20 @@ mod tests {
                 nested(parse_expr(wanted).expect(wanted)),
                 "{sql}"
             );
+        }
+    }
+
+    #[test]
+    fn a_sign_behind_an_operator_is_the_numbers() {
+        for (sql, wanted) in [
+            ("x>-1", "x > -1"),
+            ("x>=+5", "x >= +5"),
+            ("x<>-1", "x <> -1"),
+            ("1<<-1", "1 << -1"),
+            ("x->'a'", "x -> 'a'"),
+            ("x->>'a'", "x ->> 'a'"),
+        ] {
+            assert_eq!(parse_expr(sql).expect(sql), parse_expr(wanted).expect(wanted), "{sql}");
         }
     }
 

@@ -31,8 +31,15 @@ impl SqlError {
 
     /// Something that a continuous view's definition cannot contain (`0A000`), by name.
     pub(crate) fn not_in_definition(what: impl AsRef<str>) -> Self {
-        let message = format!("{} is not supported in a continuous view's definition", what.as_ref());
-        Self::new("0A000", message)
+        let what = what.as_ref();
+        let hint = match what {
+            "a subquery" => "keep what is looked up in a table, and join it when the view is read",
+            "LIMIT or OFFSET" => "give it where the view is read: SELECT ... FROM view LIMIT n",
+            "*" => "name the columns",
+            _ => "",
+        };
+        let error = Self::new("0A000", format!("{what} is not supported in a continuous view's definition"));
+        if hint.is_empty() { error } else { error.with_hint(hint) }
     }
 
     /// The same error at a 1-based character position; a position that is already known stays.

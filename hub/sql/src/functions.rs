@@ -112,13 +112,30 @@ static AGGREGATES: LazyLock<HashSet<String>> = LazyLock::new(|| {
     names.map(str::to_owned).collect()
 });
 
+/// What to write in the place of functions that PostgreSQL has.
+const INSTEAD: [(&str, &str); 13] = [
+    ("percentile_disc", "percentile_cont(fraction) WITHIN GROUP (ORDER BY x) is there"),
+    ("variance", "it is var_samp(x)"),
+    ("mode", "GROUP BY x ORDER BY count(*) DESC LIMIT 1"),
+    ("age", "subtract one time from the other"),
+    ("format", "concat(...), or texts put together by ||"),
+    ("row_to_json", "rows are JSON over HTTP"),
+    ("to_json", "rows are JSON over HTTP"),
+    ("to_jsonb", "rows are JSON over HTTP"),
+    ("json_agg", "array_agg(x) collects values; rows are JSON over HTTP"),
+    ("json_build_object", "rows are JSON over HTTP"),
+    ("width_bucket", "floor((x - low) / width)"),
+    ("date", "x::date casts"),
+    ("array", "array_agg(x) collects values, ARRAY[a, b] lists them"),
+];
+
 /// The nearest function that queries have, as a hint.
 pub(crate) fn did_you_mean(name: &str) -> Option<String> {
     if ARROW.contains(&name) {
         return Some("x::type casts, and pg_typeof(x) names a type".to_owned());
     }
-    if name == "percentile_disc" {
-        return Some("percentile_cont(fraction) WITHIN GROUP (ORDER BY x) is there".to_owned());
+    if let Some((_, hint)) = INSTEAD.iter().find(|(known, _)| *known == name) {
+        return Some((*hint).to_owned());
     }
     let all = AGGREGATES.iter().chain(SCALARS.iter()).map(String::as_str);
     let mut all: Vec<&str> = OWN.iter().map(|own| own.name).chain(all).collect();

@@ -23,8 +23,9 @@ pub use compile::{GROUPS_MAX_DEFAULT, ViewOptions, compile};
 pub use convert::{TYPE_KEY, arrow_field, arrow_type, put_cell, type_of_field};
 pub use datafusion::{arrow, parquet};
 pub use engine::{
-    Answer, Description, Engine, EngineOptions, PARAMETERS_MAX, Parameter, ParameterValue, ReadOptions, Rows,
-    TableTarget, TableWriter, WriteTarget, array_items, batch_of, columns_of, rows_of, unknown_column,
+    Answer, Description, Engine, EngineOptions, Found, PARAMETERS_MAX, Parameter, ParameterValue,
+    ReadOptions, Rows, Skipped, TableTarget, TableWriter, WriteTarget, array_items, batch_of, columns_of,
+    rows_of, unknown_column,
 };
 pub use error::SqlError;
 pub use parse::*;

@@ -5,6 +5,16 @@ pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     nearest(name, candidates).map(|best| format!("did you mean \"{best}\"?"))
 }
 
+/// Names that a hint lists.
+const LISTED_MAX: usize = 12;
+
+/// A hint that names all there is, where none is close and they are few.
+pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = names.into_iter().take(LISTED_MAX + 1).collect();
+    let is_short = !names.is_empty() && names.len() <= LISTED_MAX;
+    is_short.then(|| format!("there are: {}", names.join(", ")))
+}
+
 /// The candidate within a third of the name's length (at least one edit), nearest first.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();

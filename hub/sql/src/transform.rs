@@ -96,9 +96,14 @@ impl<'c> Feeds<'c> {
             let composed = plan.composed(&transform.plan, schema.fields.len() as u16, version);
             let composed = composed.ok().filter(|composed| composed.validate(schema).is_ok());
             let is_taken = |other: &Plan| (other.view, other.version) == (plan.view, version);
+            // The view remembers an older plan of this version, which had fewer states.
+            let is_narrow =
+                |view: &&ViewDef| view.id == plan.view && view.states_of(version) < plan.states.len();
             let fault = match composed {
                 _ if made.plans.len() >= PLANS_MAX => Fault::TooMany,
-                _ if made.plans.iter().any(is_taken) => Fault::SameVersion(plan.view),
+                _ if made.plans.iter().any(is_taken) || self.views.iter().any(is_narrow) => {
+                    Fault::SameVersion(plan.view)
+                }
                 None => Fault::Unfit(plan.view),
                 Some(composed) => {
                     made.plans.push(composed);

@@ -1,7 +1,7 @@
 //! Type names: SQL's spelling of [`DataType`] in both directions.
 
 use crate::error::SqlError;
-use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo};
+use datafusion::sql::sqlparser::ast::{self, CharacterLength, ExactNumberInfo};
 use headwater::value::DataType;
 
 /// Digits of a `numeric` without parameters: the widest that is held, with a middle scale.
@@ -48,6 +48,10 @@ pub(crate) fn parse_type(written: &ast::DataType) -> Result<DataType, SqlError> 
         T::DoublePrecision | T::Float8 | T::Double(ExactNumberInfo::None) => DataType::Float64,
         T::Float(info) => float(info)?,
         T::Numeric(info) | T::Decimal(info) | T::Dec(info) => decimal(info)?,
+        T::Varchar(Some(CharacterLength::IntegerLength { length: 0, .. }))
+        | T::CharacterVarying(Some(CharacterLength::IntegerLength { length: 0, .. })) => {
+            return Err(SqlError::new("22023", "length for type varchar must be at least 1"));
+        }
         T::Text
         | T::Varchar(_)
         | T::CharacterVarying(_)

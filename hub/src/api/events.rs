@@ -4,7 +4,7 @@
 //! its events are counted, or none.
 
 use super::Api;
-use super::sql::{error, failed};
+use super::sql::{failed, unauthorized};
 use crate::ingest::events::Events;
 use crate::ingest::lines::{Header, LineOptions, Lines};
 use crate::ingest::{Load, Loading, Pace};
@@ -13,7 +13,7 @@ use crate::ingress::http::{Peer, decoded, token};
 use crate::server::now;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use headwater::value::column::ColumnBatch;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if let Err(close) = api.door.policy.check(token(&parts.headers, &parts.uri).as_deref()) {
-        return error(StatusCode::UNAUTHORIZED, "28000", &close.message);
+        return unauthorized(&close);
     }
     let (stream, format) = match wanted(&parts.uri, &parts.headers) {
         Ok(wanted) => wanted,
@@ -76,10 +76,6 @@ fn wanted(uri: &Uri, headers: &HeaderMap) -> Result<(String, Format), SqlError> 
         SqlError::new("08P01", "no stream").with_hint("POST /v1/events?stream=NAME, one JSON object per line")
     })?;
     let of = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let encoding = of(header::CONTENT_ENCODING);
-    if !matches!(encoding, "" | "identity") {
-        return Err(SqlError::unsupported(format!("Content-Encoding {encoding}")));
-    }
     let media = of(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_lowercase();
     let format = if media == "text/csv" { Format::Csv } else { Format::NdJson };
     Ok((stream, format))

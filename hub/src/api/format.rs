@@ -22,7 +22,7 @@ pub enum Format {
     Json,
     /// One object per row and line.
     NdJson,
-    /// RFC 4180 with a header line; NULL is empty, empty text is `""`.
+    /// RFC 4180 with a header line; NULL is empty, empty text is `""`. A command has its tag as a line.
     Csv,
     /// An Arrow IPC stream.
     Arrow,
@@ -46,9 +46,27 @@ impl Format {
             return Self::named(name);
         }
         let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
-        accept
+        Self::accepted(accept)
+    }
+
+    /// The one of the highest `q`, of several the first; none that has `q=0`.
+    fn accepted(accept: &str) -> Option<Self> {
+        let ranges: Vec<(&[Self], f32)> = accept
             .split(',')
-            .find_map(|part| Self::of_media_type(part.split(';').next().unwrap_or_default().trim()))
+            .map(range)
+            .map(|(media_type, q)| (Self::of_media_type(media_type), q))
+            .collect();
+        let is_refused =
+            |format: &Self| ranges.iter().any(|(formats, q)| *q <= 0.0 && *formats == [*format].as_slice());
+        let mut best: Option<(Self, f32)> = None;
+        for (formats, q) in ranges.iter().filter(|(_, q)| *q > 0.0) {
+            if best.is_none_or(|(_, most)| *q > most)
+                && let Some(format) = formats.iter().find(|format| !is_refused(format))
+            {
+                best = Some((*format, *q));
+            }
+        }
+        best.map(|(format, _)| format)
     }
 
     fn named(name: &str) -> Option<Self> {
@@ -61,15 +79,26 @@ impl Format {
         }
     }
 
-    fn of_media_type(media_type: &str) -> Option<Self> {
+    /// What a media type or a range of them stands for, the likeliest first.
+    fn of_media_type(media_type: &str) -> &'static [Self] {
         match media_type {
-            "application/json" | "application/*" | "*/*" => Some(Self::Json),
-            "application/x-ndjson" | "application/jsonl" => Some(Self::NdJson),
-            "text/csv" | "text/*" => Some(Self::Csv),
-            "application/vnd.apache.arrow.stream" => Some(Self::Arrow),
-            _ => None,
+            "application/json" => &[Self::Json],
+            "application/*" => &[Self::Json, Self::NdJson, Self::Arrow],
+            "*/*" => &[Self::Json, Self::NdJson, Self::Csv, Self::Arrow],
+            "application/x-ndjson" | "application/jsonl" => &[Self::NdJson],
+            "text/csv" | "text/*" => &[Self::Csv],
+            "application/vnd.apache.arrow.stream" => &[Self::Arrow],
+            _ => &[],
         }
     }
+}
+
+/// A part of `Accept`: its media type, and `q`, which is 1 where it says none.
+fn range(part: &str) -> (&str, f32) {
+    let mut parts = part.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let q = parts.find_map(|parameter| parameter.strip_prefix("q=")).and_then(|q| q.trim().parse().ok());
+    (media_type, q.unwrap_or(1.0))
 }
 
 /// `[{"name":...,"type":...}]`
@@ -231,6 +260,22 @@ mod tests {
         csv_row(&[Value::Null, Value::Text(String::new())], &fields, &mut out);
         csv_row(&[Value::Text("say \"hi\"".into()), Value::Text("x".into())], &fields, &mut out);
         assert_eq!(out, "a,\"b,c\"\r\n,\"\"\r\n\"say \"\"hi\"\"\",x\r\n");
+    }
+
+    #[test]
+    fn the_best_accepted_format_is_taken() {
+        for (accept, expected) in [
+            ("text/csv;q=0.5, application/json", Some(Format::Json)),
+            ("application/json;q=0.1, text/csv; q=0.9", Some(Format::Csv)),
+            ("text/csv, application/json", Some(Format::Csv)),
+            ("application/json;q=0, text/csv;q=0.1", Some(Format::Csv)),
+            ("application/json;q=0, */*", Some(Format::NdJson)),
+            ("application/json;q=0.0", None),
+            ("text/html, image/png", None),
+            ("text/csv;q=much", Some(Format::Csv)),
+        ] {
+            assert_eq!(Format::accepted(accept), expected, "{accept}");
+        }
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(crate) fn routes(api: Arc<Api>, origins: Option<&[String]>) -> Router {
         .merge(router(Arc::clone(&api.door)))
         .fallback(nowhere)
         .method_not_allowed_fallback(other_method)
+        .layer(middleware::from_fn(check_encoding))
         .layer(middleware::from_fn_with_state(allowed(origins), check_origin))
         .layer(cors(origins))
         .layer(middleware::map_response(no_sniff))
@@ -87,6 +88,19 @@ async fn check_origin(
     next.run(request).await
 }
 
+/// Nothing here unpacks bodies: what is packed would be taken for bad text.
+async fn check_encoding(request: Request, next: Next) -> Response {
+    let encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+    let packed = encodings.map(|value| value.to_str().unwrap_or("?").trim());
+    match packed.into_iter().find(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity")) {
+        Some(name) => {
+            let message = format!("Content-Encoding {name} is not taken: send the body as it is");
+            sql::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, "0A000", &message)
+        }
+        None => next.run(request).await,
+    }
+}
+
 /// Whose page asks, if it is neither listed nor of this address.
 fn foreign_origin(request: &Request, allowed: &[String]) -> Option<String> {
     let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
@@ -120,7 +134,7 @@ async fn authorize(State(api): State<Arc<Api>>, request: Request, next: Next) ->
     let token = crate::ingress::http::token(request.headers(), request.uri());
     match api.door.policy.check(token.as_deref()) {
         Ok(()) => next.run(request).await,
-        Err(close) => sql::error(StatusCode::UNAUTHORIZED, "28000", &close.message),
+        Err(close) => sql::unauthorized(&close),
     }
 }
 

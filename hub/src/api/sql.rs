@@ -11,6 +11,7 @@
 use super::Api;
 use super::format::{self, Format};
 use crate::ingress::http::{read, token};
+use crate::ingress::session::Close;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
@@ -20,9 +21,9 @@ use futures::{Stream, StreamExt};
 use headwater::schema::Field;
 use headwater::value::Value;
 use headwater::wire::{Query, ReadLevel};
-use headwater_sql::arrow::array::RecordBatch;
 use headwater_sql::arrow::error::ArrowError;
 use headwater_sql::arrow::ipc::writer::StreamWriter;
+use headwater_sql::arrow::{self, array::RecordBatch};
 use headwater_sql::{Answer, SqlError, rows_of};
 use serde::Deserialize;
 use serde_json::json;
@@ -47,7 +48,7 @@ pub(super) async fn run(State(api): State<Arc<Api>>, request: Request) -> Respon
     let (parts, content) = request.into_parts();
     let token = token(&parts.headers, &parts.uri);
     if let Err(close) = api.door.policy.check(token.as_deref()) {
-        return error(StatusCode::UNAUTHORIZED, "28000", &close.message);
+        return unauthorized(&close);
     }
     if let Some(name) = unknown_parameter(parts.uri.query().unwrap_or_default()) {
         let message = format!("unknown query parameter {name:?}: there are format and token");
@@ -107,16 +108,7 @@ async fn answer(api: &Api, query: Query, format: Format) -> Response {
     let body = match format {
         Format::Json => json_body(answer),
         Format::NdJson => Body::from_stream(chunks(answer, Vec::new(), ndjson_chunk)),
-        Format::Csv => {
-            let mut head = String::new();
-            if answer.has_rows() {
-                format::csv_header(&answer.fields, &mut head);
-            }
-            Body::from_stream(
-                chunks(answer, head.into_bytes(), csv_chunk)
-                    .flat_map(|chunk| told_before_cut(chunk, csv_line)),
-            )
-        }
+        Format::Csv => csv_body(answer),
         Format::Arrow => match arrow_body(answer) {
             Ok(body) => body,
             Err(error) => return failed(&SqlError::new("XX000", error.to_string())),
@@ -145,6 +137,13 @@ pub(super) fn failed(error: &SqlError) -> Response {
 /// An error of the request itself.
 pub(super) fn error(status: StatusCode, code: &'static str, message: &str) -> Response {
     (status, axum::Json(json!({ "error": error_object(&SqlError::new(code, message)) }))).into_response()
+}
+
+/// There is no token, or another than the hub's.
+pub(super) fn unauthorized(close: &Close) -> Response {
+    let error = SqlError::new("28000", close.message.clone())
+        .with_hint("send the header `Authorization: Bearer TOKEN`, with one of the hub's tokens");
+    failed(&error)
 }
 
 fn error_object(error: &SqlError) -> serde_json::Value {
@@ -178,12 +177,11 @@ fn chunks(answer: Answer, head: Vec<u8>, write: Chunk) -> impl Stream<Item = io:
     stream::once(async { Ok(Bytes::from(head)) }).chain(rest)
 }
 
-/// So few rows that writing them holds up nobody else on this thread.
+/// So few rows, and bytes of them, that writing them holds up nobody else on this thread.
 fn pieces(batch: Result<RecordBatch, SqlError>) -> impl Stream<Item = Result<RecordBatch, SqlError>> + Send {
-    const ROWS: usize = 512;
     let cut = |batch: RecordBatch| {
-        let rows = batch.num_rows();
-        (0..rows).step_by(ROWS).map(move |at| Ok(batch.slice(at, ROWS.min(rows - at))))
+        let (rows, step) = (batch.num_rows(), piece_rows(&batch));
+        (0..rows).step_by(step).map(move |at| Ok(batch.slice(at, step.min(rows - at))))
     };
     let (rows, error) = match batch {
         Ok(batch) => (Some(cut(batch)), None),
@@ -192,12 +190,33 @@ fn pieces(batch: Result<RecordBatch, SqlError>) -> impl Stream<Item = Result<Rec
     stream::iter(rows.into_iter().flatten().chain(error))
 }
 
+/// Rows of a piece, by the bytes that the batch's rows have on average.
+fn piece_rows(batch: &RecordBatch) -> usize {
+    const ROWS: usize = 512;
+    let bytes = |column: &arrow::array::ArrayRef| {
+        column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+    };
+    let bytes: usize = batch.columns().iter().map(bytes).sum();
+    ROWS.min(batch.num_rows().saturating_mul(HELD_BYTES) / bytes.max(1)).max(1)
+}
+
 fn ndjson_chunk(rows: Result<&[Vec<Value>], &SqlError>, fields: &[Field]) -> io::Result<Vec<u8>> {
     let lines: Vec<String> = match rows {
         Ok(rows) => rows.iter().map(|row| format!("{}\n", format::json_object(row, fields))).collect(),
         Err(error) => vec![format!("{}\n", json!({ "error": error_object(error) }))],
     };
     Ok(lines.concat().into_bytes())
+}
+
+fn csv_body(answer: Answer) -> Body {
+    let mut head = String::new();
+    match answer.has_rows() {
+        true => format::csv_header(&answer.fields, &mut head),
+        // What a command did, which is all that it has to say.
+        false => head = format!("{}\r\n", answer.tag_for(0)),
+    }
+    let chunks = chunks(answer, head.into_bytes(), csv_chunk);
+    Body::from_stream(chunks.flat_map(|chunk| told_before_cut(chunk, csv_line)))
 }
 
 fn csv_chunk(rows: Result<&[Vec<Value>], &SqlError>, fields: &[Field]) -> io::Result<Vec<u8>> {
@@ -300,7 +319,7 @@ impl Json {
     /// The next piece of text, and whether it is the last.
     async fn next(&mut self) -> (String, bool) {
         let Some(batch) = self.answer.batches.next().await else {
-            return (format!("],\"tag\":{}}}", json!(self.answer.tag_for(self.sent))), true);
+            return (format!("],\"tag\":{}}}", json!(self.answer.told(self.sent))), true);
         };
         match batch.and_then(|batch| rows_of(&batch, &self.answer.fields)) {
             Ok(rows) => (self.rows(&rows), false),
@@ -323,7 +342,6 @@ impl Json {
 mod tests {
     use super::*;
     use headwater::value::DataType;
-    use headwater_sql::arrow;
 
     #[test]
     fn a_body_is_text_or_json() {
@@ -346,7 +364,7 @@ mod tests {
         };
         let batches: Vec<_> = batches.into_iter().map(|b| b.map(&batch)).collect();
         let fields = vec![Field { name: "n".into(), data_type: DataType::Int64 }];
-        Answer { tag: "SELECT".into(), fields, schema, batches: stream::iter(batches).boxed() }
+        Answer { tag: "SELECT".into(), notice: None, fields, schema, batches: stream::iter(batches).boxed() }
     }
 
     #[tokio::test]
@@ -367,6 +385,30 @@ mod tests {
         assert_eq!(rows, 2);
         let failed = answer(vec![Ok(1), Err(SqlError::new("57014", "too slow"))]);
         assert!(axum::body::to_bytes(arrow_body(failed).expect("body"), 10_000).await.is_err());
+    }
+
+    /// 512 rows of long text were one piece.
+    #[test]
+    fn pieces_are_few_rows_and_few_bytes() {
+        let batch = |text: &str, rows: usize| {
+            let schema =
+                arrow::datatypes::Schema::new(vec![headwater_sql::arrow_field("t", &DataType::Text)]);
+            let array = arrow::array::StringArray::from(vec![text; rows]);
+            RecordBatch::try_new(Arc::new(schema), vec![Arc::new(array)]).expect("batch")
+        };
+        assert_eq!(piece_rows(&batch("x", 5_000)), 512);
+        assert!((30..=33).contains(&piece_rows(&batch(&"x".repeat(8_000), 512))));
+        assert_eq!(piece_rows(&batch(&"x".repeat(1 << 20), 3)), 1);
+        assert!((30..=33).contains(&piece_rows(&batch(&"x".repeat(8_000), 512).slice(100, 40))));
+        assert_eq!(piece_rows(&batch("x", 0)), 1);
+    }
+
+    /// The body was empty.
+    #[tokio::test]
+    async fn a_command_answers_with_its_tag_in_csv() {
+        let command = Answer { tag: "INSERT 0 1".into(), fields: Vec::new(), ..answer(Vec::new()) };
+        let body = csv_body(command);
+        assert_eq!(axum::body::to_bytes(body, 100).await.expect("body"), "INSERT 0 1\r\n");
     }
 
     #[test]

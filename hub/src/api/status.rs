@@ -120,7 +120,7 @@ pub struct ShardGroup {
     pub committed: u64,
     /// The newest one that is folded into the base.
     pub folded: u64,
-    /// Producers in its memory.
+    /// Producers in its memory: heard since this start and not idle for long. More are remembered on disk.
     pub sessions: u64,
     /// Groups waiting in memory for a fold.
     pub overlay_groups: u64,
@@ -166,7 +166,11 @@ impl Status {
             ("log_fold_lag", "Log records not yet folded", sum(|g| g.last.saturating_sub(g.folded))),
             ("overlay_groups", "Groups waiting in memory for a fold", sum(|g| g.overlay_groups)),
             ("overlay_bytes", "Bytes of those groups", sum(|g| g.overlay_bytes)),
-            ("producers", "Producers in memory", sum(|g| g.sessions)),
+            (
+                "producers",
+                "Producers in memory: heard since this start and not idle for long; more are on disk",
+                sum(|g| g.sessions),
+            ),
             ("file_bytes", "Bytes of the data file", self.storage.file_bytes),
             (
                 "clock_hold_seconds",

@@ -4,7 +4,7 @@
 
 use headwater::expr::{date_text, timestamp_text};
 use headwater::value::{DataType, Interval, Value};
-use std::fmt::Write;
+use std::fmt::{Display, LowerExp, Write};
 
 /// The text of a value of type `data_type`; `None` for NULL.
 pub fn text(value: &Value, data_type: &DataType) -> Option<String> {
@@ -20,8 +20,8 @@ fn put(value: &Value, data_type: &DataType, out: &mut String) -> bool {
         (Value::Int(days), DataType::Date) => out.push_str(&date_text(*days)),
         (Value::Int(micros), DataType::Timestamp) => out.push_str(&timestamp_text(*micros)),
         (Value::Int(n), _) => push(out, format_args!("{n}")),
-        (Value::Float(x), DataType::Float32) => float(&(*x as f32).to_string(), *x, out),
-        (Value::Float(x), _) => float(&shortest(*x), *x, out),
+        (Value::Float(x), DataType::Float32) => float(&shortest(*x as f32, 1e6), *x, out),
+        (Value::Float(x), _) => float(&shortest(*x, 1e15), *x, out),
         (Value::Decimal(units), DataType::Decimal { scale, .. }) => decimal(*units, *scale, out),
         (Value::Decimal(units), _) => push(out, format_args!("{units}")),
         (Value::Text(text), _) => out.push_str(text),
@@ -44,10 +44,11 @@ fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(arguments);
 }
 
-/// Plain digits where they are short, an exponent where they are not: `1e+300`, like PostgreSQL.
-fn shortest(x: f64) -> String {
-    let size = x.abs();
-    if size != 0.0 && !(1e-5..1e15).contains(&size) {
+/// Plain digits where they are short, an exponent where they are not: `1e+300`, like PostgreSQL, which takes one from as many
+/// digits on as the type has.
+fn shortest<F: Into<f64> + Display + LowerExp + Copy>(x: F, from: f64) -> String {
+    let size = x.into().abs();
+    if size != 0.0 && !(1e-4..from).contains(&size) {
         let text = format!("{x:e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
@@ -191,6 +192,12 @@ mod tests {
             (Value::Float(1e300), DataType::Float64, "1e+300"),
             (Value::Float(1.5e-7), DataType::Float64, "1.5e-07"),
             (Value::Float(f64::from(0.1f32)), DataType::Float32, "0.1"),
+            (Value::Float(0.0001), DataType::Float64, "0.0001"),
+            (Value::Float(0.000_012_5), DataType::Float64, "1.25e-05"),
+            (Value::Float(999_999_999_999_999.0), DataType::Float64, "999999999999999"),
+            (Value::Float(999_999.0), DataType::Float32, "999999"),
+            (Value::Float(16_777_216.0), DataType::Float32, "1.6777216e+07"),
+            (Value::Float(f64::from(1e-5_f32)), DataType::Float32, "1e-05"),
             (Value::Float(f64::NAN), DataType::Float64, "NaN"),
             (Value::Float(f64::NEG_INFINITY), DataType::Float64, "-Infinity"),
             (Value::Decimal(-5), numeric(2), "-0.05"),

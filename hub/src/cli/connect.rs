@@ -78,6 +78,10 @@ fn address(text: &str) -> Result<String, String> {
     let port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
     match text.rsplit_once(':') {
         Some((host, digits)) if port(digits) && is_host(host) => Ok(text.into()),
+        _ if text.contains("://") => {
+            let rest = text.split("://").nth(1).unwrap_or_default().trim_end_matches('/');
+            Err(format!("write HOST:PORT without http:// or https://, as {rest}"))
+        }
         _ if is_host(text) => Err(format!("write HOST:PORT, for example {text}:7171")),
         _ => Err("write HOST:PORT, for example 127.0.0.1:7171 or [::1]:7171".into()),
     }
@@ -169,6 +173,8 @@ mod tests {
         {
             assert!(address(bad).is_err(), "{bad}");
         }
+        let error = address("http://hub:7171/").expect_err("a scheme");
+        assert!(error.ends_with("without http:// or https://, as hub:7171"), "{error}");
         assert!(address("127.0.0.1").expect_err("no port").contains("127.0.0.1:7171"));
     }
 }

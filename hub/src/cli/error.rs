@@ -24,8 +24,8 @@ pub enum CliError {
     /// There is no hub.
     #[error("{0}")]
     Connect(#[from] ConnectError),
-    /// A statement failed.
-    #[error("{0}")]
+    /// A statement failed. Hint and place have lines of their own.
+    #[error("{}", statement(.0))]
     Query(#[from] QueryError),
     /// Events did not become safe.
     #[error("{0}")]
@@ -137,12 +137,19 @@ impl CliError {
     }
 }
 
+fn statement(error: &QueryError) -> String {
+    match error {
+        QueryError::Failed(failure) => format!("{} ({})", failure.message, failure.code),
+        other => other.to_string(),
+    }
+}
+
 /// What to do about an address that cannot be listened on.
 fn listen(address: &SocketAddr, error: &io::Error) -> Option<String> {
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => format!(
             "another program has this port, perhaps a hub (headwater status --hub {address} asks it); stop it, or choose \
-             another with --listen IP:PORT (for HTTP alone: --listen-http)"
+             another with --listen IP:PORT (for HTTP alone: --listen-http, for PostgreSQL's protocol: --pg-listen)"
         ),
         io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address; --listen 0.0.0.0:PORT takes all it has".into()

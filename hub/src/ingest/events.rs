@@ -254,7 +254,7 @@ mod tests {
                 "22021",
                 "line 1: column \"k\": invalid byte sequence for encoding \"UTF8\": 0x00",
             ),
-            ("[1]", "22P02", "line 1: a JSON object is expected, not sequence at byte 0"),
+            ("[1]", "22P02", "line 1: a JSON object is expected, not an array at byte 0"),
             ("{\"n\":1} x", "22P02", "line 1: trailing characters at byte 9"),
             ("{\"n\":", "22P02", "line 1: EOF while parsing a value at byte 5"),
         ] {

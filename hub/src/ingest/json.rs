@@ -65,6 +65,9 @@ pub(crate) fn message(error: &serde_json::Error) -> String {
     let words = error.to_string();
     let words = words.split(" at line ").next().unwrap_or_default();
     let words = match words.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) {
+        // serde's words for what JSON calls otherwise.
+        Some(("sequence", wanted)) => format!("{wanted} is expected, not an array"),
+        Some(("map", wanted)) => format!("{wanted} is expected, not an object"),
         Some((found, wanted)) => format!("{wanted} is expected, not {found}"),
         None if matches!(words, "expected ident" | "expected value") => "this is no JSON".into(),
         None => words.into(),

@@ -90,7 +90,7 @@ impl Ingest {
         let ingest = Self {
             shared: Arc::clone(&shared),
             inbox,
-            places: Arc::new(Semaphore::new((options.queue_bytes / PLACE_BYTES).max(1))),
+            places: Arc::new(Semaphore::new(options.queue_bytes.div_ceil(PLACE_BYTES).max(1))),
             loads: Arc::new(Semaphore::new(options.loads_max)),
             addresses: Addresses::new(address_share(options.loads_max)),
         };

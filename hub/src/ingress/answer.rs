@@ -57,7 +57,7 @@ impl State {
                 }
                 Some(Err(error)) => return (encode_frame(&failure(&error)), true),
                 None => {
-                    let tag = self.answer.tag_for(self.sent);
+                    let tag = self.answer.told(self.sent);
                     return (encode_frame(&RowsEnd { tag, rows: self.sent }), true);
                 }
             }
@@ -112,7 +112,8 @@ mod tests {
         let batches: Vec<_> = batches.into_iter().map(|b| b.map(batch)).collect();
         let fields = vec![Field { name: "s".into(), data_type: DataType::Text }];
         let batches = futures::stream::iter(batches).boxed();
-        let answer = Answer { tag: "SELECT".into(), fields, schema: Arc::clone(&schema), batches };
+        let answer =
+            Answer { tag: "SELECT".into(), notice: None, fields, schema: Arc::clone(&schema), batches };
         let frames: Vec<Vec<u8>> = frames(answer, max).collect().await;
         frames.iter().map(|bytes| Frame::read_only(bytes, max).expect("a frame").kind).collect()
     }

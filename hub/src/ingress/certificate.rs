@@ -4,8 +4,10 @@
 //! Must not know: connections. Invariant: a private key is readable by its owner only, and never logged.
 
 use crate::options::ListenOptions;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -100,6 +102,18 @@ impl Identity {
         Fingerprint(bytes)
     }
 
+    /// True when the certificate says that it is a CA's: clients that check it as ours do refuse it as a server's own.
+    pub fn is_authority(&self) -> bool {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add_parsable_certificates(self.chain.iter().cloned());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+        let (Ok(verifier), Ok(name)) = (verifier, ServerName::try_from("hub.invalid")) else { return false };
+        // The checker of clients itself is asked; it has a name for this reason only in what it prints.
+        let checked = verifier.verify_server_cert(&self.chain[0], &[], &name, &[], UnixTime::now());
+        checked.is_err_and(|error| format!("{error:?}").contains("CaUsedAsEndEntity"))
+    }
+
     /// TLS settings offering these protocols (ALPN). TLS 1.3 without early data where QUIC asks for it.
     ///
     /// # Errors
@@ -189,6 +203,27 @@ mod tests {
         let key = reset_key(dir.path()).expect("made");
         assert_eq!(reset_key(dir.path()).expect("read"), key);
         assert_ne!(key, [0; 32]);
+    }
+
+    /// Such a hub started without a word, and every client refused it.
+    #[test]
+    fn a_certificate_of_an_authority_is_known() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = |name: &str| dir.path().join(name);
+        let identity = |is_ca: rcgen::IsCa| {
+            let key = rcgen::KeyPair::generate().expect("key");
+            let mut params = rcgen::CertificateParams::new(vec!["localhost".into()]).expect("name");
+            params.is_ca = is_ca;
+            let made = params.self_signed(&key).expect("signed");
+            std::fs::write(path("cert"), made.pem()).expect("write");
+            std::fs::write(path("key"), key.serialize_pem()).expect("write");
+            Identity::read(&path("cert"), &path("key"), false).expect("read")
+        };
+        assert!(identity(rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)).is_authority());
+        assert!(
+            !identity(rcgen::IsCa::NoCa).is_authority()
+                && !identity(rcgen::IsCa::ExplicitNoCa).is_authority()
+        );
     }
 
     #[test]

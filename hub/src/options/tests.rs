@@ -27,7 +27,7 @@ fn the_file_goes_before_defaults_and_flags_before_the_file() {
     assert_eq!(options.storage.fold_interval_ms, 9);
     assert_eq!(options.storage.shard_groups, 1);
     assert_eq!(options.auth.tokens, Secrets(vec!["a".into()]));
-    for forgotten in ["", " , "] {
+    for forgotten in ["", " , ", "a,,b", "a,"] {
         let mut layer = Layer::default();
         layer.auth.tokens = Some(forgotten.parse().expect("a list"));
         let error = Options::resolve(layer, None).expect_err("a variable that nobody filled");
@@ -42,6 +42,9 @@ fn unknown_keys_and_wrong_types_are_refused_with_their_place() {
         ("[storage]\ncommit_delay = 7", "unknown field `commit_delay`"),
         ("[disk]\nx = 7", "unknown field `disk`"),
         ("[storage]\ncommit_delay_ms = \"soon\"", "invalid type"),
+        ("[sql]\ntimeout_ms = \"5s\"", "expected a number of milliseconds"),
+        ("[sql]\nrows_max = \"5\"", "expected a number"),
+        ("[listen]\npg_listen = \"off\"", "did you mean pg_address of [listen]?"),
     ] {
         let file = file(text);
         let error = Options::resolve(Layer::default(), Some(file.path())).expect_err("refused").to_string();

@@ -84,7 +84,7 @@ impl Shards {
     pub fn open(dir: &Path, options: ShardOptions, catalog: Catalog) -> Result<Self, StoreError> {
         let redb = RedbOptions { cache_bytes: options.cache_bytes, create: true };
         let file = dir.join(HUB_FILE);
-        // Streams are only made once both files are there: without its data, such a hub must not start as new.
+        // Where the catalog's file could not be looked at before it was opened.
         let is_used = !catalog.snapshot().streams.is_empty();
         if is_used && file.metadata().map_or(0, |m| m.len()) == 0 {
             return Err(StoreError::Corrupted(format!("{} is missing or empty", file.display())));

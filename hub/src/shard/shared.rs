@@ -130,7 +130,7 @@ impl Shared {
         overlays: Vec<Overlay>,
     ) -> (Arc<Self>, sync_mpsc::Receiver<Message>) {
         let (inbox, messages) = sync_mpsc::channel();
-        let places = Arc::new(Semaphore::new((options.inbox_bytes / PLACE_BYTES).max(1)));
+        let places = Arc::new(Semaphore::new(options.inbox_bytes.div_ceil(PLACE_BYTES).max(1)));
         let views = RwLock::new(Arc::new(Views::new(&catalog.snapshot(), &Views::default())));
         let shared = Self {
             options,

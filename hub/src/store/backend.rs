@@ -25,13 +25,12 @@ impl Device {
     /// Opens (and makes, with `create`) the file at `path` and locks it.
     pub(super) fn open_file(path: &Path, create: bool) -> Result<Self, StoreError> {
         let at = |e: io::Error| StoreError::at(path, &e);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(create)
-            .truncate(false)
-            .open(path)
-            .map_err(at)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(create).truncate(false);
+        // What is counted, and the catalog's secrets, are the hub's own.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path).map_err(at)?;
         let lock = file.try_clone().map_err(at)?;
         match lock.try_lock() {
             Ok(()) => {}

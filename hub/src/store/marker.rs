@@ -85,7 +85,7 @@ impl Marker {
 /// # Errors
 /// [`StoreError::NotADataDirectory`] when there are files but no marker: nothing is written then.
 pub fn open(dir: &Path, fresh: impl FnOnce() -> Result<Marker, StoreError>) -> Result<Marker, StoreError> {
-    fs::create_dir_all(dir).map_err(|e| not_made(dir, &e))?;
+    make_directory(dir).map_err(|e| not_made(dir, &e))?;
     let path = dir.join(MARKER_NAME);
     match fs::read(&path) {
         Ok(bytes) => {
@@ -104,6 +104,15 @@ pub fn open(dir: &Path, fresh: impl FnOnce() -> Result<Marker, StoreError>) -> R
         }
         Err(e) => Err(StoreError::at(&path, &e)),
     }
+}
+
+/// Makes the directory when it is missing, for this user alone.
+fn make_directory(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
 }
 
 /// A file where a directory should be is the caller's mistake, not the storage's.

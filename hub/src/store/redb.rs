@@ -4,7 +4,9 @@ use super::backend::Device;
 use super::seal::{self, CHECK_BYTES};
 use super::tables::{Definition, Table};
 use super::{Snapshot, Store, StoreError, Transaction, Visit, WriteBody, upgrade};
-use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{
+    Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction,
+};
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -109,6 +111,21 @@ impl RedbStore {
         }
     }
 
+    /// What `read` makes of the file at `path`, without writing to it.
+    ///
+    /// # Errors
+    /// The file is missing, in use, to be repaired, or no whole one; what `read` refuses.
+    pub fn look<T>(
+        path: &Path,
+        tables: &'static [Table],
+        read: impl FnOnce(&dyn Snapshot) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        guarded(|| {
+            let db = redb::Builder::new().set_cache_size(CHECK_CACHE_BYTES).open_read_only(path)?;
+            read(&RedbSnapshot::new(&db.begin_read()?, tables)?)
+        })
+    }
+
     pub(super) fn with_device(
         device: Device,
         tables: &'static [Table],
@@ -205,12 +222,8 @@ impl Store for RedbStore {
             handle = self.handle();
         }
         guarded(|| {
-            let txn = handle.db.get()?.begin_read()?;
-            let mut tables: [Option<Readable>; Table::ALL.len()] = Default::default();
-            for table in self.tables {
-                tables[*table as usize] = Some(txn.open_table(table.definition())?);
-            }
-            Ok(Arc::new(RedbSnapshot { tables }) as Arc<dyn Snapshot>)
+            let snapshot = RedbSnapshot::new(&handle.db.get()?.begin_read()?, self.tables)?;
+            Ok(Arc::new(snapshot) as Arc<dyn Snapshot>)
         })
     }
 
@@ -262,6 +275,14 @@ fn missing(table: Table) -> StoreError {
 }
 
 impl RedbSnapshot {
+    fn new(txn: &ReadTransaction, names: &[Table]) -> Result<Self, StoreError> {
+        let mut tables: [Option<Readable>; Table::ALL.len()] = Default::default();
+        for table in names {
+            tables[*table as usize] = Some(txn.open_table(table.definition())?);
+        }
+        Ok(Self { tables })
+    }
+
     fn table(&self, table: Table) -> Result<&Readable, StoreError> {
         self.tables[table as usize].as_ref().ok_or_else(|| missing(table))
     }

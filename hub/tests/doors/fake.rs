@@ -136,5 +136,5 @@ fn answer(rows: impl futures::Stream<Item = (i64, Option<&'static str>)> + Send 
             columns.iter().zip(of_schema.fields()).map(|(c, f)| cast(c, f.data_type()).expect("cast"));
         Ok(RecordBatch::try_new(Arc::clone(&of_schema), typed.collect()).expect("batch"))
     });
-    Answer { tag: "SELECT".into(), fields, schema, batches: batches.boxed() }
+    Answer { tag: "SELECT".into(), notice: None, fields, schema, batches: batches.boxed() }
 }

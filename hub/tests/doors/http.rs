@@ -173,6 +173,10 @@ async fn tokens_guard_everything_but_health_by_one_rule() {
             assert_eq!(status(&format!("{head}{given}"), body).await, expected, "{head}{given}");
         }
     }
+    let reply = request(house.doors.http_address(), "POST /v1/sql", b"rows").await;
+    assert!(
+        reply.json()["error"]["hint"].as_str().is_some_and(|hint| hint.contains("Authorization: Bearer"))
+    );
     let own = |token: &str| encode_frame(&headwater::wire::Hello { token: Some(token.into()), ..hello(&[]) });
     for path in ["POST /v1/session?x", "POST /v1/watch?catalog=0"] {
         assert_eq!(status(path, &own("secret+%")).await, 200, "the frame's own token");
@@ -305,6 +309,20 @@ async fn pages_that_are_not_listed_are_refused() {
             assert_eq!(reply.json()["error"]["code"], json!("28000"));
         }
     }
+}
+
+/// Packed bodies were taken for bad text.
+#[tokio::test]
+async fn packed_bodies_are_refused() {
+    let house = House::open(|_| {});
+    let to = house.doors.http_address();
+    for path in ["/v1/sql", "/v1/events?stream=s", "/v1/batch"] {
+        let reply = request(to, &format!("POST {path}\r\ncontent-encoding: gzip"), b"\x1f\x8b").await;
+        assert_eq!(reply.status, 415, "{path}");
+        assert!(reply.json()["error"]["message"].as_str().is_some_and(|text| text.contains("gzip")));
+    }
+    let reply = request(to, "POST /v1/sql\r\ncontent-encoding: identity", b"SELECT 1").await;
+    assert_ne!(reply.status, 415);
 }
 
 /// Names of metrics are an interface: each is in the README, and the README names no other.

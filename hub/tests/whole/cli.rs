@@ -146,6 +146,14 @@ fn errors_point_at_the_place_and_set_the_exit_code() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(4), "{stderr}");
     assert!(stderr.contains("LINE 2:") && stderr.contains('^'), "{stderr}");
+    // Of a file it is the file's line.
+    let file = house.path().join("script.sql");
+    let text = "SELECT 1; -- one\n\n-- two\n\\x\nSELECT 2; SELECT\n  nope FROM nowhere;\nSELECT 3";
+    std::fs::write(&file, text).expect("write");
+    let output = server.run(&["sql", "-f", file.to_str().expect("path")]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("script.sql:6:   nope FROM nowhere\n"), "{stderr}");
     let output = Command::new(HEADWATER).args(["sql", "--hub", "127.0.0.1:1", "-c", "SELECT 1"]).output();
     assert_eq!(output.expect("run").status.code(), Some(3));
     let output = Command::new(HEADWATER).args(["serve", "--commit-delay-ms", "soon"]).output().expect("run");

@@ -4,6 +4,7 @@ use crate::House;
 use headwater::client::Client;
 use headwater::wire::AckLevel;
 use serde::Serialize;
+use std::time::{Duration, Instant};
 
 #[derive(Serialize)]
 struct Tick {
@@ -34,7 +35,9 @@ async fn producers_feed_a_column_that_is_added() {
     assert_eq!(totals(&client).await, (100, None), "it knows of nothing before");
     let mut sent = 100;
     // Events that the plan before it takes count in the old column alone.
+    let begun = Instant::now();
     let total = loop {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the column is not fed");
         emit(&client, 1, 1).await;
         sent += 1;
         let (count, total) = totals(&client).await;

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn serve(dir: &Path) -> Command {
@@ -192,7 +192,10 @@ fn a_second_signal_ends_the_draining() {
     let stalled = stall(&server);
     server.signal("TERM");
     // The door is closed while the hub drains.
-    while TcpStream::connect(&server.address).is_ok() {}
+    let begun = Instant::now();
+    while TcpStream::connect(&server.address).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the door stays open");
+    }
     server.signal("INT");
     assert_eq!(server.wait_within(Duration::from_secs(20)), Some(0));
     drop(stalled);

@@ -329,7 +329,7 @@ fn null_empty_text_and_nan_are_told_apart() {
     std::fs::write(&file, "key,n,x\n,1,NaN\n\"\",,2.5\n\"a\nb\",3,\n").expect("write");
     let output = load(&server, &house, &file, &[]).output().expect("load");
     assert!(output.status.success(), "{}", text(&output));
-    assert!(text(&output).contains("1 NaN values were read as NULL"), "{}", text(&output));
+    assert!(text(&output).contains("1 NaN value was read as NULL"), "{}", text(&output));
     let sql = "SELECT key IS NULL, length(key), count, ns, xs FROM seen ORDER BY length(key) NULLS FIRST";
     let output = server.run(&["sql", "--format", "csv", "-c", sql]);
     let rows: Vec<String> = text(&output).lines().skip(1).map(String::from).collect();
@@ -381,7 +381,12 @@ fn history_loads_unless_the_hub_takes_none() {
     );
     let output = load(&server, &house, &file, &[]).output().expect("load");
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("1 rows lie in the future"), "{}", text(&output));
+    assert!(text(&output).contains("1 row lies in the future"), "{}", text(&output));
+    assert!(
+        text(&output).contains("\n  line 4, column arrival_timestamp: 2999-01-01T00:00:00Z"),
+        "{}",
+        text(&output)
+    );
     assert!(
         text(&output).contains("--any-time") && text(&output).contains("no row was sent"),
         "{}",
@@ -399,7 +404,7 @@ fn history_loads_unless_the_hub_takes_none() {
     let server = Server::start(&house, &[]);
     let output = load(&server, &house, &file, &["--any-time"]).output().expect("load");
     assert!(
-        output.status.success() && text(&output).contains("1 rows lie in the future"),
+        output.status.success() && text(&output).contains("1 row lies in the future"),
         "{}",
         text(&output)
     );

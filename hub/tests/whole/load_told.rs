@@ -46,6 +46,27 @@ fn a_value_that_is_too_long_is_told_with_its_line() {
     assert!(told.contains("is longer than 64 KiB (too_long)") && told.contains("no row was sent"), "{told}");
 }
 
+/// A table was no stream that the hub has; files of other names could not be loaded at all.
+#[test]
+fn tables_and_formats_are_told_apart() {
+    let house = House::new();
+    let server = Server::start(&house, &[]);
+    server.sql(TABLE);
+    server.sql(BY_DAY);
+    server.sql("CREATE TABLE prices (key TEXT PRIMARY KEY, n BIGINT)");
+    let file = house.path().join("rows.txt");
+    std::fs::write(&file, "key,n,x\na,1,\n").expect("write");
+    let into_table = server.command(&["load", "--stream", "prices", "--format", "csv"]).arg(&file).output();
+    let told = text(&into_table.expect("load"));
+    assert!(told.contains("prices is a table") && told.contains("COPY prices FROM STDIN"), "{told}");
+    let told = text(&load(&server, &house, &file, &[]).output().expect("load"));
+    assert!(told.contains("name it with --format"), "{told}");
+    let output = load(&server, &house, &file, &["--format", "csv"]).output().expect("load");
+    let told = text(&output);
+    assert!(output.status.success() && told.contains(": 1 row in stream numbers (1 batch, "), "{told}");
+    assert!(told.contains(" s to check, ") && told.contains(" s to send: "), "{told}");
+}
+
 /// Columns were those of the first 1,024 records: later ones were dropped in silence.
 #[test]
 fn a_column_that_comes_up_late_is_loaded() {

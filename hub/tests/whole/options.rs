@@ -3,9 +3,10 @@
 use super::cli::HEADWATER;
 use super::house::House;
 use headwater_hub::options::{OPTIONS, OptionDoc};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Runs a hub with one option set, asks it something where it starts, and ends it; gives its exit code and what it
 /// said.
@@ -25,13 +26,16 @@ fn serve(house: &House, flag: &str, value: &str) -> (Option<i32>, String) {
     let http = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("http://")?.1.to_owned()));
     if let Some(address) = http {
         let mut stream = TcpStream::connect(address).expect("connect");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("timeout");
         let body = "CREATE STREAM IF NOT EXISTS s (a TEXT)";
         let head = format!(
             "POST /v1/sql HTTP/1.1\r\nhost: hub\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         let _ = stream.write_all(format!("{head}{body}").as_bytes());
-        let _ = stream.read_to_end(&mut Vec::new());
+        let read = stream.read_to_end(&mut Vec::new());
+        let is_late = read.is_err_and(|e| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut));
+        assert!(!is_late, "--{flag}={value}: no answer");
         let _ = hub.kill();
     }
     let output = hub.wait_with_output().expect("end");

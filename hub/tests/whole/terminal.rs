@@ -152,8 +152,8 @@ fn a_person_types_statements_and_commands() {
     assert!(terminal.run("\\nope").contains("unknown command \\nope; \\? lists all"));
     // An error about a DESCRIBE that nobody had typed.
     let none = terminal.run("\\d vv");
-    assert!(none.contains("no stream or view vv") && !none.contains("DESCRIBE"), "{none}");
-    assert!(terminal.run("\\d a b").contains("no stream or view a b; \\d lists all"));
+    assert!(none.contains("no stream, view or table vv") && !none.contains("DESCRIBE"), "{none}");
+    assert!(terminal.run("\\d a b").contains("no stream, view or table a b; \\d lists all"));
     assert!(terminal.run("\\d+ v").contains("SELECT a, count(*) FROM s"));
     for (command, expected) in [
         ("\\dt", " v    | view"),
@@ -227,7 +227,7 @@ fn commands_work_in_the_middle_of_a_statement() {
     server.sql("CREATE STREAM s (a TEXT)");
     let mut terminal = Terminal::open(&server, &house);
     terminal.expect(PROMPT);
-    assert!(terminal.run("help").contains("streams and views"));
+    assert!(terminal.run("help").contains("streams, views and tables"));
     for (command, expected) in
         [("SELECT 7", ""), ("\\?", "this help"), ("\\d", " s    | stream"), ("quit", "ctrl-C")]
     {

@@ -32,14 +32,14 @@ fn used(dir: &Path) {
 
 /// Starts a hub that must refuse with this exit code and leave `file` as it is; returns what it says.
 fn refused(dir: &Path, file: &str, code: i32) -> String {
-    let before = std::fs::read(dir.join(file)).unwrap();
+    let before = std::fs::read(dir.join(file)).ok();
     let text = dir.to_string_lossy();
     let output =
         run(&["serve", "--data-dir", &text, "--listen", "127.0.0.1:0", "--listen-http", "127.0.0.1:0"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{said}");
     assert!(!said.contains("panicked"), "{said}");
-    assert!(std::fs::read(dir.join(file)).unwrap() == before, "{file} was changed");
+    assert!(std::fs::read(dir.join(file)).ok() == before, "{file} was changed");
     said
 }
 
@@ -95,6 +95,36 @@ fn corrupted_files_are_refused() {
         let said = refused(dir.path(), file, 13);
         assert!(said.contains("corrupted"), "{file}: {said}");
         assert!(contents(dir.path()) == before, "{file}: another file was changed");
+    }
+}
+
+#[test]
+fn a_lost_data_file_is_refused_and_nothing_else_is_changed() {
+    for left in [Some(Vec::new()), None] {
+        let dir = tempfile::tempdir().unwrap();
+        used(dir.path());
+        let path = dir.path().join("hub.redb");
+        std::fs::remove_file(&path).unwrap();
+        if let Some(bytes) = left {
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let before = contents(dir.path());
+        let said = refused(dir.path(), "hub.redb", 13);
+        assert!(said.contains("missing or empty"), "{said}");
+        assert!(contents(dir.path()) == before, "another file was changed");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn data_is_for_the_user_of_the_hub_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    used(&data);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    for path in [data.clone(), data.join("hub.redb"), data.join("catalog.redb")] {
+        assert_eq!(mode(&path), 0, "{}", path.display());
     }
 }
 

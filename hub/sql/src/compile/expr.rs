@@ -9,7 +9,7 @@ use super::nodes::Nodes;
 use super::output::Relation;
 use crate::convert;
 use crate::error::SqlError;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, listed};
 use crate::text::{Text, fold};
 use crate::types::{parse_type, type_name};
 use datafusion::sql::sqlparser::ast::{
@@ -158,7 +158,8 @@ impl Exprs<'_> {
     fn unknown_column(&self, name: &str) -> SqlError {
         if let Some(Layer(columns)) = &self.layer {
             let message = format!("column \"{name}\" does not exist in the subselect");
-            let hint = did_you_mean(name, columns.iter().map(|(column, ..)| column.as_str()));
+            let columns = columns.iter().map(|(column, ..)| column.as_str());
+            let hint = did_you_mean(name, columns.clone()).or_else(|| listed(columns));
             return SqlError::new("42703", message).with_hint_opt(hint);
         }
         if let Some(output) = self.stream.output() {
@@ -169,7 +170,8 @@ impl Exprs<'_> {
         }
         let columns = self.stream.fields.iter().map(|f| f.name.as_str()).chain([ARRIVAL_TIMESTAMP]);
         let message = format!("column \"{name}\" does not exist in stream \"{}\"", self.stream.name);
-        SqlError::new("42703", message).with_hint_opt(did_you_mean(name, columns))
+        let hint = did_you_mean(name, columns.clone()).or_else(|| listed(columns));
+        SqlError::new("42703", message).with_hint_opt(hint)
     }
 
     fn qualified(&mut self, path: &[Ident]) -> Result<What, SqlError> {
@@ -180,7 +182,10 @@ impl Exprs<'_> {
         let name = fold(table);
         if name != self.qualifier {
             let message = format!("missing FROM-clause entry for table \"{name}\"");
-            let hint = did_you_mean(&name, [self.qualifier.as_str()]);
+            let record = format!("a field of a record is ({name}).{}", fold(column));
+            let is_record =
+                self.stream.output().is_some() && ["old", "new", "delta"].contains(&name.as_str());
+            let hint = if is_record { Some(record) } else { did_you_mean(&name, [self.qualifier.as_str()]) };
             return Err(SqlError::new("42P01", message).at(self.text.of_ident(table)).with_hint_opt(hint));
         }
         self.column(column)

@@ -185,7 +185,8 @@ fn drop_view(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {
     if let Some(view) = view {
         let needed = check_dependants(view, "drop", catalog);
         needed.map_err(|e| {
-            e.at(drop.name.position).with_hint("DROP CONTINUOUS VIEW ... CASCADE drops them too")
+            let what = if drop.is_transform == Some(true) { "TRANSFORM" } else { "VIEW" };
+            e.at(drop.name.position).with_hint(format!("DROP CONTINUOUS {what} ... CASCADE drops them too"))
         })?;
     }
     Ok(Ddl::DropView { name, if_exists })
@@ -214,14 +215,17 @@ pub(crate) fn missing_view(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
     }
     let message = format!("continuous view \"{}\" does not exist", name.name);
     let hint = did_you_mean(&name.name, catalog.views.iter().map(|v| v.name.as_str()));
-    SqlError::new("42P01", message).at(name.position).with_hint_opt(hint)
+    let hint = hint.unwrap_or_else(|| "SHOW VIEWS lists those that there are".to_owned());
+    SqlError::new("42P01", message).at(name.position).with_hint(hint)
 }
 
 fn missing_stream(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
     let hint = did_you_mean(&name.name, catalog.streams.iter().map(|s| s.schema.name.as_str()));
+    let hint =
+        hint.unwrap_or_else(|| "CREATE STREAM makes one, SHOW STREAMS lists those that there are".to_owned());
     SqlError::new("42P01", format!("stream \"{}\" does not exist", name.name))
         .at(name.position)
-        .with_hint_opt(hint)
+        .with_hint(hint)
 }
 
 fn create_view(create: &CreateView, text: &Text, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> {

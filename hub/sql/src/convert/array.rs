@@ -1,6 +1,6 @@
 //! Columns of values to Arrow arrays, and rows of Arrow arrays to values.
 
-use super::{arrow_field, arrow_type, type_of_field};
+use super::{arrow_field, arrow_type, double, real, type_of_field};
 use crate::error::SqlError;
 use datafusion::arrow::array::*;
 use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -38,8 +38,8 @@ pub(crate) fn array_from_values(values: &[Value], data_type: &DataType) -> Resul
         DataType::Int32 => collect!(Int32Array, Value::Int(v) => *v as i32),
         DataType::Int64 => collect!(Int64Array, Value::Int(v) => *v),
         DataType::Date => collect!(Date32Array, Value::Int(v) => *v as i32),
-        DataType::Float32 => collect!(Float32Array, Value::Float(v) => *v as f32),
-        DataType::Float64 => collect!(Float64Array, Value::Float(v) => *v),
+        DataType::Float32 => collect!(Float32Array, Value::Float(v) => real(*v as f32)),
+        DataType::Float64 => collect!(Float64Array, Value::Float(v) => double(*v)),
         DataType::Text => collect!(StringArray, Value::Text(v) => v.as_str()),
         DataType::Bytea => collect!(BinaryArray, Value::Bytes(v) => v.as_slice()),
         DataType::Uuid => collect!(StringArray, Value::Bytes(v) => uuid_text(v)),
@@ -81,7 +81,10 @@ pub(crate) fn array_from_column(column: &Column, data_type: &DataType) -> Result
         (ColumnData::Int(v), DataType::Timestamp) => {
             Arc::new(TimestampMicrosecondArray::new(v.clone().into(), nulls).with_timezone(super::UTC))
         }
-        (ColumnData::Float(v), DataType::Float64) => Arc::new(Float64Array::new(v.clone().into(), nulls)),
+        (ColumnData::Float(v), DataType::Float64) => {
+            let values: Vec<f64> = v.iter().copied().map(double).collect();
+            Arc::new(Float64Array::new(values.into(), nulls))
+        }
         (ColumnData::Bytes(v), DataType::Text) => {
             let lengths = v.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize);
             let text =

@@ -12,8 +12,9 @@ mod scalar;
 pub use cell::put_cell;
 
 pub(crate) use array::{array_from_column, array_from_values, value_at};
-pub(crate) use cell::shown;
-pub(crate) use scalar::{cast_text, cast_value, scalar_of, spell_interval, value_of};
+pub(crate) use scalar::{
+    cast_text, cast_value, own_decimal, scalar_of, spell_interval, unreadable, value_of,
+};
 
 use datafusion::arrow::datatypes::{
     DataType as ArrowType, Field as ArrowField, Fields, IntervalUnit, TimeUnit,
@@ -107,6 +108,17 @@ fn type_of_arrow(arrow: &ArrowType) -> DataType {
         A::Dictionary(_, value) => type_of_arrow(value),
         _ => DataType::Text,
     }
+}
+
+/// The double that queries see: one zero, one NaN (see `engine::canonical`).
+pub(crate) fn double(x: f64) -> f64 {
+    // Adding 0 makes 0 of -0.
+    if x.is_nan() { f64::NAN } else { x + 0.0 }
+}
+
+/// As [`double`].
+pub(crate) fn real(x: f32) -> f32 {
+    if x.is_nan() { f32::NAN } else { x + 0.0 }
 }
 
 #[cfg(test)]

@@ -30,23 +30,25 @@ pub(crate) fn value_of(scalar: &ScalarValue, data_type: &DataType) -> Option<Val
 /// Reads a text literal as a type, as PostgreSQL reads an untyped literal.
 ///
 /// # Errors
-/// `22P02` or `22007` when the text is not such a value; `22003` where a number is beyond a double or real.
+/// Those of [`unreadable`] when the text is not such a value; `22003` where a number is beyond a double or real.
 pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
-    let invalid = |code| {
-        SqlError::new(code, format!("invalid input syntax for type {}: \"{}\"", type_name(to), shown(text)))
-    };
+    let invalid = || unreadable(text, &type_name(to));
     let trimmed = text.trim();
     match to {
         DataType::Text => Ok(Value::Text(text.to_owned())),
-        DataType::Bytea => bytea(text).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
-        DataType::Uuid => uuid(trimmed).map(Value::Bytes).ok_or_else(|| invalid("22P02")),
-        DataType::Interval => text.parse().map(Value::Interval).map_err(|_| invalid("22007")),
-        DataType::Bool => boolean(trimmed).map(Value::Bool).ok_or_else(|| invalid("22P02")),
+        DataType::Bytea => bytea(text).map(Value::Bytes).ok_or_else(invalid),
+        DataType::Uuid => uuid(trimmed).map(Value::Bytes).ok_or_else(invalid),
+        DataType::Interval => with_signs(text).parse().map(Value::Interval).map_err(|_| invalid()),
+        DataType::Bool => boolean(trimmed).map(Value::Bool).ok_or_else(invalid),
         DataType::Date | DataType::Timestamp => {
-            time(trimmed, to).or_else(|| value_of(&trimmed.into(), to)).ok_or_else(|| invalid("22007"))
+            as_event(trimmed, to).or_else(|| value_of(&trimmed.into(), to)).ok_or_else(invalid)
+        }
+        // Arrow knows no exponents there.
+        DataType::Decimal { .. } if trimmed.contains(['e', 'E']) => {
+            written_out(trimmed).and_then(|digits| value_of(&digits.as_str().into(), to)).ok_or_else(invalid)
         }
         _ => {
-            let value = value_of(&trimmed.into(), to).ok_or_else(|| invalid("22P02"))?;
+            let value = value_of(&trimmed.into(), to).ok_or_else(invalid)?;
             match value {
                 Value::Float(read) if is_beyond(trimmed, read) => {
                     let message = format!("\"{}\" is out of range for type {}", shown(text), type_name(to));
@@ -58,6 +60,69 @@ pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
     }
 }
 
+/// A number without its exponent: `1.5e3` is `1500`. `None` where it has none, or one beyond any numeric's.
+fn written_out(number: &str) -> Option<String> {
+    let (mantissa, exponent) = number.split_once(['e', 'E'])?;
+    let exponent: i32 = exponent.parse().ok().filter(|by| (-76..=76).contains(by))?;
+    let (sign, digits) = match mantissa.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", mantissa.strip_prefix('+').unwrap_or(mantissa)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = format!("{whole}{fraction}");
+    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let point = i32::try_from(whole.len()).ok()? + exponent;
+    let before = usize::try_from(-point).unwrap_or(0);
+    let all = format!("{}{all}", "0".repeat(before));
+    let point = usize::try_from(point).unwrap_or(0);
+    let padded = format!("{all:0<point$}");
+    let (whole, fraction) = padded.split_at(point);
+    Some(format!("{sign}0{whole}.{fraction}"))
+}
+
+/// A number as a numeric of its own digits: its units, and their scale. `None` where it is none, or has more than 38 digits.
+pub(crate) fn own_decimal(text: &str) -> Option<(i128, u8)> {
+    let trimmed = text.trim();
+    let written_out = if trimmed.contains(['e', 'E']) { Some(written_out(trimmed)?) } else { None };
+    let number = written_out.as_deref().unwrap_or(trimmed);
+    let digits = number.strip_prefix(['-', '+']).unwrap_or(number);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all = format!("{whole}{fraction}");
+    let scale = u8::try_from(fraction.len()).ok().filter(|scale| *scale <= 38)?;
+    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let units: i128 = all.parse().ok().filter(|units: &i128| *units < 10_i128.pow(38))?;
+    Some((if number.starts_with('-') { -units } else { units }, scale))
+}
+
+/// A text that is no value of the type of this name, with PostgreSQL's code: `22008` for a date or time that is written as
+/// one and is not in the calendar, `22007` for other times and intervals, `22P02` for the rest.
+pub(crate) fn unreadable(text: &str, type_name: &str) -> SqlError {
+    let shown = shown(text);
+    let is_time = type_name == "date" || type_name.starts_with("timestamp");
+    if is_time && starts_as_date(text.trim()) {
+        return SqlError::new("22008", format!("date/time field value out of range: \"{shown}\""));
+    }
+    let code = if is_time || type_name == "interval" { "22007" } else { "22P02" };
+    SqlError::new(code, format!("invalid input syntax for type {type_name}: \"{shown}\""))
+}
+
+/// `2024-13-01...`
+fn starts_as_date(text: &str) -> bool {
+    let parts = text.splitn(3, '-').collect::<Vec<_>>();
+    let digits = |part: &str| part.bytes().take_while(u8::is_ascii_digit).count();
+    let [year, month, rest] = parts.as_slice() else { return false };
+    year.len() >= 4
+        && digits(year) == year.len()
+        && (1..=2).contains(&month.len())
+        && digits(month) == month.len()
+        && (1..=2).contains(&digits(rest))
+        && rest.bytes().all(|byte| byte.is_ascii_digit() || b":.+-TtZz ".contains(&byte))
+}
+
 /// True where a number's digits say something else than what was read of them: infinity, or nothing.
 fn is_beyond(text: &str, read: f64) -> bool {
     let is_finite = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
@@ -65,9 +130,9 @@ fn is_beyond(text: &str, read: f64) -> bool {
     is_finite && (read.is_infinite() || read == 0.0 && mantissa.any(|byte| matches!(byte, b'1'..=b'9')))
 }
 
-/// A date or time as events bring it: ISO 8601, seconds and offset optional. Arrow wants seconds, and cuts a seventh
-/// digit of them off.
-fn time(text: &str, to: &DataType) -> Option<Value> {
+/// A value as events bring it. Times are ISO 8601, seconds and offset optional: Arrow wants seconds, and cuts a seventh digit
+/// of them off.
+fn as_event(text: &str, to: &DataType) -> Option<Value> {
     let (mut column, field) = (Column::new(to), Field { name: String::new(), data_type: to.clone() });
     put_cell(&mut column, &field, Cell::Text(text)).ok()?;
     Some(column.value(0, to))
@@ -87,8 +152,23 @@ pub(crate) fn cast_value(value: &Value, from: &DataType, to: &DataType) -> Optio
     value_at(&cast_with_options(&array, &arrow_type(to), &options).ok()?, 0, to).ok()
 }
 
+/// `1 month - 1 day` with its signs at their numbers.
+fn with_signs(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        let is_signed = out.ends_with(" -") || out.ends_with(" +") || out == "-" || out == "+";
+        if !is_signed && !out.is_empty() {
+            out.push(' ');
+        }
+        // PostgreSQL's own output has it: `-1 days +02:00:00`.
+        out.push_str(word.strip_prefix('+').filter(|rest| !rest.is_empty()).unwrap_or(word));
+    }
+    out
+}
+
 /// Spells out what Arrow reads differently: a bare number is seconds, and so on down from `02:30:00`.
 pub(crate) fn spell_interval(text: &str) -> String {
+    let text = &with_signs(text);
     if text.parse::<f64>().is_ok() {
         return format!("{text} seconds");
     }

@@ -46,7 +46,18 @@ fn text_literals_read_as_postgresql_reads_them() {
     assert_eq!(reads("x", &DataType::Int32), Err("22P02"));
     assert_eq!(reads("99999", &DataType::Int16), Err("22P02"));
     assert_eq!(reads("1.25", &DataType::Decimal { precision: 5, scale: 2 }), Ok(Value::Decimal(125)));
-    assert_eq!(reads("2024-02-30", &DataType::Date), Err("22007"));
+    for (text, units) in [("1e1", 1_000), ("-1.5E+1", -1_500), ("+125e-2", 125), ("1e-3", 0), (".5e0", 50)] {
+        let read = reads(text, &DataType::Decimal { precision: 5, scale: 2 });
+        assert_eq!(read, Ok(Value::Decimal(units)), "{text}");
+    }
+    for text in ["e1", "1e", "1e1e1", "1e99", "1e4", "--1e1", "1 e1"] {
+        assert!(reads(text, &DataType::Decimal { precision: 5, scale: 2 }).is_err(), "{text}");
+    }
+    assert_eq!(reads("2024-02-30", &DataType::Date), Err("22008"));
+    assert_eq!(reads("2024-02-20 25:00:00", &DataType::Timestamp), Err("22008"));
+    for other in ["soon", "2024", "24-1-x", "2024-01-01 noon"] {
+        assert_eq!(reads(other, &DataType::Timestamp), Err("22007"), "{other}");
+    }
     assert_eq!(reads("1970-01-01 00:00:01", &DataType::Timestamp), Ok(Value::Int(1_000_000)));
     assert_eq!(reads("1970-01-01T01:00:00+01:00", &DataType::Timestamp), Ok(Value::Int(0)));
     assert_eq!(reads("1970-01-02", &DataType::Timestamp), Ok(Value::Int(86_400_000_000)));
@@ -84,6 +95,9 @@ fn intervals() {
     assert_eq!(reads("30 days"), interval(0, 30, 0));
     assert_eq!(reads("1 mon 2 days 00:00:03"), interval(1, 2, 3_000_000));
     assert_eq!(reads("15"), interval(0, 0, 15_000_000));
+    assert_eq!(reads("1 month - 1 day"), interval(1, -1, 0));
+    assert_eq!(reads("-1 days +02:00:00"), interval(0, -1, 7_200_000_000));
+    assert_eq!(reads("- 2 days + 00:00:03"), interval(0, -2, 3_000_000));
     assert_eq!(reads("soon"), Err("22007"));
 }
 
@@ -96,4 +110,21 @@ fn other_arrow_widths_are_cast() {
     assert_eq!(value_at(&big, 1, &type_of_field(&field)).expect_err("past bigint").code, "22003");
     let view = StringViewArray::from(vec!["a"]);
     assert_eq!(value_at(&view, 0, &DataType::Text).expect("text"), Value::Text("a".into()));
+}
+
+#[test]
+fn there_is_one_zero_and_one_nan() {
+    for (x, wanted) in [
+        (-0.0, 0.0_f64),
+        (0.0, 0.0),
+        (-f64::NAN, f64::NAN),
+        (f64::from_bits(0x7ff0_0000_0000_0001), f64::NAN),
+        (-1.5, -1.5),
+        (f64::NEG_INFINITY, f64::NEG_INFINITY),
+        (-f64::MIN_POSITIVE / 2.0, -f64::MIN_POSITIVE / 2.0),
+    ] {
+        assert_eq!(double(x).to_bits(), wanted.to_bits(), "{x}");
+    }
+    assert_eq!(real(-0.0).to_bits(), 0);
+    assert_eq!(real(-f32::NAN).to_bits(), f32::NAN.to_bits());
 }

@@ -21,6 +21,8 @@ use std::task::{Context, Poll};
 pub struct Answer {
     /// PostgreSQL's command tag without a count: `SELECT`, `CREATE STREAM`. See [`Answer::tag_for`].
     pub tag: String,
+    /// What the statement found there already, and left as it is.
+    pub notice: Option<Skipped>,
     /// The columns; empty for commands.
     pub fields: Vec<Field>,
     /// The columns as Arrow has them: every batch has this schema.
@@ -32,6 +34,37 @@ pub struct Answer {
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Answer").field("tag", &self.tag).field("fields", &self.fields).finish_non_exhaustive()
+    }
+}
+
+/// What IF NOT EXISTS or IF EXISTS left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// How it is there.
+    pub found: Found,
+}
+
+/// What was found of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing, where something was to be dropped.
+    Nothing,
+    /// What was to be made.
+    Same,
+    /// Something else.
+    Other,
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = match self.found {
+            Found::Nothing => "does not exist",
+            Found::Same => "already exists",
+            Found::Other => "already exists, with another definition",
+        };
+        write!(f, "\"{}\" {how}, skipping", self.name)
     }
 }
 
@@ -51,6 +84,7 @@ impl Answer {
     pub(super) fn command(tag: &str) -> Self {
         Self {
             tag: tag.to_owned(),
+            notice: None,
             fields: Vec::new(),
             schema: Arc::new(Schema::empty()),
             batches: stream::empty().boxed(),
@@ -71,7 +105,7 @@ impl Answer {
         };
         let schema = schema_of(&fields);
         let batches = Limited { input, schema: Arc::clone(&schema), text, rows_max, rows: 0, ended: false };
-        Self { tag: tag.to_owned(), fields, schema, batches: batches.boxed() }
+        Self { tag: tag.to_owned(), notice: None, fields, schema, batches: batches.boxed() }
     }
 
     /// A small answer made here.
@@ -79,6 +113,7 @@ impl Answer {
         let batch = batch_of(&fields, rows)?;
         Ok(Self {
             tag: tag.to_owned(),
+            notice: None,
             schema: batch.schema(),
             fields,
             batches: stream::iter([Ok(batch)]).boxed(),
@@ -98,6 +133,15 @@ impl Answer {
         }
     }
 
+    /// The same, and what was there already with another definition: for who has no notices.
+    pub fn told(&self, rows: u64) -> String {
+        let tag = self.tag_for(rows);
+        match &self.notice {
+            Some(skipped) if skipped.found == Found::Other => format!("{tag} ({skipped})"),
+            _ => tag,
+        }
+    }
+
     /// Reads the answer to its end.
     ///
     /// # Errors
@@ -107,7 +151,7 @@ impl Answer {
         while let Some(batch) = self.batches.next().await {
             rows.extend(rows_of(&batch?, &self.fields)?);
         }
-        Ok(Rows { tag: self.tag_for(rows.len() as u64), fields: self.fields, rows })
+        Ok(Rows { tag: self.told(rows.len() as u64), fields: self.fields, rows })
     }
 }
 

@@ -1,12 +1,16 @@
 //! Arithmetic of queries that never wraps: an integer that does not fit its type is `22003`, a double divided by
 //! zero `22012`, as in PostgreSQL.
 //!
+//! What doubles come to is canonical (see `canonical`).
+//!
 //! DataFusion adds, subtracts, multiplies and negates integers modulo their width, and divides doubles as IEEE 754
 //! does, remainders included. An analyser's rule puts functions
 //! in the place of those operators, behind type coercion and before anything is folded into constants, so that
 //! constants, filters, joins and subqueries are checked, too. Decimals, times and intervals are checked by Arrow.
 
+use super::canonical;
 use super::guard;
+use super::postgres::each;
 use super::walk::rewrite;
 use crate::error::SqlError;
 use datafusion::arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Datum};
@@ -96,14 +100,10 @@ impl Operation {
         })
     }
 
-    /// The type, where it is one integer type on both sides, or doubles to divide.
+    /// The type, where it is one type of integers or doubles on both sides.
     fn checked_type(self, left: &Expr, right: &Expr, schema: &DFSchema) -> Option<DataType> {
         let (left, right) = (type_of(left, schema)?, type_of(right, schema)?);
-        let is_checked = match self {
-            Self::Divide => left.is_floating() || left.is_integer(),
-            Self::Modulo => left.is_floating(),
-            _ => left.is_integer(),
-        };
+        let is_checked = left.is_floating() || left.is_integer() && self != Self::Modulo;
         (left == right && is_checked).then_some(left)
     }
 
@@ -196,7 +196,13 @@ impl ScalarUDFImpl for Checked {
         let (Some(left), Some(right)) = (args.args.first(), args.args.last()) else {
             return Err(guard::external(SqlError::new("XX000", "no operand")));
         };
-        apply(left, right, self.operation.kernel()).map_err(|error| out_of_range(error, &self.data_type))
+        let value = apply(left, right, self.operation.kernel());
+        let value = value.map_err(|error| out_of_range(error, &self.data_type))?;
+        if self.data_type.is_floating() {
+            each(&value, args.number_rows, canonical::array)
+        } else {
+            Ok(value)
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::compile::missing_table;
 use crate::convert::type_of_field;
 use crate::definition::TableDef;
 use crate::error::SqlError;
-use crate::parse::{CallName, CreateTable, Explain, Returning, Show, Statement, StatementKind};
+use crate::parse::{CallName, CreateTable, Explain, Returning, Statement, StatementKind};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -75,9 +75,7 @@ impl Core {
                     self.describe_changing(statement, queries, returning, declared, (&tables, options))
                 });
             }
-            StatementKind::Show(Show::Streams | Show::Views) | StatementKind::Describe(_) => {
-                system::fields(&statement.kind)
-            }
+            StatementKind::Show(_) | StatementKind::Describe(_) => system::fields(&statement.kind),
             _ => Vec::new(),
         };
         Ok(Description { parameters: Vec::new(), fields })

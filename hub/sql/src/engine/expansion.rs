@@ -20,12 +20,15 @@ const EXPRESSIONS_PER_NODE: u64 = 64;
 /// Columns of one CUBE: it stands for two to the power of them groupings.
 const CUBE_MAX: usize = 10;
 
+/// Comparisons with ANY or ALL of a list within each other: DataFusion's planner writes the list out five times in each.
+const LISTS_MAX: usize = 3;
+
 /// Columns of one SELECT, as in PostgreSQL.
 const COLUMNS_MAX: usize = 1_664;
 
 /// Refuses a query that stands for more than `nodes_max` SELECTs and tables.
 pub(super) fn check_query(query: &Query, text: &Text, nodes_max: usize) -> std::result::Result<(), SqlError> {
-    let mut count = Count { text, nodes_max: nodes_max as u64, frames: vec![Frame::default()] };
+    let mut count = Count { text, nodes_max: nodes_max as u64, frames: vec![Frame::default()], lists: 0 };
     match query.visit(&mut count) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),
@@ -60,6 +63,8 @@ struct Count<'a> {
     text: &'a Text,
     nodes_max: u64,
     frames: Vec<Frame>,
+    /// Comparisons with lists around.
+    lists: usize,
 }
 
 impl Count<'_> {
@@ -83,6 +88,12 @@ impl Visitor for Count<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        if let ast::SetExpr::Values(values) = query.body.as_ref()
+            && values.rows.first().is_some_and(|row| row.len() > COLUMNS_MAX)
+        {
+            let message = format!("VALUES can have at most {COLUMNS_MAX} columns");
+            return ControlFlow::Break(SqlError::new("54011", message).at(self.text.of(query)));
+        }
         let ctes = query.with.iter().flat_map(|with| &with.cte_tables);
         let unread = ctes.map(|cte| (std::ptr::from_ref(cte.query.as_ref()), fold(&cte.alias.name)));
         self.frames.push(Frame { unread: unread.collect(), ..Frame::default() });
@@ -142,7 +153,27 @@ impl Visitor for Count<'_> {
         if let Some(what) = structure(expr) {
             return ControlFlow::Break(SqlError::unsupported(what).at(self.text.of(expr)));
         }
+        self.lists += usize::from(compares_with_list(expr));
+        if self.lists > LISTS_MAX {
+            let message =
+                format!("statement is too complex: more than {LISTS_MAX} ANY and ALL within each other");
+            return ControlFlow::Break(SqlError::new("54001", message).at(self.text.of(expr)));
+        }
         self.add(Size { nodes: 0, expressions: 1 }, None)
+    }
+
+    fn post_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<SqlError> {
+        self.lists -= usize::from(compares_with_list(expr));
+        ControlFlow::Continue(())
+    }
+}
+
+fn compares_with_list(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::AnyOp { right, .. } | ast::Expr::AllOp { right, .. } => {
+            !matches!(right.as_ref(), ast::Expr::Subquery(_))
+        }
+        _ => false,
     }
 }
 
@@ -216,19 +247,49 @@ impl Below<'_> {
     }
 
     fn measure(&self, expr: &Expr) -> Result<u64> {
-        let mut size = 0u64;
-        expr.apply(|e| {
-            if let Some(subquery) = subquery(e) {
-                columns(&subquery.subquery, self.most)?;
-            }
-            let own = match e {
-                Expr::Column(c) => self.column(c).unwrap_or(1),
-                _ => 1,
-            };
-            size = size.saturating_add(own);
+        let size = self.size(expr)?;
+        if size > self.most { Err(external(grows())) } else { Ok(size) }
+    }
+
+    fn size(&self, expr: &Expr) -> Result<u64> {
+        if let Expr::Column(column) = expr {
+            return Ok(self.column(column).unwrap_or(1));
+        }
+        if let Some(subquery) = subquery(expr) {
+            columns(&subquery.subquery, self.most)?;
+        }
+        let (mut at, mut size) = (0, 1u64);
+        expr.apply_children(|operand| {
+            let times = times_written(expr, at);
+            at += 1;
+            size = size.saturating_add(self.size(operand)?.saturating_mul(times));
             Ok(TreeNodeRecursion::Continue)
         })?;
-        if size > self.most { Err(external(grows())) } else { Ok(size) }
+        Ok(size)
+    }
+}
+
+/// How often DataFusion's simplifier writes an operand out.
+fn times_written(expr: &Expr, operand: usize) -> u64 {
+    match expr {
+        // x >= a AND x <= b
+        Expr::Between(_) if operand == 0 => 2,
+        // CASE WHEN x IS NOT NULL THEN x ...
+        Expr::ScalarFunction(call)
+            if ["coalesce", "nvl"].contains(&call.func.name()) && operand + 1 < call.args.len() =>
+        {
+            2
+        }
+        // (x AND a) OR (NOT x AND y AND b) OR (NOT x AND NOT y AND c), where there are few: those at even places
+        Expr::Case(case)
+            if case.expr.is_none()
+                && case.when_then_expr.len() < 3
+                && operand.is_multiple_of(2)
+                && operand / 2 < case.when_then_expr.len() =>
+        {
+            3
+        }
+        _ => 1,
     }
 }
 

@@ -67,10 +67,21 @@ fn spec(spec: &AggregateSpec) -> String {
     let debug = format!("{spec:?}");
     let rest = debug.find(['(', ' ']).map_or("", |at| debug[at..].trim());
     let braced = || rest.strip_prefix("{ ")?.strip_suffix(" }");
+    // Whether there is an argument is seen in the call.
+    let is_parameter = |part: &&str| !part.starts_with("argument: ");
     match rest.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).or_else(braced) {
-        Some(parameters) => format!("{} [{parameters}]", spec.name()),
-        None => spec.name().to_owned(),
+        Some(parameters) if parameters.split(", ").any(|part| is_parameter(&part)) => {
+            let parameters: Vec<&str> = parameters.split(", ").filter(is_parameter).collect();
+            format!("{} [{}]", spec.name(), parameters.join(", "))
+        }
+        _ => spec.name().to_owned(),
     }
+}
+
+/// An expression over outputs, in which they have the names of their states.
+fn shown(expr: &str, def: &ViewDef) -> String {
+    let names = def.outputs.iter().map(|output| (format!("\"{}\"", output.name), output.state));
+    names.fold(expr.to_owned(), |expr, (name, state)| expr.replace(&name, &format!("[state {state}]")))
 }
 
 /// What happens when it is read.
@@ -79,7 +90,7 @@ fn reading(rows: &mut Rows, def: &ViewDef) {
         let added = def.added().iter().find(|(name, _)| *name == item.name);
         let since = added.and_then(|(_, at)| timestamp_us_to_datetime(*at));
         let since = since.map_or_else(String::new, |at| format!(", of events since {}", at.format("%F %TZ")));
-        rows.push(format!("column {}", item.name), format!("{}{since}", item.expr));
+        rows.push(format!("column {}", item.name), format!("{}{since}", shown(&item.expr, def)));
     }
     if let Some(window) = def.window() {
         let (span, pane) = (duration(window.span_us), duration(window.pane_us));
@@ -92,10 +103,13 @@ fn reading(rows: &mut Rows, def: &ViewDef) {
         rows.push("grouping sets", format!("{}, merged when it is read", sets.join(", ")));
     }
     if let Some(having) = def.having() {
-        rows.push("having", having);
+        rows.push("having", shown(having, def));
     }
     for item in def.order_by() {
-        rows.push("order by", format!("{}{}", item.expr, if item.descending { " DESC" } else { "" }));
+        rows.push(
+            "order by",
+            format!("{}{}", shown(&item.expr, def), if item.descending { " DESC" } else { "" }),
+        );
     }
 }
 

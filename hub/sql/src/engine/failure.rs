@@ -1,9 +1,8 @@
 //! DataFusion's errors as SQL errors: SQLSTATE, position, hint.
 
-use crate::convert::shown;
 use crate::error::SqlError;
 use crate::source::CatalogSnapshot;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, listed};
 use crate::text::Text;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
@@ -26,7 +25,7 @@ fn find_named(message: &str, text: &Text) -> Option<u32> {
     const WORDS: [(&str, &str); 4] = [
         ("combine ", "combine"),
         ("DISTINCT, ORDER BY and NULLS in combine", "combine"),
-        ("EXISTS outside ", "exists"),
+        ("EXISTS, ANY or ALL ", "exists"),
         ("a correlated subquery ", "lateral"),
     ];
     if let Some(call) = message.strip_prefix("function ") {
@@ -72,7 +71,8 @@ fn own_words(error: SqlError) -> SqlError {
 
 /// Where the literal stands that is no value of its type.
 fn find_unreadable(error: &SqlError, text: &Text) -> Option<u32> {
-    let (_, literal) = (error.code == "22P02").then(|| error.message.split_once(": \"")).flatten()?;
+    let is_read = matches!(error.code, "22P02" | "22007" | "22008");
+    let (_, literal) = is_read.then(|| error.message.split_once(": \"")).flatten()?;
     let literal = literal.strip_suffix('"')?;
     let beginning = literal.strip_suffix("...").unwrap_or(literal);
     let is_it = |quoted: &str| quoted == literal || beginning != literal && quoted.starts_with(beginning);
@@ -112,14 +112,36 @@ fn translate(error: DataFusionError, text: &Text) -> SqlError {
 
 /// `0A000`; DataFusion shows the whole expression where it has no plan for a subquery.
 fn not_implemented(message: &str) -> SqlError {
+    if message.contains("LIMIT expression") || message.contains("OFFSET expression") {
+        return SqlError::unsupported("LIMIT or OFFSET of anything but a whole number");
+    }
+    if let Some(error) = operator(message) {
+        return error;
+    }
     let what = between(message, "does not support logical expression ", "(");
     let what = match what {
-        Some("Exists") => "EXISTS outside of WHERE",
+        Some("Exists" | "SetComparison") => "EXISTS, ANY or ALL (SELECT ...) outside of WHERE and HAVING",
         Some("InSubquery") => "IN (SELECT ...) outside of WHERE",
         Some("ScalarSubquery" | "OuterReferenceColumn") => return correlated(),
         _ => return SqlError::new("0A000", tidy(message)),
     };
     SqlError::unsupported(what).with_hint(JOIN_INSTEAD)
+}
+
+/// An operator by its sign, where DataFusion names it as sqlparser does.
+fn operator(message: &str) -> Option<SqlError> {
+    const SIGNS: [(&str, &str); 8] = [
+        ("PGOverlap", "&&"),
+        ("PGSquareRoot", "|/"),
+        ("PGCubeRoot", "||/"),
+        ("PGPostfixFactorial", "!"),
+        ("PGPrefixFactorial", "!!"),
+        ("PGAbs", "@"),
+        ("PGStartsWith", "^@"),
+        ("AtArrow", "@>"),
+    ];
+    let (_, sign) = SIGNS.iter().find(|(name, _)| message.contains(name))?;
+    Some(SqlError::unsupported(format!("operator {sign}")))
 }
 
 /// What works in the place of most subqueries that have no plan.
@@ -160,6 +182,9 @@ fn from_arrow(error: ArrowError) -> SqlError {
 
 fn arrow_by_text(message: &str) -> SqlError {
     let lower = message.to_lowercase();
+    if let Some((_, operation)) = message.split_once("arithmetic operation: ") {
+        return SqlError::new("42883", format!("operator does not exist: {}", sql_types(operation)));
+    }
     if let Some(error) = out_of_domain(&lower) {
         return error;
     }
@@ -173,13 +198,22 @@ fn arrow_by_text(message: &str) -> SqlError {
     SqlError::new(code, tidy(message))
 }
 
-/// `22P02`, in PostgreSQL's words: a text that is no value of the type it is cast to.
+/// In PostgreSQL's words: a text that is no value of the type it is cast to.
 fn unreadable(message: &str) -> Option<SqlError> {
+    if let Some((_, behind)) = message.split_once("Error parsing timestamp from '") {
+        let (text, _) = behind.rsplit_once("': ")?;
+        return Some(crate::convert::unreadable(text, "timestamptz"));
+    }
+    if let Some((_, behind)) = message.split_once("Cannot cast value '") {
+        let (text, name) = behind.rsplit_once("' to value of ")?;
+        return Some(crate::convert::unreadable(text, &sql_types(name.split_once(" type")?.0.trim())));
+    }
+    if message.contains("Format error") {
+        return Some(SqlError::new("22023", "a pattern of to_char is not understood"));
+    }
     let (_, behind) = message.split_once("Cannot cast string '")?;
     let (text, behind) = behind.rsplit_once("' to value of ")?;
-    let name = sql_types(behind.split_once(" type")?.0);
-    let message = format!("invalid input syntax for type {name}: \"{}\"", shown(text));
-    Some(SqlError::new("22P02", message))
+    Some(crate::convert::unreadable(text, &sql_types(behind.split_once(" type")?.0)))
 }
 
 /// `22003`, in PostgreSQL's words where Arrow says enough.
@@ -194,6 +228,10 @@ fn out_of_range(message: &str) -> Option<SqlError> {
         format!("out of range: abs({what}")
     } else if let Some(what) = after("verflow happened on: ") {
         format!("out of range: {what}")
+    } else if line.contains("too large to store in a Decimal")
+        || line.contains("too small to store in a Decimal")
+    {
+        "numeric field overflow".to_owned()
     } else if lower.contains("cannot cast to numeric") {
         "numeric out of range".to_owned()
     } else if ["overflow", "out of range", "too large to store"].iter().any(|word| lower.contains(word)) {
@@ -206,7 +244,13 @@ fn out_of_range(message: &str) -> Option<SqlError> {
 
 /// A value that a function is not defined for, with PostgreSQL's code and words.
 fn out_of_domain(lower: &str) -> Option<SqlError> {
-    const DOMAINS: [(&str, &str, &str); 7] = [
+    const DOMAINS: [(&str, &str, &str); 9] = [
+        ("exceeds the representable i64 range", "22008", "timestamp out of range"),
+        (
+            "scalar subquery returned more than one row",
+            "21000",
+            "more than one row returned by a subquery used as an expression",
+        ),
         ("divide by zero", "22012", "division by zero"),
         ("division by zero", "22012", "division by zero"),
         ("square root of a negative number", "2201F", "cannot take square root of a negative number"),
@@ -242,6 +286,9 @@ fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
                 // A column of the plan, not of the statement: it got lost when a subquery became a join.
                 return correlated();
             }
+            if !mentions(text, name) {
+                return correlated();
+            }
             let table = field.relation.as_ref().map(|r| r.table().to_owned());
             let known = |f: &&datafusion::common::Column| {
                 table.as_deref().is_none_or(|t| f.relation.as_ref().is_none_or(|r| r.table() == t))
@@ -255,29 +302,55 @@ fn from_schema(error: &SchemaError, text: &Text) -> SqlError {
                 return SqlError::new("42P01", message).at(find(text, table));
             }
             let names = valid_fields.iter().filter(known).map(|f| f.name()).filter(|n| !n.starts_with('$'));
-            let hint = did_you_mean(name, names);
+            let hint = instead_of_column(name)
+                .or_else(|| did_you_mean(name, names.clone()))
+                .or_else(|| listed(names));
             SqlError::new("42703", format!("column \"{name}\" does not exist"))
                 .at(find(text, name))
                 .with_hint_opt(hint)
         }
         SchemaError::AmbiguousReference { field } => {
             let message = format!("column reference \"{}\" is ambiguous", field.name());
-            SqlError::new("42702", message).at(find(text, field.name()))
+            SqlError::new("42702", message)
+                .at(find(text, field.name()))
+                .with_hint("name its table, too: table.column")
         }
         other => SqlError::new("42701", tidy(&other.to_string())),
     }
 }
 
+/// What there is in the place of PostgreSQL's names without parentheses.
+fn instead_of_column(name: &str) -> Option<String> {
+    let is_clock = ["localtimestamp", "localtime", "current_time"].contains(&name);
+    is_clock.then(|| "now() is the time, current_date the day".to_owned())
+}
+
 fn from_plan(message: &str, text: &Text) -> SqlError {
     let message = tidy(message);
+    if message.to_lowercase().contains("scalar subquery must be aggregated") {
+        // `(SELECT name FROM t WHERE key = outer.key)`
+        return SqlError::unsupported("a correlated scalar subquery without an aggregate")
+            .with_hint("take max(...) of its column, or join with its table");
+    }
     if let Some(error) = wrong_clause(&message, text) {
         return error;
     }
     if let Some(table) = between(&message, "table '", "' not found") {
-        let name = table.rsplit('.').next().unwrap_or(table);
+        let mut parts = table.rsplit('.');
+        let name = parts.next().unwrap_or(table);
+        if let Some(schema) = parts.next().filter(|schema| *schema != "public") {
+            let message = format!("relation \"{schema}.{name}\" does not exist");
+            let error = SqlError::new("42P01", message).at(find(text, schema));
+            return error
+                .with_hint("streams, views and tables are in the schema public, which need not be named");
+        }
         return SqlError::new("42P01", format!("relation \"{name}\" does not exist")).at(find(text, name));
     }
     if let Some(name) = between(&message, "nvalid function '", "'") {
+        if WINDOWS.contains(&name) {
+            let message = format!("window function {name} requires an OVER clause");
+            return SqlError::new("42809", message).at(find(text, name));
+        }
         let hint = crate::functions::did_you_mean(name);
         return SqlError::new("42883", format!("function {name} does not exist"))
             .at(find(text, name))
@@ -300,6 +373,10 @@ fn from_plan(message: &str, text: &Text) -> SqlError {
     SqlError::new(code, message)
 }
 
+/// Functions that are nothing without OVER.
+const WINDOWS: [&str; 8] =
+    ["lag", "lead", "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile"];
+
 /// What a clause does not take, in PostgreSQL's words.
 fn wrong_clause(message: &str, text: &Text) -> Option<SqlError> {
     if let Some((_, data_type)) = message.rsplit_once("' returning ")
@@ -317,6 +394,26 @@ fn wrong_clause(message: &str, text: &Text) -> Option<SqlError> {
     if let Some((_, data_type)) = message.split_once("'NOT' requires a boolean expression, got ") {
         let message = format!("argument of NOT must be type boolean, not type {data_type}");
         return Some(SqlError::new("42804", message));
+    }
+    if let Some((_, operands)) = message.split_once("type for temporal operation ") {
+        let operation = operands.split_once(':').map_or(operands, |(operation, _)| operation);
+        let error = SqlError::new("42883", format!("operator does not exist: {operation}"));
+        return Some(error.with_hint("intervals are added and subtracted, not multiplied"));
+    }
+    if let Some((_, operation)) = message.split_once("arithmetic operation: ") {
+        let operation = operation.split_once(['.', ';']).map_or(operation, |(operation, _)| operation);
+        return Some(SqlError::new("42883", format!("operator does not exist: {operation}")));
+    }
+    if let Some((_, types)) = message.split_once("annot automatically convert ") {
+        let error =
+            SqlError::new("42883", format!("cannot calculate with {}", types.replacen(" to ", " and ", 1)));
+        return Some(error.with_hint("a cast of one side may help"));
+    }
+    if message.contains("should only return one column") {
+        return Some(SqlError::new("42601", "subquery has too many columns"));
+    }
+    if message.contains("nconsistent data length across values list") {
+        return Some(SqlError::new("42601", "VALUES lists must all be the same length"));
     }
     if message.contains("have different number of columns") {
         let name = message.split(' ').next().unwrap_or("UNION");
@@ -378,7 +475,11 @@ impl SqlError {
         let tables = catalog.tables.iter().map(|t| t.name.as_str());
         let known = catalog.views.iter().map(|v| v.name.as_str()).chain(tables);
         let hint = did_you_mean(name, known);
-        self.with_hint_opt(hint)
+        let all = || "SHOW STREAMS, SHOW VIEWS and SHOW TABLES list what there is".to_owned();
+        match &self.hint {
+            Some(_) => self,
+            None => self.with_hint(hint.unwrap_or_else(all)),
+        }
     }
 }
 
@@ -394,6 +495,11 @@ pub(super) fn find(text: &Text, name: &str) -> Option<u32> {
         Token::Word(word) => word.value.to_lowercase() == name,
         _ => false,
     })
+}
+
+/// True when the text has this name somewhere.
+fn mentions(text: &Text, name: &str) -> bool {
+    text.as_str().to_lowercase().contains(&name.to_lowercase())
 }
 
 /// The place of the only such token: where there are several, none is better than a wrong one.

@@ -5,13 +5,14 @@
 
 use super::guard;
 use super::postgres::type_name;
-use crate::convert::{arrow_field, cast_text, scalar_of, type_of_field};
+use crate::convert::{arrow_field, cast_text, own_decimal, scalar_of, type_of_field};
 use crate::error::SqlError;
 use datafusion::arrow::datatypes::{DataType as ArrowType, Field, FieldRef, TimeUnit};
 use datafusion::common::diagnostic::Diagnostic;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, Span};
+use datafusion::logical_expr::expr::InSubquery;
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use headwater::value::DataType;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ pub(super) fn compares(op: Operator) -> bool {
     )
 }
 
-fn family(field: &Field) -> Family {
+pub(super) fn family(field: &Field) -> Family {
     match field.data_type() {
         ArrowType::Boolean => Family::Boolean,
         ArrowType::Utf8 | ArrowType::LargeUtf8 | ArrowType::Utf8View => match type_of_field(field) {
@@ -127,7 +128,7 @@ pub(super) fn constant(text: &str, data_type: &DataType) -> Result<Expr> {
 }
 
 /// Reads a literal as the type of what stands beside it. True when it was open, and is read here: times that only
-/// Arrow can read (`20240229`, names of zones) and numerics, which have no scale of their own here, stay.
+/// Arrow can read (`20240229`, names of zones) stay.
 pub(super) fn read_as(literal: &mut Expr, data_type: &DataType) -> Result<bool> {
     let Some(text) = open_text(literal) else { return Ok(false) };
     let read = match data_type {
@@ -139,6 +140,15 @@ pub(super) fn read_as(literal: &mut Expr, data_type: &DataType) -> Result<bool> 
         DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Float32 | DataType::Float64 => {
             constant(text, data_type)?
         }
+        // Of its own digits: what it stands beside may have fewer.
+        DataType::Decimal { .. } => match own_decimal(text) {
+            Some((units, scale)) => {
+                let digits = units.unsigned_abs().to_string().len();
+                let precision = u8::try_from(digits).unwrap_or(38).max(scale).max(1);
+                Expr::Literal(ScalarValue::Decimal128(Some(units), precision, scale.cast_signed()), None)
+            }
+            None => return Ok(false),
+        },
         _ => return Ok(false),
     };
     *literal = read;
@@ -165,6 +175,22 @@ pub(super) fn compare(left: &mut Expr, op: &str, right: &mut Expr, schema: &DFSc
     }
 }
 
+/// Refuses `x IN (SELECT y ...)` where the two do not compare.
+///
+/// # Errors
+/// `42883`
+pub(super) fn compare_within(within: &InSubquery, schema: &DFSchema) -> Result<()> {
+    let below = within.subquery.subquery.schema();
+    let Some(column) = below.iter().next().map(Expr::from) else { return Ok(()) };
+    let (one, other) = (Operand::of(&within.expr, schema), Operand::of(&column, below));
+    match (one, other) {
+        (Some(one), Some(other)) if !one.is_open && !is_comparable(one.family, other.family) => {
+            Err(no_operator(&one, "=", &other, [&*within.expr, &column]))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An interval beside a difference of times, which may be longer than the nanoseconds of an interval are.
 fn read_duration(literal: &mut Expr, other: &Operand) -> Result<bool> {
     if !matches!(other.field.data_type(), ArrowType::Duration(TimeUnit::Microsecond)) {
@@ -181,7 +207,7 @@ fn read_duration(literal: &mut Expr, other: &Operand) -> Result<bool> {
 }
 
 /// A uuid may have lost its name on the way: it travels as text.
-fn is_comparable(one: Family, other: Family) -> bool {
+pub(super) fn is_comparable(one: Family, other: Family) -> bool {
     let texts = |family| matches!(family, Family::Text | Family::Uuid);
     one == other || one == Family::Other || other == Family::Other || texts(one) && texts(other)
 }

@@ -15,12 +15,13 @@ use datafusion::arrow::array::{ArrayRef, AsArray, Decimal128Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    IntervalUnit,
+    IntervalUnit, TimeUnit,
 };
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
+use datafusion::logical_expr;
 use datafusion::logical_expr::expr::{
     AggregateFunction, AggregateFunctionParams, Case, NullTreatment, ScalarFunction, Sort, WindowFunction,
 };
@@ -133,7 +134,7 @@ fn replaced(expr: Expr, new: Option<Expr>) -> Transformed<Expr> {
 }
 
 /// Functions that compare their arguments.
-const COMPARING: [&str; 14] = [
+const COMPARING: [&str; 15] = [
     "array_distinct",
     "array_except",
     "array_has",
@@ -143,6 +144,7 @@ const COMPARING: [&str; 14] = [
     "array_position",
     "array_positions",
     "array_remove",
+    "array_remove_all",
     "array_sort",
     "array_union",
     "greatest",
@@ -157,6 +159,15 @@ fn function(call: &ScalarFunction, schema: &DFSchema) -> Result<Option<Expr>> {
         && matches!(interval.get_type(schema), Ok(DataType::Interval(_) | DataType::Duration(_)))
     {
         return Ok(Some(measured(Measure::Micros, interval.clone())));
+    }
+    if let ("date_part", [Expr::Literal(unit, _), duration]) = (name, call.args.as_slice())
+        && unit.try_as_str().flatten().is_some_and(|unit| unit.eq_ignore_ascii_case("epoch"))
+        && matches!(duration.get_type(schema), Ok(DataType::Duration(_)))
+    {
+        // Arrow counts whole seconds, and 68 years of them.
+        let micros = logical_expr::cast(duration.clone(), DataType::Duration(TimeUnit::Microsecond));
+        let micros = logical_expr::cast(logical_expr::cast(micros, DataType::Int64), DataType::Float64);
+        return Ok(Some(micros / logical_expr::lit(1e6)));
     }
     if !COMPARING.contains(&name) || !call.args.iter().any(|arg| has_intervals(arg, schema)) {
         return Ok(None);

@@ -8,14 +8,16 @@
 use super::agreeing;
 use super::bytes::{self, is_text};
 use super::casts;
-use super::families::{Family, Operand, compare, compares, constant, open_text, placed, read_as};
+use super::families::{
+    Family, Operand, compare, compare_within, compares, constant, family, open_text, placed, read_as,
+};
 use super::guard;
 use super::planned::condition;
 use super::postgres::each;
 use super::walk::rewrite;
 use crate::convert::{array_from_values, arrow_field, cast_text, type_of_field};
 use crate::error::SqlError;
-use crate::types::type_name;
+use crate::types::{parse_type, type_name};
 use crate::units;
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
@@ -23,6 +25,7 @@ use datafusion::arrow::datatypes::{DataType as ArrowType, Field, FieldRef, TimeU
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, DataFusionError, Result};
+use datafusion::logical_expr;
 use datafusion::logical_expr::expr::{Case, Cast, ScalarFunction};
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{
@@ -54,6 +57,11 @@ impl TypePlanner for Types {
                 timestamp(Some("+00:00".into()))
             }
             ast::DataType::Timestamp(None | Some(6..), _) => timestamp(None),
+            // Its own is of 24 bits.
+            ast::DataType::Float(_) => match parse_type(written) {
+                Ok(data_type) => Some(Arc::new(arrow_field("", &data_type))),
+                Err(error) => return Err(guard::external(error)),
+            },
             _ => None,
         })
     }
@@ -76,6 +84,9 @@ impl AnalyzerRule for ReadLiterals {
 fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let changed = match &mut expr {
         Expr::Cast(cast) if !is_castable(cast, schema) => return Err(no_cast(cast, schema)),
+        Expr::Cast(cast) if cast.field.data_type().is_decimal() && has_exponent(&cast.expr) => {
+            read_as(&mut cast.expr, &type_of_field(&cast.field))?
+        }
         Expr::Cast(cast) if type_of_field(&cast.field) == DataType::Timestamp => {
             read_as(&mut cast.expr, &DataType::Timestamp)?
         }
@@ -98,6 +109,7 @@ fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             compare(&mut between.expr, ">=", &mut between.low, schema)?
                 | compare(&mut between.expr, "<=", &mut between.high, schema)?
         }
+        Expr::InSubquery(within) => compare_within(within, schema).map(|()| false)?,
         Expr::Case(case) => read_case(case, schema)?,
         Expr::ScalarFunction(call) => match casts::inner(call) {
             Some(inner) => return Ok(Transformed::yes(inner)),
@@ -106,6 +118,11 @@ fn read(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         _ => false,
     };
     Ok(Transformed::new_transformed(expr, changed))
+}
+
+/// Arrow reads no `1e3` as a numeric.
+fn has_exponent(expr: &Expr) -> bool {
+    open_text(expr).is_some_and(|text| text.contains(['e', 'E']))
 }
 
 /// The type of a field, where it is one of the two.
@@ -124,7 +141,10 @@ fn read_case(case: &mut Case, schema: &DFSchema) -> Result<bool> {
     }
     let results = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
     let results = results.chain(case.else_expr.iter_mut().map(AsMut::as_mut));
-    Ok(agree(results.collect(), schema)? | changed)
+    changed |= agree(results.collect(), schema)?;
+    let results = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
+    let results: Vec<&Expr> = results.chain(case.else_expr.iter().map(AsRef::as_ref)).collect();
+    matching("case", &results, schema).map(|()| changed)
 }
 
 /// Reads the literals among values of one type as that.
@@ -140,9 +160,8 @@ fn agree(mut values: Vec<&mut Expr>, schema: &DFSchema) -> Result<bool> {
 }
 
 /// Text among values of a type that it is no part of: only literals are read.
-fn matching(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
-    let is_strict =
-        |family| matches!(family, Family::Boolean | Family::Bytes | Family::Time | Family::Interval);
+fn matching(name: &str, args: &[&Expr], schema: &DFSchema) -> Result<()> {
+    let is_strict = |family| !matches!(family, Family::Text | Family::Uuid | Family::Other);
     let all: Vec<Operand> = args.iter().filter_map(|arg| Operand::of(arg, schema)).collect();
     let strict = all.iter().find(|operand| is_strict(operand.family));
     let text = all.iter().find(|operand| operand.family == Family::Text && !operand.is_open);
@@ -150,15 +169,72 @@ fn matching(name: &str, args: &[Expr], schema: &DFSchema) -> Result<()> {
     let name = name.to_uppercase();
     let message = format!("{name} types {} and {} cannot be matched", strict.name(), text.name());
     let error = SqlError::new("42804", message).with_hint("a cast of one side may help");
-    Err(placed(error, &args.iter().collect::<Vec<_>>()))
+    Err(placed(error, args))
+}
+
+/// `42883`
+fn no_function(name: &str, args: &[&Expr], schema: &DFSchema) -> DataFusionError {
+    let types = args.iter().map(|arg| Operand::of(arg, schema).map_or_else(String::new, |of| of.name()));
+    let message = format!("function {name}({}) does not exist", types.collect::<Vec<_>>().join(", "));
+    let hint = match name {
+        "date_trunc" => "it takes a unit and a time: date_trunc('hour', time)",
+        "date_bin" => "it takes a width and times: date_bin('15 minutes', time, origin)",
+        _ => "it takes a time: date_trunc('day', now()) + difference has the clock of an interval",
+    };
+    placed(SqlError::new("42883", message).with_hint(hint), args)
 }
 
 fn read_call(call: &mut ScalarFunction, schema: &DFSchema) -> Result<bool> {
     match (call.func.name(), call.args.as_mut_slice()) {
         (name, args) if agreeing::NAMES.contains(&name) => {
             let changed = agree(args.iter_mut().collect(), schema)?;
-            matching(name, args, schema).map(|()| changed)
+            matching(name, &args.iter().collect::<Vec<_>>(), schema).map(|()| changed)
         }
+        // As in PostgreSQL, where it takes bytes and nothing else.
+        ("encode", [text, _]) => read_as(text, &DataType::Bytea),
+        (name @ "date_trunc", [unit, of]) => {
+            let is_text = |expr: &Expr| Operand::of(expr, schema).is_some_and(|o| o.family == Family::Text);
+            let is_time = Operand::of(of, schema)
+                .is_none_or(|of| matches!(of.family, Family::Time | Family::Interval | Family::Other));
+            let is_null = Operand::of(unit, schema).is_none_or(|unit| unit.family == Family::Other);
+            if !is_null && !is_text(unit) || open_text(of).is_none() && !is_time {
+                return Err(no_function(name, &[unit, of], schema));
+            }
+            match open_text(of) {
+                Some(text) => {
+                    *of = constant(text, &DataType::Timestamp)?;
+                    Ok(true)
+                }
+                None => Ok(false),
+            }
+        }
+        (name @ "date_bin", [width, times @ ..]) => {
+            let is_time = |time: &Expr| {
+                open_text(time).is_some()
+                    || Operand::of(time, schema)
+                        .is_none_or(|time| matches!(time.family, Family::Time | Family::Other))
+            };
+            match times.iter().all(is_time) {
+                true => Ok(false),
+                false => {
+                    let args: Vec<&Expr> = std::iter::once(&*width).chain(times.iter()).collect();
+                    Err(no_function(name, &args, schema))
+                }
+            }
+        }
+        (name @ "to_char", [of, pattern])
+            if Operand::of(of, schema).is_some_and(|of| of.family == Family::Interval) =>
+        {
+            Err(no_function(name, &[of, pattern], schema))
+        }
+        ("to_hex", [n]) => match Operand::of(n, schema) {
+            Some(of) if ["integer", "smallint"].contains(&of.name().as_str()) => {
+                let wide = logical_expr::cast(std::mem::take(n), ArrowType::Int64);
+                *n = logical_expr::bitwise_and(wide, logical_expr::lit(i64::from(u32::MAX)));
+                Ok(true)
+            }
+            _ => Ok(false),
+        },
         ("date_part", [field, of]) => {
             let is_interval = Operand::of(of, schema).is_some_and(|of| of.family == Family::Interval);
             match open_text(field).filter(|_| is_interval) {
@@ -187,27 +263,33 @@ fn read_cast(cast: &Cast, schema: &DFSchema) -> Result<Option<Expr>> {
     Ok(Some(Expr::ScalarFunction(ScalarFunction { func, args: vec![cast.expr.as_ref().clone()] })))
 }
 
-/// False where PostgreSQL has no such cast and Arrow counts days or microseconds since 1970.
+/// False where PostgreSQL has no such cast: Arrow counts days or microseconds since 1970, takes a uuid's text for its bytes,
+/// or makes NULL of what it does not know.
 fn is_castable(cast: &Cast, schema: &DFSchema) -> bool {
-    let is_time = |t: &ArrowType| {
-        t.is_temporal() && !matches!(t, ArrowType::Duration(_)) || matches!(t, ArrowType::Interval(_))
-    };
-    let is_other = |t: &ArrowType| t.is_numeric() || *t == ArrowType::Boolean;
-    let to = cast.field.data_type();
-    if !is_time(to) && !is_other(to) {
-        return true;
-    }
+    use Family as F;
     let Some(from) = Operand::of(&cast.expr, schema) else { return true };
-    let from = from.field.data_type();
-    !(is_time(from) && is_other(to) || is_other(from) && is_time(to))
+    match (from.family, family(&cast.field)) {
+        (from, to) if from == to => true,
+        (F::Other | F::Text, _) | (_, F::Other | F::Text) => true,
+        (F::Boolean, F::Number) | (F::Number, F::Boolean) => {
+            !from.field.data_type().is_decimal() && !cast.field.data_type().is_decimal()
+        }
+        _ => false,
+    }
 }
 
 /// `42846`
 fn no_cast(cast: &Cast, schema: &DFSchema) -> DataFusionError {
-    let from = Operand::of(&cast.expr, schema).map_or_else(String::new, |from| from.name());
+    let from = Operand::of(&cast.expr, schema);
+    let has =
+        |wanted| family(&cast.field) == wanted || from.as_ref().is_some_and(|from| from.family == wanted);
+    let name = from.as_ref().map_or_else(String::new, Operand::name);
     let to = type_name(&type_of_field(&cast.field));
-    let error = SqlError::new("42846", format!("cannot cast type {from} to {to}"));
-    placed(error.with_hint("extract(epoch FROM time) and to_timestamp(seconds) count seconds"), &[&cast.expr])
+    let mut error = SqlError::new("42846", format!("cannot cast type {name} to {to}"));
+    if has(Family::Number) && (has(Family::Time) || has(Family::Interval)) {
+        error = error.with_hint("extract(epoch FROM time) and to_timestamp(seconds) count seconds");
+    }
+    placed(error, &[&cast.expr])
 }
 
 /// Text as one of the two, at run time.

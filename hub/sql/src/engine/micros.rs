@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 /// Functions that answer with nanoseconds.
-const FUNCTIONS: [&str; 5] = ["date_bin", "now", "to_local_time", "to_timestamp", "to_timestamp_nanos"];
+const FUNCTIONS: [&str; 4] = ["now", "to_local_time", "to_timestamp", "to_timestamp_nanos"];
 
 /// Puts microseconds in the place of nanoseconds.
 #[derive(Debug)]

@@ -7,8 +7,10 @@
 
 mod agreeing;
 mod answer;
+
 mod arrays;
 mod bytes;
+mod canonical;
 mod casts;
 mod change;
 mod checked;
@@ -24,6 +26,8 @@ mod exports;
 mod expression;
 mod failure;
 mod families;
+mod forms;
+mod frames;
 mod growth;
 mod guard;
 mod guarded;
@@ -32,8 +36,10 @@ mod intervals;
 mod limited;
 mod literals;
 mod merge;
+mod merged;
 mod micros;
 mod names;
+mod nulls;
 mod operands;
 mod operators;
 mod parameters;
@@ -51,6 +57,7 @@ mod running;
 mod scan;
 mod series;
 mod session;
+mod setops;
 mod sizes;
 mod sketch;
 mod states;
@@ -63,8 +70,10 @@ mod unions;
 mod view;
 mod walk;
 mod watched;
+mod wildcards;
+mod wrapper;
 
-pub use answer::{Answer, Rows, batch_of, rows_of};
+pub use answer::{Answer, Found, Rows, Skipped, batch_of, rows_of};
 pub use arrays::array_items;
 pub use change::TableWriter;
 pub use describing::Description;
@@ -315,8 +324,10 @@ impl Core {
             StatementKind::DropView(drop) if drop.is_transform == Some(true) => "DROP CONTINUOUS TRANSFORM",
             _ => ddl.tag(),
         };
-        self.apply(guard, |source| source.apply(ddl)).await?;
-        Ok(Answer::command(tag))
+        let there = skipped(&ddl, catalog);
+        let changed = self.apply(guard, |source| source.apply(ddl)).await?;
+        let notice = there.filter(|_| !changed);
+        Ok(Answer { notice, ..Answer::command(tag) })
     }
 
     /// Changes something, in a task of the hub's: a reader that goes away does not stop it half way.
@@ -486,4 +497,29 @@ fn df_statement(query: ast::Query, explain: Option<Explain>) -> DfStatement {
 
 fn read_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+/// What CREATE ... IF NOT EXISTS finds, and DROP ... IF EXISTS does not.
+fn skipped(ddl: &Ddl, catalog: &CatalogSnapshot) -> Option<Skipped> {
+    let found = |differs| if differs { Found::Other } else { Found::Same };
+    let (name, found) = match ddl {
+        Ddl::CreateStream { def, if_not_exists: true } => {
+            let there = catalog.stream(&def.schema.name)?;
+            (&def.schema.name, found(there.schema.fields != def.schema.fields))
+        }
+        Ddl::CreateView { def, if_not_exists: true } => {
+            let there = catalog.view(&def.name).or_else(|| catalog.transform(&def.name))?;
+            (&def.name, found(!there.is_same_view(def)))
+        }
+        Ddl::CreateTable { def, if_not_exists: true } => {
+            let there = catalog.table(&def.name)?;
+            (&def.name, found((&there.columns, &there.key) != (&def.columns, &def.key)))
+        }
+        Ddl::DropStream { name, if_exists: true, .. }
+        | Ddl::DropView { name, if_exists: true }
+        | Ddl::DropViewCascade { name, if_exists: true }
+        | Ddl::DropTable { name, if_exists: true } => (name, Found::Nothing),
+        _ => return None,
+    };
+    Some(Skipped { name: name.clone(), found })
 }

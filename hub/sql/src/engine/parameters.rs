@@ -4,6 +4,7 @@
 //! holds for literals (how they are read, limits, positions of errors) holds for parameters.
 //! Owns: that, and which type a parameter has before it has a value. Must not know: how values cross a wire.
 
+use super::{failure, guard};
 use crate::error::SqlError;
 use crate::text::Text;
 use crate::types::parse_type;
@@ -208,18 +209,39 @@ impl VisitorMut for Binder<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         if let Some((items, negated)) = self.list_of_any(expr) {
+            let (Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }) = &*expr else {
+                return ControlFlow::Continue(());
+            };
+            self.parameter(unwrapped(right)).map_or(ControlFlow::Continue(()), charge)?;
             return self.spell_any(expr, items, negated);
         }
         let Some((name, span)) = placeholder(expr) else { return ControlFlow::Continue(()) };
         match number(name) {
             Ok(number) => {
                 if let Some(Some(parameter)) = self.parameters.get(number - 1) {
+                    charge(parameter)?;
                     *expr = literal(parameter, span);
                 }
                 ControlFlow::Continue(())
             }
             Err(error) => ControlFlow::Break(error.at(self.text.of_span(span))),
         }
+    }
+}
+
+/// Every use of a parameter is a copy of it, which is there until the statement ends.
+fn charge(parameter: &Parameter) -> ControlFlow<SqlError> {
+    let bytes = match &parameter.value {
+        ParameterValue::Null => 0,
+        ParameterValue::Text(text) => text.len(),
+        ParameterValue::List(items) => {
+            items.iter().map(|item| size_of::<Expr>() + item.as_ref().map_or(0, String::len)).sum()
+        }
+    };
+    let charged = guard::check().and_then(|()| guard::keep(bytes));
+    match charged {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(failure::from_datafusion(error, &Text::new(""))),
     }
 }
 

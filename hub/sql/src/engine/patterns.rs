@@ -1,7 +1,7 @@
 //! PostgreSQL's patterns of `to_char`, `to_date` and `to_timestamp` in chrono's words, which DataFusion speaks.
 
 /// Longest first, where one starts another.
-const FIELDS: [(&str, &str); 26] = [
+const FIELDS: [(&str, &str); 27] = [
     ("YYYY", "%Y"),
     ("IYYY", "%G"),
     ("HH24", "%H"),
@@ -28,6 +28,7 @@ const FIELDS: [(&str, &str); 26] = [
     ("IW", "%V"),
     ("Dy", "%a"),
     ("AM", "%p"),
+    ("PM", "%p"),
 ];
 
 /// The pattern for DataFusion; the part that is not understood otherwise. What has a `%` is chrono's already.
@@ -38,6 +39,10 @@ pub(super) fn translate(pattern: &str) -> Result<String, &str> {
     let mut out = String::new();
     let mut rest = pattern;
     while let Some(next) = rest.chars().next() {
+        // Seconds of the day.
+        if rest.starts_with("SSSS") {
+            return Err(rest);
+        }
         if let Some((field, ours)) = FIELDS.iter().find(|(field, _)| rest.starts_with(field)) {
             out.push_str(ours);
             rest = &rest[field.len()..];
@@ -63,6 +68,8 @@ mod tests {
         assert_eq!(translate("YYYY-MM-DD\"T\"HH24:MI:SS.MS").as_deref(), Ok("%Y-%m-%dT%H:%M:%S.%3f"));
         assert_eq!(translate("%d/%m").as_deref(), Ok("%d/%m"));
         assert_eq!(translate("Dy, DD Mon YYYY").as_deref(), Ok("%a, %d %b %Y"));
+        assert_eq!(translate("SSSS"), Err("SSSS"));
+        assert_eq!(translate("HH12:MI PM").as_deref(), Ok("%I:%M %p"));
         assert_eq!(translate("FMMonth"), Err("FMMonth"));
         assert_eq!(translate("YYYY 9,999"), Err("9,999"));
     }

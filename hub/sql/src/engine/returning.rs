@@ -61,5 +61,5 @@ pub(super) fn answer(tag: &str, held: Option<Held>) -> Answer {
         let _charged = &memory;
         Ok(batch)
     });
-    Answer { tag: tag.to_owned(), fields, schema, batches: batches.boxed() }
+    Answer { tag: tag.to_owned(), notice: None, fields, schema, batches: batches.boxed() }
 }

@@ -19,7 +19,7 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Float32Type, Float64Type, Int64Type};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -67,6 +67,7 @@ fn rounded(expr: Expr, schema: &DFSchema, plan: &LogicalPlan) -> Transformed<Exp
                 None => Transformed::no(Expr::Cast(cast)),
             }
         }
+        Expr::ScalarFunction(round) if is_of_numeric(&round, schema) => with_narrow_digits(round),
         Expr::ScalarFunction(trunc) if trunc.func.name() == "trunc" && trunc.args.len() == 2 => {
             match trunc.args.first().and_then(type_of).filter(|of| of.is_floating() || of.is_integer()) {
                 Some(_) => Transformed::yes(call(Mode::Cut, trunc.args)),
@@ -84,6 +85,23 @@ fn rounded(expr: Expr, schema: &DFSchema, plan: &LogicalPlan) -> Transformed<Exp
         }
         expr => Transformed::no(expr),
     }
+}
+
+fn is_of_numeric(call: &ScalarFunction, schema: &DFSchema) -> bool {
+    let is_numeric = |expr: &Expr| expr.get_type(schema).is_ok_and(|data_type| data_type.is_decimal());
+    ["round", "trunc"].contains(&call.func.name())
+        && matches!(call.args.as_slice(), [numeric, Expr::Literal(ScalarValue::Int64(_), _)] if is_numeric(numeric))
+}
+
+/// The scale of the result is this literal's, which has to be of the function's type from the beginning: cast later, it would change
+/// the result's type behind those who have planned with it.
+fn with_narrow_digits(mut call: ScalarFunction) -> Transformed<Expr> {
+    if let Some(Expr::Literal(digits, _)) = call.args.get_mut(1)
+        && let Ok(narrow) = digits.cast_to(&DataType::Int32)
+    {
+        *digits = narrow;
+    }
+    Transformed::yes(Expr::ScalarFunction(call))
 }
 
 /// What has to happen before a cast, if anything.

@@ -27,7 +27,7 @@ use tokio::time::{Sleep, sleep_until, timeout_at};
 /// Batches that wait for a slow reader, beyond the one being read: each is a batch of memory.
 const BATCHES_WAITING: usize = 1;
 /// Stack of a statement's thread; only what is touched becomes real. Deep statements get more (see `with_stack`).
-const STACK_BYTES: usize = 8 << 20;
+const STACK_BYTES: usize = 32 << 20;
 
 /// What a statement's thread is to do.
 pub(super) enum Work {
@@ -171,7 +171,7 @@ impl Job {
         if self.guard.is_applying() {
             return Message::Applied(answer);
         }
-        let Answer { tag, fields, schema, mut batches } = answer;
+        let Answer { tag, fields, schema, mut batches, .. } = answer;
         if self.sender.send(Message::Head { tag, fields, schema }).await.is_err() {
             return Message::End;
         }
@@ -203,7 +203,7 @@ impl Received {
         match std::future::poll_fn(|cx| self.poll_message(cx)).await {
             Message::Head { tag, fields, schema } => {
                 self.stop = None;
-                Ok(Answer { tag, fields, schema, batches: self.boxed() })
+                Ok(Answer { tag, notice: None, fields, schema, batches: self.boxed() })
             }
             Message::Applied(answer) => Ok(answer),
             Message::Failed(error) => Err(error),

@@ -1,11 +1,13 @@
 //! Series as tables: DataFusion's functions want bigints, and the nanoseconds that nothing else has here.
 
+use super::families::constant;
 use super::guard;
 use crate::error::SqlError;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::Expr;
+use headwater::value::DataType as Type;
 use std::sync::Arc;
 
 /// Their names.
@@ -25,7 +27,18 @@ impl Series {
 
 impl TableFunctionImpl for Series {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
-        let exprs = args.exprs().iter().map(fine).collect::<Result<Vec<_>>>()?;
+        let mut exprs = args.exprs().iter().map(fine).collect::<Result<Vec<_>>>()?;
+        // A text beside a time is one.
+        if let [Expr::Literal(ScalarValue::TimestampNanosecond(..), _), end, ..] = exprs.as_mut_slice()
+            && let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = end
+        {
+            *end = fine(&constant(text, &Type::Timestamp)?)?;
+        }
+        if let Some(step) = exprs.get_mut(2)
+            && let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = step
+        {
+            *step = constant(text, &Type::Interval)?;
+        }
         self.inner.call_with_args(TableFunctionArgs::new(&exprs, args.session()))
     }
 }

@@ -2,19 +2,26 @@
 
 use super::agreeing::{self, Agreeing};
 use super::bytes::{Counted, RefuseTexts};
+use super::canonical::MakeCanonical;
 use super::casts;
 use super::checked::CheckArithmetic;
 use super::clauses;
+use super::forms;
+use super::frames::PrepareWindows;
 use super::intervals::{CompareIntervals, SortWindows};
 use super::limited::{self, LimitFunctions};
 use super::literals::{ReadLiterals, Types};
+use super::merged;
 use super::micros::Microseconds;
 use super::names::{self, Role};
+use super::nulls::TellNulls;
 use super::operands::CastOperands;
 use super::planned::Operators;
 use super::quotient::DivideNumerics;
 use super::rounding::Round;
+use super::setops::AgreeInSets;
 use super::sizes::CheckSizes;
+use super::wildcards::CheckWildcards;
 use super::{
     collected, combine, exports, guard, operators, patterns, pg, postgres, records, series, sketch, states,
     sums, times, unions,
@@ -63,7 +70,7 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
     let mut state = SessionStateBuilder::new_with_default_features()
         .with_config(config)
         .with_optimizer_rules(between(optimizer_rules(), || Arc::new(Stop)))
-        .with_physical_optimizer_rules(between(PhysicalOptimizer::new().rules, || Arc::new(Stop)))
+        .with_physical_optimizer_rules(between(physical_rules(), || Arc::new(Stop)))
         .with_analyzer_rules(analyzer_rules())
         .with_expr_planners(expr_planners())
         .with_type_planner(Arc::new(Types))
@@ -71,6 +78,10 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
         .with_analyzer_rule(Arc::new(CheckSizes))
         .with_analyzer_rule(Arc::new(LimitFunctions))
         .with_analyzer_rule(Arc::new(CheckArithmetic))
+        .with_analyzer_rule(Arc::new(PrepareWindows))
+        .with_analyzer_rule(Arc::new(MakeCanonical))
+        .with_analyzer_rule(Arc::new(TellNulls))
+        .with_analyzer_rule(Arc::new(CheckWildcards))
         .build();
     register(&mut state);
     state
@@ -84,7 +95,8 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let early: [Arc<dyn AnalyzerRule + Send + Sync>; 4] =
         [Arc::new(CastOperands), Arc::new(DivideNumerics), Arc::new(Round), Arc::new(SortWindows)];
     rules.splice(last..last, early);
-    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 2] = [Arc::new(ReadLiterals), Arc::new(Microseconds)];
+    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
+        [Arc::new(ReadLiterals), Arc::new(AgreeInSets), Arc::new(Microseconds)];
     rules.splice(0..0, first);
     rules.push(Arc::new(Microseconds));
     rules.push(Arc::new(RefuseTexts));
@@ -102,6 +114,14 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules = Optimizer::new().rules;
     rules.retain(|rule| rule.name() != "common_sub_expression_eliminate");
+    rules
+}
+
+/// DataFusion's, but those that move filters through projections by the names of columns, of which two tables may have the
+/// same. Nothing here takes filters: views and tables are read by ranges of their keys.
+fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
     rules
 }
 
@@ -250,7 +270,10 @@ impl VisitorMut for Prepare<'_> {
             ast::TableFactor::Table { sample: Some(_), .. } => {
                 self.refuse("TABLESAMPLE", table, "a condition on random() takes a sample")
             }
-            _ => ControlFlow::Continue(()),
+            table => {
+                forms::table(table);
+                ControlFlow::Continue(())
+            }
         }
     }
 
@@ -301,7 +324,9 @@ impl VisitorMut for Prepare<'_> {
 
     fn pre_visit_select(&mut self, select: &mut ast::Select) -> ControlFlow<SqlError> {
         operators::flatten_groups(select);
-        match clauses::check_select(select, self.text) {
+        merged::qualify(select);
+        let conditions = forms::conditions(select).map_err(|error| error.at(self.text.of(&*select)));
+        match conditions.and_then(|()| clauses::check_select(select, self.text)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
@@ -318,6 +343,9 @@ impl VisitorMut for Prepare<'_> {
         clauses::plain_literal(expr);
         if let Err(error) = clauses::check_expr(expr, self.text) {
             return ControlFlow::Break(error);
+        }
+        if let Err(error) = forms::expression(expr) {
+            return ControlFlow::Break(error.at(self.text.of(expr)));
         }
         match expr {
             Expr::Function(function) => return self.spell_call(function),
@@ -337,6 +365,11 @@ impl VisitorMut for Prepare<'_> {
 
 impl Prepare<'_> {
     fn spell_call(&self, function: &mut ast::Function) -> ControlFlow<SqlError> {
+        if function.name.to_string().eq_ignore_ascii_case("not") {
+            // The parser's own limit ended within, and it went on with another meaning.
+            let error = SqlError::new("54001", "statement is nested too deeply");
+            return ControlFlow::Break(error.at(self.text.of(&*function)));
+        }
         strip_schema(&mut function.name);
         rename(&mut function.name);
         match spell_unit(function, self.text).and_then(|()| spell_pattern(function, self.text)) {
@@ -381,7 +414,7 @@ impl Prepare<'_> {
                 op: ast::BinaryOperator::Multiply | ast::BinaryOperator::Divide,
                 right,
             } if is_interval(left) || is_interval(right) => {
-                let hint = "write the interval out: interval '36 hours'";
+                let hint = "write the interval out: interval '36 hours', or make it of a column: (n || ' minutes')::interval";
                 self.refuse("multiplication or division of an interval", expr, hint)
             }
             Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), span })
@@ -392,6 +425,33 @@ impl Prepare<'_> {
             }
             _ => ControlFlow::Continue(()),
         }
+    }
+}
+
+/// Rewrites an expression of a definition, which is no statement, as those of queries are.
+///
+/// # Errors
+/// What DataFusion has not, or would do otherwise.
+pub(super) fn spell_expression(expr: &mut Expr, text: &Text) -> std::result::Result<(), SqlError> {
+    struct Spell<'a>(&'a Text);
+    impl VisitorMut for Spell<'_> {
+        type Break = SqlError;
+
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+            let spelled = forms::expression(expr).and_then(|()| match expr {
+                Expr::Function(call) => {
+                    strip_schema(&mut call.name);
+                    rename(&mut call.name);
+                    spell_unit(call, self.0).and_then(|()| spell_pattern(call, self.0))
+                }
+                _ => Ok(()),
+            });
+            spelled.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+        }
+    }
+    match VisitMut::visit(expr, &mut Spell(text)) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
     }
 }
 
@@ -472,6 +532,9 @@ fn rename(name: &mut ObjectName) {
         "sign" => "signum",
         "ceiling" => "ceil",
         "every" => "bool_and",
+        // Its own of these names stop at the first.
+        "array_remove" => "array_remove_all",
+        "array_replace" => "array_replace_all",
         // Arrays begin at 1.
         "array_upper" => "array_length",
         _ => return,

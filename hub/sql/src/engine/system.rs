@@ -33,8 +33,7 @@ fn bigint(name: &str) -> Field {
 pub(super) fn fields(kind: &StatementKind) -> Vec<Field> {
     let nothing = CatalogSnapshot::default();
     match kind {
-        StatementKind::Show(Show::Streams) => streams(&nothing).columns,
-        StatementKind::Show(Show::Views) => views(&nothing).columns,
+        StatementKind::Show(show) => shown(*show, &nothing).columns,
         StatementKind::Describe(_) => vec![text("column"), text("type")],
         _ => Vec::new(),
     }
@@ -124,11 +123,37 @@ fn transforms(catalog: &CatalogSnapshot) -> SystemTable {
 
 /// The answer of SHOW.
 pub(super) fn show(show: Show, catalog: &CatalogSnapshot) -> Result<Answer, SqlError> {
-    let table = match show {
+    let table = shown(show, catalog);
+    Answer::values("SHOW", table.columns, &table.rows)
+}
+
+fn shown(show: Show, catalog: &CatalogSnapshot) -> SystemTable {
+    match show {
         Show::Streams => streams(catalog),
         Show::Views => views(catalog),
+        Show::Tables => tables(catalog),
+        Show::Transforms => transforms(catalog),
+    }
+}
+
+/// What tables are; `headwater.tables` says how large they are.
+fn tables(catalog: &CatalogSnapshot) -> SystemTable {
+    let list =
+        |name: &str| Field { name: name.to_owned(), data_type: DataType::List(Box::new(DataType::Text)) };
+    let columns = vec![bigint("id"), text("name"), list("columns"), list("primary_key")];
+    let row = |table: &std::sync::Arc<crate::definition::TableDef>| {
+        let columns = table.columns.iter().map(|column| {
+            Value::Text(format!("{} {}", column.field.name, type_name(&column.field.data_type)))
+        });
+        let key = table.key.iter().filter_map(|at| table.columns.get(usize::from(*at)));
+        vec![
+            Value::Int(table.id.0.into()),
+            Value::Text(table.name.clone()),
+            Value::List(columns.collect()),
+            Value::List(key.map(|column| Value::Text(column.field.name.clone())).collect()),
+        ]
     };
-    Answer::values("SHOW", table.columns, &table.rows)
+    SystemTable { columns, rows: catalog.tables.iter().map(row).collect() }
 }
 
 /// The answer of DESCRIBE.

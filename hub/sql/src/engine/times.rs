@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `time_bucket(width, time[, time zone][, origin or offset])` | the start of the bucket, as in definitions |
 //! | `date_trunc(unit, time)` | DataFusion's own counts nanoseconds, which begin in 1677 |
+//! | `date_bin(width, time[, origin])` | the start of the bin, from 1970 where no origin is given; DataFusion's counts nanoseconds |
 //! | `date_round(time, width)` | PipelineDB's: the same, counted from 2000-01-01 |
 //! | `year(time)`, `month`, `day`, `hour`, `minute`, `second` | PipelineDB's: the time, truncated |
 
@@ -16,9 +17,13 @@ use datafusion::arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 use headwater::value::{DataType as Type, Interval, Value};
 use std::sync::Arc;
+
+const DAY_US: i64 = 86_400_000_000;
 
 /// PipelineDB's names of truncations.
 const UNITS: [&str; 6] = ["year", "month", "day", "hour", "minute", "second"];
@@ -35,6 +40,10 @@ pub(super) fn functions() -> Vec<TimeFunction> {
     let function = |name, signature| TimeFunction { name, signature };
     let mut all = vec![
         function("time_bucket", Signature::variadic_any(Volatility::Immutable)),
+        function(
+            "date_bin",
+            Signature::one_of(vec![TypeSignature::Any(2), TypeSignature::Any(3)], Volatility::Immutable),
+        ),
         function("date_round", Signature::any(2, Volatility::Immutable)),
         function("date_trunc", Signature::any(2, Volatility::Immutable)),
     ];
@@ -71,6 +80,8 @@ impl ScalarUDFImpl for TimeFunction {
                 let by = rounding(interval(width, self.name).map_err(guard::external)?);
                 bucket(width, time, &by, rows)
             }
+            ("date_bin", [width, time]) => bin(width, time, &ColumnarValue::Scalar(epoch()), rows),
+            ("date_bin", [width, time, origin]) => bin(width, time, origin, rows),
             ("date_trunc", [unit, time]) => truncate(unit, time, rows),
             (unit, [time]) => {
                 each(time, rows, |times| map(times, |micros| headwater::expr::date_trunc(unit, micros)))
@@ -122,6 +133,53 @@ fn bucket(
         headwater::expr::add_interval(headwater::expr::time_bucket(width, moved)?, by)
     };
     each(time, rows, |times| map(times, start))
+}
+
+fn epoch() -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(0), Some("+00:00".into()))
+}
+
+/// # Errors
+/// As PostgreSQL's: `0A000` for months, `22008` for a width that is not above zero.
+fn bin(
+    width: &ColumnarValue,
+    time: &ColumnarValue,
+    origin: &ColumnarValue,
+    rows: usize,
+) -> Result<ColumnarValue> {
+    let width = match interval(width, "date_bin").map_err(guard::external)? {
+        Interval { months: 0, days, micros } => {
+            i64::from(days).checked_mul(DAY_US).and_then(|days| days.checked_add(micros))
+        }
+        _ => {
+            let error = SqlError::unsupported("a date_bin of months or years");
+            return Err(guard::external(error.with_hint("time_bucket takes them")));
+        }
+    };
+    let Some(width @ 1..) = width else {
+        return Err(guard::external(SqlError::new(
+            "22008",
+            "the width of date_bin must be greater than zero",
+        )));
+    };
+    let is_constant = constant(time).is_some() && constant(origin).is_some();
+    let rows = if is_constant { 1 } else { rows };
+    let times = cast(&time.to_array(rows)?, &timestamptz())?;
+    let origins = cast(&origin.to_array(rows)?, &timestamptz())?;
+    let pairs = times
+        .as_primitive::<TimestampMicrosecondType>()
+        .iter()
+        .zip(origins.as_primitive::<TimestampMicrosecondType>());
+    let starts = pairs.map(|(time, origin)| {
+        let (Some(time), Some(origin)) = (time, origin) else { return Ok(None) };
+        let within = time.checked_sub(origin).map(|since| since.rem_euclid(width));
+        within.and_then(|within| time.checked_sub(within)).map(Some).ok_or_else(out_of_range)
+    });
+    let starts = starts.collect::<Result<TimestampMicrosecondArray>>()?.with_timezone("+00:00");
+    match is_constant {
+        true => ScalarValue::try_from_array(&starts, 0).map(ColumnarValue::Scalar),
+        false => Ok(ColumnarValue::Array(Arc::new(starts))),
+    }
 }
 
 fn map(times: &ArrayRef, start: impl Fn(i64) -> Option<i64>) -> Result<ArrayRef> {

@@ -5,9 +5,11 @@
 
 use super::merge::{Emit, MergeStates};
 use super::scan::{ViewScan, state_column};
+use super::{guard, session};
 use crate::definition::{Output, ViewDef};
 use crate::dialect::parse_expr;
 use crate::source::Source;
+use crate::text::Text;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, DFSchema, DataFusionError, Result};
 use datafusion::datasource::provider_as_source;
@@ -48,7 +50,8 @@ pub(super) fn plan(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionS
 
 /// An expression of a definition over its columns.
 fn logical(base: &SessionState, sql: &str, schema: &DFSchema) -> Result<Expr> {
-    let expr = parse_expr(sql).map_err(|e| DataFusionError::SQL(Box::new(e), None))?;
+    let mut expr = parse_expr(sql).map_err(|e| DataFusionError::SQL(Box::new(e), None))?;
+    session::spell_expression(&mut expr, &Text::new(sql)).map_err(guard::external)?;
     base.create_logical_expr_from_sql_expr(ExprWithAlias { expr, alias: None }, schema)
 }
 

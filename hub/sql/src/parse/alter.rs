@@ -22,6 +22,10 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> 
         let hint = "producers know a stream by its name and columns: CREATE another one, and its views";
         return Err(SqlError::unsupported("ALTER STREAM").at(cursor.position()).with_hint(hint));
     }
+    if cursor.is_word(0, "table") {
+        let hint = "CREATE TABLE another AS SELECT ... FROM this one, and DROP this one";
+        return Err(SqlError::unsupported("ALTER TABLE").at(cursor.position()).with_hint(hint));
+    }
     let what = cursor.describe_next().to_uppercase();
     Err(SqlError::unsupported(format!("ALTER {what}")).at(cursor.position()).with_hint(HINT))
 }

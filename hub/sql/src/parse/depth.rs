@@ -17,7 +17,8 @@ const CHAIN_MAX: usize = 256;
 const STEEP: usize = 16;
 /// Parentheses, brackets and braces within each other; the parser refuses 50 expressions.
 const NESTED_MAX: usize = 64;
-/// Calls within each other: the parser reads the arguments of each twice, so that time doubles with every one.
+/// Calls within each other: the parser reads the arguments of each twice, so that time doubles with every one. Words of the
+/// language count as several (`readings_of`).
 const CALLS_MAX: usize = 16;
 /// Most UNION, EXCEPT and INTERSECT in one text: each is one more level of the plan.
 const SET_OPERATIONS_MAX: usize = 64;
@@ -60,17 +61,17 @@ pub(super) fn check_depth(text: &Text, tokens: &[TokenWithSpan]) -> Result<usize
     if let Some(token) = tokens.iter().filter(|t| is_set_operation(&t.token)).nth(SET_OPERATIONS_MAX) {
         return too_complex(format!("more than {SET_OPERATIONS_MAX} set operations"), token);
     }
-    let mut chains = Chains { open: Vec::new(), is_call: Vec::new(), chain: 0, around: 0, is_empty: false };
-    let (mut before, mut is_name, mut depth) = (Keyword::NoKeyword, false, 0);
+    let mut chains = Chains { open: Vec::new(), readings: Vec::new(), chain: 0, around: 0, is_empty: false };
+    let (mut before, mut readings, mut depth) = (Keyword::NoKeyword, 0, 0);
     for token in tokens.iter().filter(|t| !matches!(t.token, Token::Whitespace(_))) {
-        chains.take(&token.token, before, is_name);
-        is_name = is_callable(&token.token);
+        chains.take(&token.token, before, readings);
+        readings = readings_of(&token.token);
         before = keyword(&token.token);
         depth = depth.max(chains.depth());
         if depth > CHAIN_MAX {
             return too_complex(format!("more than {CHAIN_MAX} operators in one expression"), token);
         }
-        if chains.open.len() > NESTED_MAX || chains.calls() > CALLS_MAX {
+        if chains.open.len() > NESTED_MAX || chains.readings.iter().sum::<usize>() > CALLS_MAX {
             let error = SqlError::new("54001", "statement is nested too deeply");
             return Err(error.at(text.of_span(token.span)));
         }
@@ -81,8 +82,8 @@ pub(super) fn check_depth(text: &Text, tokens: &[TokenWithSpan]) -> Result<usize
 /// The chain at hand, and those around it.
 struct Chains {
     open: Vec<usize>,
-    /// Of the open ones, those that are calls.
-    is_call: Vec<bool>,
+    /// Of each open one, how often what is in it is read again, as a power of two.
+    readings: Vec<usize>,
     chain: usize,
     /// The sum of the open ones.
     around: usize,
@@ -95,11 +96,7 @@ impl Chains {
         self.around + self.chain
     }
 
-    fn calls(&self) -> usize {
-        self.is_call.iter().filter(|is_call| **is_call).count()
-    }
-
-    fn take(&mut self, token: &Token, before: Keyword, is_name: bool) {
+    fn take(&mut self, token: &Token, before: Keyword, readings: usize) {
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => {
                 // What is behind a value is an operator; an array's bracket counts as one, too.
@@ -107,11 +104,11 @@ impl Chains {
                 // `int[]`; an array of values has some.
                 self.is_empty = *token == Token::LBracket;
                 self.around += self.chain;
-                self.is_call.push(*token == Token::LParen && is_name);
+                self.readings.push(if *token == Token::LParen { readings } else { 0 });
                 self.open.push(std::mem::take(&mut self.chain));
             }
             Token::RParen | Token::RBracket | Token::RBrace => {
-                self.is_call.pop();
+                self.readings.pop();
                 if let Some(chain) = self.open.pop() {
                     self.chain = chain + if self.is_empty { STEEP } else { 0 };
                     self.around -= chain;
@@ -141,6 +138,37 @@ fn keyword(token: &Token) -> Keyword {
 fn is_callable(token: &Token) -> bool {
     let clauses = [Keyword::FROM, Keyword::SELECT, Keyword::WHERE, Keyword::ON, Keyword::AS, Keyword::EXISTS];
     matches!(token, Token::Word(word) if !OPERATORS.contains(&word.keyword) && !clauses.contains(&word.keyword))
+}
+
+/// Words of the language before a parenthesis, which the parser takes for a function's name when what is in it cannot be read.
+const RETRIED: &[Keyword] = &[
+    Keyword::NOT,
+    Keyword::EXISTS,
+    Keyword::INTERVAL,
+    Keyword::MATCH,
+    Keyword::CAST,
+    Keyword::TRY_CAST,
+    Keyword::SAFE_CAST,
+    Keyword::CONVERT,
+    Keyword::TRY_CONVERT,
+    Keyword::EXTRACT,
+    Keyword::CEIL,
+    Keyword::FLOOR,
+    Keyword::SUBSTR,
+    Keyword::SUBSTRING,
+    Keyword::OVERLAY,
+    Keyword::TRIM,
+    Keyword::STRUCT,
+];
+
+/// How often a parenthesis behind a token is read again, as a power of two.
+fn readings_of(token: &Token) -> usize {
+    match keyword(token) {
+        // Up to its IN, and as a whole.
+        Keyword::POSITION => 4,
+        word if RETRIED.contains(&word) => 2,
+        _ => usize::from(is_callable(token)),
+    }
 }
 
 fn starts_anew(token: &Token, before: Keyword) -> bool {

@@ -4,8 +4,21 @@
 
 use crate::error::SqlError;
 use datafusion::sql::sqlparser::ast::{
-    Expr, JoinConstraint, JoinOperator, SetExpr, SetOperator, SetQuantifier, TableWithJoins, Value,
+    Expr, JoinConstraint, JoinOperator, SelectItem, SetExpr, SetOperator, SetQuantifier, TableWithJoins,
+    Value,
 };
+
+/// A text literal as a name, of which MySQL makes one: `SELECT 'a' 'b'`.
+pub(super) fn alias(item: &SelectItem) -> Option<SqlError> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } if alias.quote_style == Some('\'') => {
+            let message = format!("syntax error at or near \"'{}'\"", alias.value);
+            let hint = "names are in double quotes, if at all; texts are put together by ||";
+            Some(SqlError::new("42601", message).with_hint(hint))
+        }
+        _ => None,
+    }
+}
 
 /// EXCEPT ALL and INTERSECT ALL, whose rows would be compared as sets.
 pub(super) fn set_operation(body: &SetExpr) -> Option<SqlError> {
@@ -69,6 +82,13 @@ pub(super) fn expression(expr: &Expr) -> Option<SqlError> {
         Expr::AtTimeZone { time_zone, .. } if !is_utc(time_zone) => {
             let refused = SqlError::unsupported("AT TIME ZONE other than 'UTC'");
             Some(refused.with_hint("times are UTC here: add the zone's offset as an interval"))
+        }
+        // It would be a constant.
+        Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets)
+            if sets.iter().flatten().any(|item| matches!(item, Expr::Value(_))) =>
+        {
+            let refused = SqlError::unsupported("a position in ROLLUP, CUBE or GROUPING SETS");
+            Some(refused.with_hint("name the column"))
         }
         // A NULL among the rows would be left out of the comparison.
         Expr::InSubquery { expr, negated: true, .. } if is_constant(expr) => {

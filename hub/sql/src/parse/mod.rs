@@ -86,7 +86,7 @@ impl Statement {
         if let StatementKind::Session(Session::Show(Some(name))) = &self.kind {
             return SqlError::unsupported(format!("SHOW {}", name.name.to_uppercase()))
                 .at(name.position)
-                .with_hint("SHOW STREAMS or SHOW VIEWS");
+                .with_hint("SHOW STREAMS, SHOW VIEWS, SHOW TABLES or SHOW TRANSFORMS");
         }
         let word: String = self.sql().chars().take_while(char::is_ascii_alphabetic).collect();
         SqlError::unsupported(word.to_uppercase())
@@ -183,7 +183,7 @@ pub enum StatementKind {
     Call(Call),
     /// `EXPLAIN CONTINUOUS VIEW name`
     ExplainView(Name),
-    /// `SHOW STREAMS`, `SHOW VIEWS`
+    /// `SHOW STREAMS`, `SHOW VIEWS`, `SHOW TABLES`, `SHOW TRANSFORMS`
     Show(Show),
     /// `DESCRIBE name`
     Describe(Name),
@@ -376,6 +376,10 @@ pub enum Show {
     Streams,
     /// All views.
     Views,
+    /// All reference tables.
+    Tables,
+    /// All continuous transforms.
+    Transforms,
 }
 
 /// `EXPLAIN ...`
@@ -488,6 +492,12 @@ fn show(cursor: &mut Cursor<'_>) -> Result<StatementKind, SqlError> {
     }
     if cursor.word("views") || cursor.words(&["continuous", "views"]) {
         return Ok(StatementKind::Show(Show::Views));
+    }
+    if cursor.word("tables") {
+        return Ok(StatementKind::Show(Show::Tables));
+    }
+    if cursor.word("transforms") || cursor.words(&["continuous", "transforms"]) {
+        return Ok(StatementKind::Show(Show::Transforms));
     }
     session::show(cursor).map(StatementKind::Session)
 }

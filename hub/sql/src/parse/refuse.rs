@@ -136,7 +136,10 @@ pub(super) fn column_constraint(cursor: &Cursor<'_>) -> Result<(), SqlError> {
     let word = cursor.describe_next().to_lowercase();
     if constraints.contains(&word.as_str()) {
         let what = if word == "not" { "NOT NULL".to_owned() } else { word.to_uppercase() };
-        return Err(SqlError::unsupported(format!("{what} on a stream's column")).at(cursor.position()));
+        let refused = SqlError::unsupported(format!("{what} on a stream's column")).at(cursor.position());
+        return Err(
+            refused.with_hint("events are not stored: keys, defaults and checks are for CREATE TABLE")
+        );
     }
     Err(cursor.expected("\",\" or \")\""))
 }
@@ -205,7 +208,10 @@ impl Visitor for Clauses<'_> {
             Some(_) => ControlFlow::Break(
                 SqlError::unsupported("SELECT INTO").at(self.text.of_span(select.select_token.0.span)),
             ),
-            None => select.from.iter().try_for_each(|from| self.go_on(differs::joins(from), from)),
+            None => {
+                select.projection.iter().try_for_each(|item| self.go_on(differs::alias(item), item))?;
+                select.from.iter().try_for_each(|from| self.go_on(differs::joins(from), from))
+            }
         }
     }
 

@@ -45,7 +45,8 @@ async fn too_long() {
 
 #[tokio::test]
 async fn hostile_expressions_do_not_overflow_the_stack() {
-    let (_hub, engine) = filled(EngineOptions::default(), 1).await;
+    let timeout = Duration::from_secs(60);
+    let (_hub, engine) = filled(EngineOptions { timeout, ..EngineOptions::default() }, 1).await;
     let deep = format!("SELECT {}1", "1+".repeat(250));
     assert_eq!(run(&engine, &deep).await.expect("runs").rows, [[Value::Int(251)]]);
     let deep = format!(

@@ -15,7 +15,7 @@ const STATEMENTS: &[&str] = &[
     "SELECT p * 2, p + 1.5, p - i, -p, abs(p), round(p, 1), p::numeric(12,4), sum(p) OVER () FROM e",
     "SELECT CAST(t AS text), CAST('12' AS int), CAST('1.5' AS double precision), '2024-02-03'::date FROM e",
     "SELECT i % 7, i / 3, i * i - 2, power(k, 2), sqrt(abs(x)), ln(abs(x) + 1), exp(k) FROM e",
-    "SELECT floor(x), ceil(x), trunc(x), round(x, 2), greatest(i, k), least(i, k, 3) FROM e",
+    "SELECT floor(x), ceil(x) + 0.0, trunc(x) + 0.0, round(x, 2), greatest(i, k), least(i, k, 3) FROM e",
     "SELECT nullif(i, 0), coalesce(i, k, -1), coalesce(t, u, '-'), i IS DISTINCT FROM k FROM e",
     "SELECT i BETWEEN -5 AND 5, i NOT BETWEEN 0 AND 9, i IN (1, 2, NULL), i NOT IN (1, 2) FROM e",
     "SELECT i & 3, i | 4, i # 5, k << 1, k >> 1 FROM e",
@@ -107,7 +107,7 @@ const STATEMENTS: &[&str] = &[
     "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM r WHERE n < 10) SELECT r.n, count(e.i) FROM r LEFT JOIN e ON e.i = r.n GROUP BY r.n",
     "SELECT v.name, count(*) FROM e JOIN (VALUES (1, 'one'), (2, 'two')) AS v(k, name) ON v.k = e.k GROUP BY v.name",
     "VALUES (1, 'a', NULL), (2, 'b', 1.5)",
-    "SELECT g.value, count(e.a) FROM generate_series(0, 5) g LEFT JOIN e ON e.k = g.value GROUP BY g.value",
+    "SELECT g.n, count(e.a) FROM generate_series(0, 5) g(n) LEFT JOIN e ON e.k = g.n GROUP BY g.n",
     // Order and limits.
     "SELECT a, i FROM e ORDER BY i DESC NULLS LAST, a LIMIT 7",
     "SELECT a FROM e ORDER BY a OFFSET 390",

@@ -243,7 +243,7 @@ impl Session {
             self.wire.out.plain(b'n');
             return Ok(());
         }
-        if portal.statement.as_ref().is_some_and(|statement| statement.returns()) {
+        if portal.statement.as_ref().is_some_and(|statement| !statement.is_read() && statement.has_rows()) {
             return self.describe_returning(name).await;
         }
         self.start(name).await?;

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use headwater::schema::Field;
 use headwater::value::{DataType, Value};
 use headwater_sql::arrow::array::RecordBatch;
-use headwater_sql::{Answer, CopyFormat, CopyOptions, SqlError, batch_of, rows_of};
+use headwater_sql::{Answer, CopyFormat, CopyOptions, Skipped, SqlError, batch_of, rows_of};
 use tokio_util::sync::CancellationToken;
 
 /// Where rows go.
@@ -61,6 +61,11 @@ impl Rows {
         self.waiting = rows_of(&batch.slice(0, now), &self.answer.fields)?.into_iter();
         self.batch = Some(batch.slice(now, batch.num_rows() - now));
         Ok(())
+    }
+
+    /// What the statement left as it was.
+    pub fn notice(&self) -> Option<&Skipped> {
+        self.answer.notice.as_ref()
     }
 
     /// What it holds, about: the batch at hand and another one on its way, and rows of it.
@@ -121,6 +126,7 @@ impl Running {
         let batch = batch_of(&fields, &rows)?;
         let answer = Answer {
             tag: "SHOW".into(),
+            notice: None,
             fields,
             schema: batch.schema(),
             batches: futures::stream::iter([Ok(batch)]).boxed(),

@@ -16,7 +16,9 @@ use super::running::{Running, Sink};
 use super::settings::Settings;
 use super::wire::{End, Wire};
 use crate::ingress::Backend;
-use headwater_sql::{Parameter, Session as Said, SqlError, Statement, StatementKind, WriteOptions, parse};
+use headwater_sql::{
+    Found, Parameter, Session as Said, SqlError, Statement, StatementKind, WriteOptions, parse,
+};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -193,6 +195,10 @@ impl Session {
     }
 
     pub(super) fn complete(&mut self, statement: &Statement, running: &Running) {
+        if let Some(skipped) = &running.rows.notice() {
+            let code = if skipped.found == Found::Nothing { "00000" } else { "42P07" };
+            self.wire.out.error(Severity::Notice, &SqlError::new(code, skipped.to_string()));
+        }
         self.wire.out.complete(&running.tag());
         let changes = !statement.is_read()
             && !matches!(statement.kind, StatementKind::Copy(_) | StatementKind::Session(_));

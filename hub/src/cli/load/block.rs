@@ -2,7 +2,7 @@
 //!
 //! Invariant: a row is in all columns or in none; every value went through the SDK's own conversions.
 
-use super::faults::Fault;
+use super::faults::{Fault, Place};
 use super::mapping::Target;
 pub(super) use crate::ingest::json::Found;
 use headwater::emit::{Cell, EmitError, push_cell};
@@ -21,6 +21,8 @@ pub(super) struct Odd {
     pub nans: u64,
     /// Rows whose time lies further in the future than hubs take.
     pub future: u64,
+    /// The first of them, and its time.
+    pub first_future: Option<(Place, i64)>,
     /// Rows whose time is NULL, in a file that brings times.
     pub timeless: u64,
     /// The latest time that a row brings.
@@ -32,6 +34,7 @@ impl Odd {
     pub fn add(&mut self, other: Self) {
         self.nans += other.nans;
         self.future += other.future;
+        self.first_future = self.first_future.or(other.first_future);
         self.timeless += other.timeless;
         self.latest = self.latest.max(other.latest);
     }
@@ -43,6 +46,8 @@ pub(super) struct Block<'a> {
     targets: &'a [Target],
     columns: Vec<Column>,
     rows: usize,
+    /// Where each row is in the file, as far as that was said.
+    places: Vec<Place>,
     odd: Odd,
 }
 
@@ -50,7 +55,7 @@ impl<'a> Block<'a> {
     /// No rows.
     pub fn new(targets: &'a [Target]) -> Self {
         let columns = targets.iter().map(|target| Column::new(&target.field.data_type)).collect();
-        Self { targets, columns, rows: 0, odd: Odd::default() }
+        Self { targets, columns, rows: 0, places: Vec::new(), odd: Odd::default() }
     }
 
     /// Adds a row of text; `found` gives the value of the file's column at a position.
@@ -72,6 +77,11 @@ impl<'a> Block<'a> {
         }
         self.rows += 1;
         Ok(())
+    }
+
+    /// Says where the next row is.
+    pub fn place(&mut self, place: Place) {
+        self.places.push(place);
     }
 
     /// Says that `rows` were added to every column by [`Self::put`].
@@ -117,6 +127,8 @@ impl<'a> Block<'a> {
             }
             self.odd.latest = (0..self.rows).filter(|row| times.is_valid(*row)).map(time).max();
             self.odd.future += filled.iter().filter(|time| **time > latest).count() as u64;
+            let mut placed = self.places.iter().copied().zip(filled.iter().copied());
+            self.odd.first_future = placed.find(|(_, time)| *time > latest);
             self.columns.push(Column::valid(ColumnData::Int(filled)));
         }
         (ColumnBatch { columns: self.columns }, self.odd)
@@ -128,11 +140,35 @@ fn fault(error: &EmitError, name: &str, data_type: &DataType, cell: Cell<'_>) ->
     let what = match error.code() {
         "wrong_type" => format!("column {name}: {shown} is not {of}"),
         "out_of_range" => format!("column {name}: {shown} is out of range for {of}"),
-        "malformed" => format!("column {name}: {shown} cannot be read as {of}"),
+        "malformed" => format!("column {name}: {shown} cannot be read as {of}{}", form(data_type)),
         "too_long" => format!("column {name}: {shown} is longer than {VALUE_KIB} KiB"),
         _ => error.to_string(),
     };
     Fault { code: error.code(), what }
+}
+
+/// How a value is written whose form is not plain.
+fn form(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Timestamp => ": write it as 2026-11-30T12:00:00Z",
+        DataType::Date => ": write it as 2026-11-30",
+        DataType::Interval => ": write it as 1 day 02:30:00",
+        DataType::Uuid => ": write it as 01020304-0506-0708-090a-0b0c0d0e0f10",
+        DataType::Bytea => ": write it as \\x00ff",
+        _ => "",
+    }
+}
+
+/// Text between quotes as the file has it; what cannot be seen is written out.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c.is_control() {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out + "\""
 }
 
 fn shown(cell: Cell<'_>) -> String {
@@ -144,9 +180,9 @@ fn shown(cell: Cell<'_>) -> String {
         Cell::Float(v) => v.to_string(),
         Cell::Real(v) => v.to_string(),
         Cell::Text(v) if v.chars().count() > CHARS => {
-            format!("{:?}...", v.chars().take(CHARS).collect::<String>())
+            format!("{}...", quoted(&v.chars().take(CHARS).collect::<String>()))
         }
-        Cell::Text(v) => format!("{v:?}"),
+        Cell::Text(v) => quoted(v),
         Cell::Decimal { units, scale } => {
             use headwater::value::Value;
             let data_type = DataType::Decimal { precision: 38, scale };
@@ -184,12 +220,33 @@ mod tests {
         }
         let faults = [Found::Text("soon".into()), Found::Number("7"), Found::Text("1 fortnight".into())]
             .map(|found| block.push_row(|_| Ok(found.clone())).expect_err("no interval").what);
-        assert_eq!(faults[0], "column i: \"soon\" cannot be read as interval");
+        assert_eq!(faults[0], "column i: \"soon\" cannot be read as interval: write it as 1 day 02:30:00");
         let shown: Vec<_> = (0..block.rows)
             .map(|row| block.columns[0].value(row, &DataType::Interval))
             .filter_map(|value| crate::api::text::text(&value, &DataType::Interval))
             .collect();
         assert_eq!(shown, ["1 day 02:00:00", "-00:00:01.5", "00:01:30", "1 year 2 mons"]);
+    }
+
+    /// Backslashes were told twice, and the form that is wanted not at all.
+    #[test]
+    fn text_is_told_as_it_is_and_as_it_should_be() {
+        for (data_type, text, expected) in [
+            (DataType::Bytea, "\\x0", r#""\x0" cannot be read as bytea: write it as \x00ff"#),
+            (DataType::Uuid, "a\nb", r#""a\nb" cannot be read as uuid: write it as 01020304-"#),
+            (
+                DataType::Timestamp,
+                "30.11.",
+                "\"30.11.\" cannot be read as timestamptz: write it as 2026-11-30T12:",
+            ),
+            (DataType::Date, "\"", "\"\"\" cannot be read as date: write it as 2026-11-30"),
+            (DataType::Int64, "x", "\"x\" cannot be read as bigint"),
+        ] {
+            let targets = [Target { field: Field { name: "c".into(), data_type }, source: Some(0) }];
+            let fault =
+                Block::new(&targets).push_row(|_| Ok(Found::Text(text.into()))).expect_err("malformed");
+            assert!(fault.what.starts_with(&format!("column c: {expected}")), "{}", fault.what);
+        }
     }
 
     /// A file's value of any length was taken, where `emit` refuses it.

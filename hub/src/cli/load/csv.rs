@@ -4,6 +4,7 @@
 //! Records end with LF or CRLF; blank lines are skipped; quoted fields may hold line breaks.
 
 use super::block::{Block, Found};
+use super::counted;
 use super::faults::{Fault, Place};
 use super::lines::{Lines, Part, RECORD_BYTES_MAX};
 use super::text;
@@ -50,6 +51,15 @@ impl Records<Part> {
             .collect();
         let names =
             names.map_err(|fault| io::Error::other(format!("line {}: {}", records.begun, fault.what)))?;
+        if let [only] = names.as_slice()
+            && let Some(separator) = only.chars().find(|c| matches!(c, ';' | '\t' | '|'))
+        {
+            let message = format!(
+                "line {}: columns are separated by commas, and the header has {separator:?} instead",
+                records.begun
+            );
+            return Err(io::Error::other(message));
+        }
         records.columns = names.len();
         Ok((records, names))
     }
@@ -100,7 +110,8 @@ impl<R: BufRead + Send> text::Records for Records<R> {
     fn fill(&self, block: &mut Block<'_>) -> Result<(), Fault> {
         let (found, columns) = (self.fields.ends.len(), self.columns);
         if found != columns {
-            return Err(Fault::malformed(format!("{found} fields where the header has {columns}")));
+            let found = counted(found as u64, "field", "fields");
+            return Err(Fault::malformed(format!("{found} where the header has {columns}")));
         }
         block.push_row(|at| Ok(self.fields.get(at)?.map_or(Found::Null, |text| Found::Text(text.into()))))
     }
@@ -207,6 +218,20 @@ mod tests {
         ] {
             assert_eq!(records(text), Ok(expected), "{text:?}");
         }
+    }
+
+    /// It was told as a column that is missing.
+    #[test]
+    fn other_separators_are_told() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("x.csv");
+        for (text, told) in [("a;b\n1;2\n", "has ';' instead"), ("a\tb\n", "has '\\t' instead")] {
+            std::fs::write(&path, text).expect("write");
+            let error = Records::open(&path, u64::MAX).map(|_| ()).expect_err("refused").to_string();
+            assert!(error.contains("separated by commas") && error.contains(told), "{error}");
+        }
+        std::fs::write(&path, "a;b,c\n").expect("write");
+        assert!(Records::open(&path, u64::MAX).is_ok());
     }
 
     #[test]

@@ -6,20 +6,23 @@ use super::faults::Faults;
 use super::mapping::Target;
 use super::ndjson::{self, Objects};
 use super::{CliError, parquet, text};
-use std::io;
+use clap::ValueEnum;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 /// Rows read at a time; also the most that one evaluation takes.
 pub(super) const ROWS: usize = 1024;
 
 /// What kind of file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Kind {
-    /// Apache Parquet.
+    /// Apache Parquet
     Parquet,
-    /// CSV with a header line.
+    /// Columns separated by commas, with a header line
     Csv,
-    /// One JSON object per line.
+    /// One JSON object per line
+    #[value(name = "ndjson")]
     NdJson,
 }
 
@@ -33,13 +36,28 @@ impl Kind {
         }
     }
 
-    /// By the file's extension.
-    pub fn of(path: &Path) -> Result<Self, CliError> {
-        match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
-            Some("parquet" | "pq") => Ok(Self::Parquet),
-            Some("csv") => Ok(Self::Csv),
-            Some("ndjson" | "jsonl") => Ok(Self::NdJson),
-            _ => Err(CliError::file(path, "the extension must be parquet, csv, ndjson or jsonl")),
+    /// As `given`, else by the file's extension.
+    pub fn of(path: &Path, given: Option<Self>) -> Result<Self, CliError> {
+        if path.as_os_str() == "-" || std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
+            let message = "a load reads its file more than once: standard input, pipes and directories cannot be loaded";
+            return Err(CliError::file(path, message));
+        }
+        let unknown = "the extension does not say the format: name it with --format parquet, csv or ndjson";
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_lowercase);
+        match (given, extension.as_deref()) {
+            (Some(kind), _) => Ok(kind),
+            (None, Some("parquet" | "pq")) => Ok(Self::Parquet),
+            (None, Some("csv")) => Ok(Self::Csv),
+            (None, Some("ndjson" | "jsonl")) => Ok(Self::NdJson),
+            (None, Some("json")) => match first_byte(path).map_err(|error| CliError::file(path, error))? {
+                Some(b'{') => Ok(Self::NdJson),
+                _ => {
+                    let message = "it does not begin with a JSON object: NDJSON has one per line (jq -c '.[]' makes it \
+                                   of an array); other formats are named with --format";
+                    Err(CliError::file(path, message))
+                }
+            },
+            (None, _) => Err(CliError::file(path, unknown)),
         }
     }
 
@@ -52,6 +70,14 @@ impl Kind {
         };
         columns.map_err(|error| CliError::file(path, error))
     }
+}
+
+/// The first byte that is not blank, within what is read at once.
+fn first_byte(path: &Path) -> io::Result<Option<u8>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let text = file.fill_buf()?;
+    let text = text.strip_prefix(&[0xef, 0xbb, 0xbf]).unwrap_or(text);
+    Ok(text.trim_ascii_start().first().copied())
 }
 
 /// A file's rows from some row on.
@@ -154,7 +180,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let path = dir.path().join(name);
         std::fs::write(&path, text).expect("write");
-        let kind = Kind::of(&path).expect("kind");
+        let kind = Kind::of(&path, None).expect("kind");
         let (names, _) = kind.columns(&path, u64::MAX).expect("columns");
         let targets = resolve(&schema(), &names, &[]).expect("mapping");
         let mut rows = Rows::open(kind, (&path, u64::MAX), &names, &targets).expect("rows");
@@ -181,7 +207,7 @@ mod tests {
         let (_, faults, _) = read("x.csv", "n,s\n1,\"a\nb\"\n\n1.5,x\n7\n");
         let told = faults.to_string();
         assert!(told.contains("\n  line 5, column n: \"1.5\" is not bigint (wrong_type)"), "{told}");
-        assert!(told.contains("\n  line 6, 1 fields where the header has 2 (malformed)"), "{told}");
+        assert!(told.contains("\n  line 6, 1 field where the header has 2 (malformed)"), "{told}");
         let text = "{\"n\":1,\"s\":\"a\"}\n\n{\"n\":1.5}\n{\"n\":1\n[1]\n{\"n\":1,\"n\":2}\n{\"s\":5}\n{\"s\":\"\\u00e4\"} x\n";
         let (sizes, faults, _) = read("x.ndjson", text);
         assert_eq!(sizes.iter().sum::<usize>(), 1);
@@ -189,7 +215,7 @@ mod tests {
         for expected in [
             "line 3, column n: \"1.5\" is not bigint (wrong_type)",
             "line 4, EOF while parsing an object at byte 6 (malformed)",
-            "line 5, a JSON object is expected, not sequence (malformed)",
+            "line 5, a JSON object is expected, not an array (malformed)",
             "line 6, a column is given twice at byte 10 (malformed)",
             "line 7, column s: 5 is not text (wrong_type)",
             "line 8, trailing characters at byte 16 (malformed)",
@@ -200,7 +226,19 @@ mod tests {
 
     #[test]
     fn kinds_are_told_by_extension() {
-        assert_eq!(Kind::of("a/B.PARQUET".as_ref()).expect("kind"), Kind::Parquet);
-        assert!(Kind::of("x.xlsx".as_ref()).expect_err("kind").to_string().contains("extension"));
+        assert_eq!(Kind::of("a/B.PARQUET".as_ref(), None).expect("kind"), Kind::Parquet);
+        assert_eq!(Kind::of("a/b.csv".as_ref(), Some(Kind::NdJson)).expect("kind"), Kind::NdJson);
+        let told = |path: &Path| Kind::of(path, None).expect_err("none").to_string();
+        for name in ["x.xlsx", "x.tsv", "x.txt", "x"] {
+            assert!(told(name.as_ref()).contains("--format parquet, csv or ndjson"), "{name}");
+        }
+        assert!(told("-".as_ref()).contains("standard input"));
+        let dir = tempfile::tempdir().expect("dir");
+        assert!(told(dir.path()).contains("directories"));
+        let path = dir.path().join("x.json");
+        std::fs::write(&path, "\n {\"a\":1}\n").expect("write");
+        assert_eq!(Kind::of(&path, None).expect("kind"), Kind::NdJson);
+        std::fs::write(&path, "[{\"a\":1}]").expect("write");
+        assert!(told(&path).contains("one per line"));
     }
 }

@@ -112,21 +112,29 @@ impl Link {
     }
 }
 
-/// What the hub has instead of the stream: the name may be a view's.
+/// What the hub has instead of the stream: the name may be a view's or a table's.
 async fn no_stream(options: &ConnectOptions, name: &str) -> CliError {
     let views = "SELECT name, stream FROM headwater.views";
     let streams = "SELECT name FROM headwater.streams ORDER BY 1";
-    let (mut of_view, mut known) = (None, Vec::new());
+    let tables = "SELECT name FROM headwater.tables";
+    let (mut of_view, mut is_table, mut known) = (None, false, Vec::new());
     // Without an answer the message is only shorter.
     if let Ok(client) = Client::connect(options.clone()).await {
         let views: Vec<(String, String)> = client.query_as(views).await.unwrap_or_default();
         of_view = views.into_iter().find(|(view, _)| view == name).map(|(_, stream)| stream);
+        let tables: Vec<(String,)> = client.query_as(tables).await.unwrap_or_default();
+        is_table = tables.iter().any(|(table,)| table == name);
         let streams: Vec<(String,)> = client.query_as(streams).await.unwrap_or_default();
         known.extend(streams.into_iter().map(|(stream,)| stream));
         client.close().await;
     }
     CliError::Usage(match of_view {
         Some(stream) => format!("{name} is a view; load its stream: --stream {stream}"),
+        None if is_table => {
+            format!(
+                "{name} is a table, and rows are loaded into streams: fill it with COPY {name} FROM STDIN or INSERT"
+            )
+        }
         None if known.is_empty() => {
             format!("the hub has no stream {name:?}; make it first: CREATE STREAM {name} (...)")
         }

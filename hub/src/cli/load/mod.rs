@@ -45,10 +45,13 @@ const INTERRUPTED: i32 = 130;
 /// Flags of `load`.
 #[derive(Debug, clap::Args)]
 pub(super) struct LoadArgs {
-    /// The file: .parquet, .csv (with a header line; an empty field is NULL, "" is empty text), .ndjson or
-    /// .jsonl. NaN reads as NULL, and how many is told. Text and bytea may have 64 KiB, as for emit. A fraction is no integer; more digits than a numeric's
-    /// scale round half away from zero
+    /// The file: .parquet, .csv (with a header line; an empty field is NULL, "" is empty text), .ndjson, .jsonl, or
+    /// .json with one object per line. NaN reads as NULL, and how many is told. Text and bytea may have 64 KiB, as for
+    /// emit. A fraction is no integer; more digits than a numeric's scale round half away from zero
     file: PathBuf,
+    /// The file's format, whatever its extension
+    #[arg(long, value_enum)]
+    format: Option<Kind>,
     /// The stream
     #[arg(short, long, value_name = "STREAM")]
     stream: String,
@@ -88,7 +91,7 @@ pub(super) struct LoadArgs {
 }
 
 pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
-    let kind = Kind::of(&args.file)?;
+    let kind = Kind::of(&args.file, args.format)?;
     let contents = journal::contents(&args.file)?;
     let bytes = contents.bytes;
     let (names, total) = kind.columns(&args.file, bytes)?;
@@ -120,10 +123,11 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             && is_held(&mut link, &mut journal).await?
         {
             return out::print(&format!(
-                "{} is in stream {} already ({rows} rows; views that were made since then do not have them); load it \
-                 once more with --again\n",
+                "{} is in stream {} already ({}; views that were made since then do not have them); load it once more \
+                 with --again\n",
                 args.file.display(),
-                args.stream
+                args.stream,
+                counted(rows, "row", "rows")
             ));
         }
         let started = journal.head.started;
@@ -131,25 +135,31 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), CliError> {
             let rows = Rows::open(kind, (&args.file, bytes), &names, &targets)?;
             Ok::<_, CliError>(Builder::new(rows, targets, started, &plans, &link.welcome.limits))
         };
+        let begun = Instant::now();
         if journal.next_row() == 0
             && !args.unchecked
-            && let Err(error) = builder(targets.clone()).and_then(|builder| check(builder, args.any_time))
+            && let Err(error) = builder(targets.clone()).and_then(|builder| check(builder, args.any_time, &bar))
         {
             forget_empty(journal, &path);
             return Err(nothing_sent(error));
         }
+        let checked = begun.elapsed();
         if plans.plans.is_empty() {
             forget_empty(journal, &path);
             return Err(no_view(&args.stream));
         }
         let builder = builder(targets)?;
-        load(args, options, link, journal, builder, bar).await
+        load(args, options, link, journal, builder, (bar, checked)).await
     })
 }
 
 /// Ends a load whose rows cannot be read, or cannot be meant.
-fn check(builder: Builder, any_time: bool) -> Result<(), CliError> {
-    let odd = builder.check()?;
+fn check(builder: Builder, any_time: bool, bar: &ProgressBar) -> Result<(), CliError> {
+    bar.set_message("checked, ");
+    let odd = builder.check(|rows| bar.inc(rows))?;
+    bar.set_message("");
+    bar.set_position(0);
+    bar.reset_eta();
     match times::doubt(&odd).filter(|_| !any_time) {
         Some(doubt) => Err(CliError::Rows(doubt)),
         None => Ok(()),
@@ -238,7 +248,7 @@ async fn load(
     link: Link,
     journal: Journal,
     builder: Builder,
-    bar: ProgressBar,
+    (bar, checked): (ProgressBar, Duration),
 ) -> Result<(), CliError> {
     let begun = Instant::now();
     let (was, patience) = (journal.next_row(), Duration::from_secs(args.patience));
@@ -251,7 +261,7 @@ async fn load(
     bar.finish_and_clear();
     let report = result?;
     still_the_same(&args.file, &contents)?;
-    tell(args, &report, was, begun.elapsed());
+    tell(args, &report, was, (checked, begun.elapsed()));
     odd(&report, started);
     late(&before, &left_out(&asked).await);
     Ok(())
@@ -267,9 +277,9 @@ fn still_the_same(path: &Path, begun: &journal::Contents) -> Result<(), CliError
     let bytes = std::fs::metadata(path).map_err(|e| CliError::file(path, e))?.len();
     if bytes > begun.bytes {
         out::note(&format!(
-            "warning: {} bytes were appended to the file while it was loaded; they were left out, and the file as it is now is \
-             another one: a load of it would count all its rows, those of this load again",
-            bytes - begun.bytes
+            "warning: {} appended to the file while it was loaded and left out, and the file as it is now is another one: a \
+             load of it would count all its rows, those of this load again",
+            counted(bytes - begun.bytes, "byte was", "bytes were")
         ));
     }
     Ok(())
@@ -300,44 +310,47 @@ fn late(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) {
     }
 }
 
-fn tell(args: &LoadArgs, report: &Report, was: u64, took: Duration) {
-    let seconds = took.as_secs_f64();
+/// How many of what there are.
+fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// `checked` and `sent`: how long either took.
+fn tell(args: &LoadArgs, report: &Report, was: u64, (checked, sent): (Duration, Duration)) {
+    let (checking, sending) = (checked.as_secs_f64(), sent.as_secs_f64());
     let continued = if was > 0 { format!(", continued after row {was}") } else { String::new() };
     // The rows count, whoever reads this.
     let _ = out::print(&format!(
-        "{}: {} rows in stream {}{continued} ({} batches, {} bytes sent, {seconds:.1} s, {:.0} rows/s)\n",
+        "{}: {} in stream {}{continued} ({}, {} sent; {checking:.1} s to check, {sending:.1} s to send: {:.0} rows/s in all)\n",
         args.file.display(),
-        report.rows,
+        counted(report.rows, "row", "rows"),
         args.stream,
-        report.batches,
-        report.bytes,
-        report.sent_rows as f64 / seconds.max(0.001),
+        counted(report.batches, "batch", "batches"),
+        counted(report.bytes, "byte", "bytes"),
+        report.sent_rows as f64 / (checking + sending).max(0.001),
     ));
 }
 
 /// Warns of what was read in another way than it may look, and of what is in no view.
 fn odd(report: &Report, started: i64) {
     if report.odd.nans > 0 {
-        out::note(&format!("warning: {} NaN values were read as NULL", report.odd.nans));
+        let nans = counted(report.odd.nans, "NaN value was", "NaN values were");
+        out::note(&format!("warning: {nans} read as NULL"));
     }
     if report.odd.timeless > 0 {
         out::note(&format!(
-            "warning: {} rows have no arrival_timestamp (NULL): they count at the start of the load, {}",
-            report.odd.timeless,
+            "warning: {} no arrival_timestamp (NULL): they count at the start of the load, {}",
+            counted(report.odd.timeless, "row has", "rows have"),
             iso_timestamp(started)
         ));
     }
     if report.odd.future > 0 {
-        out::note(&format!(
-            "warning: {} rows lie in the future; views that group by time left them out",
-            report.odd.future
-        ));
+        let rows = counted(report.odd.future, "row lies", "rows lie");
+        out::note(&format!("warning: {rows} in the future; views that group by time left them out"));
     }
     if report.oversized > 0 {
-        out::note(&format!(
-            "warning: {} groups are too large for a batch and were left out",
-            report.oversized
-        ));
+        let groups = counted(report.oversized, "group is", "groups are");
+        out::note(&format!("warning: {groups} too large for a batch: left out"));
     }
     if !report.rejected.is_empty() {
         let reasons: Vec<String> =
@@ -352,9 +365,9 @@ fn odd(report: &Report, started: i64) {
 fn progress(total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(rows) => {
-            (ProgressBar::new(rows), "{bar:40} {human_pos}/{human_len} rows  {per_sec}  {eta} left")
+            (ProgressBar::new(rows), "{bar:40} {msg}{human_pos}/{human_len} rows  {per_sec}  {eta} left")
         }
-        None => (ProgressBar::new_spinner(), "{spinner} {human_pos} rows  {per_sec}  {elapsed}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {msg}{human_pos} rows  {per_sec}  {elapsed}"),
     };
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar

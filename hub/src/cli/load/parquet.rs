@@ -105,6 +105,7 @@ impl Reader {
             }
         }
         block.complete(batch.num_rows());
+        (0..batch.num_rows()).for_each(|row| block.place(Place::Row(first + row as u64)));
         bad.iter().for_each(|(row, fault)| faults.add(Place::Row(first + *row as u64), fault));
         Ok(batch.num_rows())
     }

@@ -190,7 +190,8 @@ impl Pump {
         } else if resumed.expired {
             let rows: u64 = self.todo.iter().map(|range| range.rows).sum();
             let message = format!(
-                "this load is older than the hub remembers: {rows} rows are in doubt; finish it by hand"
+                "this load is older than the hub remembers: {} in doubt; finish it by hand",
+                super::counted(rows, "row is", "rows are")
             );
             return Err(CliError::Other(message));
         }
@@ -391,7 +392,8 @@ fn next(fate: Fate, is_rebuilt: bool, is_backfill: bool) -> Next {
 /// What is told of acknowledged rows that the hub does not hold.
 pub(super) fn lost_rows(rows: u64) -> String {
     format!(
-        "warning: the hub lost {rows} rows that it had acknowledged (an older copy of its data?); sending them again"
+        "warning: the hub lost {} that it had acknowledged (an older copy of its data?); sending again",
+        super::counted(rows, "row", "rows")
     )
 }
 

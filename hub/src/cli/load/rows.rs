@@ -56,12 +56,17 @@ struct Unfed {
 }
 
 impl Unfed {
-    /// Goes over to other plans, some of them `refused`.
-    fn update(&mut self, plans: &[Plan], refused: &[(ViewId, PlanError)]) {
+    /// Goes over to other plans, some of them `refused`: those that `runs` does not know.
+    fn update(
+        &mut self,
+        plans: &[Plan],
+        refused: &[(ViewId, PlanError)],
+        runs: impl Fn(ViewId, PlanVersion) -> bool,
+    ) {
         let known = std::mem::take(&mut self.views);
+        let versions = plans.iter().map(|plan| (plan.view, plan.version));
+        self.views.extend(versions.filter(|(view, version)| !runs(*view, *version)));
         for (view, error) in refused {
-            let versions = plans.iter().filter(|plan| plan.view == *view).map(|plan| (*view, plan.version));
-            self.views.extend(versions);
             if !known.iter().any(|(known, _)| known == view) {
                 self.news.push(format!(
                     "warning: view {} gets no rows: this program cannot run its plan ({error}); load with the hub's version",
@@ -107,10 +112,13 @@ impl Builder {
     }
 
     /// Reads the whole file once without a word to the hub: a row that cannot be read ends the load here, before
-    /// any row counts. Gives what is odd about the rows.
-    pub fn check(mut self) -> Result<Odd, CliError> {
+    /// any row counts. Gives what is odd about the rows; `passed` hears how many were read.
+    pub fn check(mut self, passed: impl Fn(u64)) -> Result<Odd, CliError> {
         let mut faults = Faults::default();
+        let mut from = 0;
         while let Some(block) = self.rows.next(ROWS as u64, &self.targets, &mut faults)? {
+            passed(self.rows.position - from);
+            from = self.rows.position;
             // With faults the block is not what the file says.
             if faults.rows() == 0 {
                 self.odd.add(block.finish(self.arrival).1);
@@ -137,7 +145,8 @@ impl Builder {
 
     fn use_plans(&mut self, plans: &StreamPlans) {
         let refused = self.rollup.set_plans(plans.schema.clone(), plans.plans.clone());
-        self.unfed.update(&plans.plans, &refused);
+        let rollup = &self.rollup;
+        self.unfed.update(&plans.plans, &refused, |view, version| rollup.runs(view, version));
     }
 
     /// What is to be told since the last call.
@@ -302,7 +311,8 @@ mod tests {
         let (mut rollup, mut unfed) =
             (Rollup::new(schema, RollupOptions { key_bytes_max: 100 }), Unfed::default());
         for _ in 0..2 {
-            unfed.update(std::slice::from_ref(&plan), &[(ViewId(7), PlanError::Unsupported(0))]);
+            let refused = [(ViewId(7), PlanError::Unsupported(0))];
+            unfed.update(std::slice::from_ref(&plan), &refused, |_, _| false);
             unfed.reject(&mut rollup, 5);
         }
         assert!(unfed.news.len() == 1 && unfed.news[0].contains("view 7 gets no rows"), "{:?}", unfed.news);
@@ -311,7 +321,7 @@ mod tests {
             .iter()
             .map(|view| (view.view, view.version, view.rejected.get(DropReason::UnsupportedPlan)));
         assert_eq!(rejected.collect::<Vec<_>>(), [(ViewId(7), PlanVersion(3), 10)]);
-        unfed.update(&[], &[]);
+        unfed.update(&[], &[], |_, _| false);
         assert!(unfed.views.is_empty());
     }
 }

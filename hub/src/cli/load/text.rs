@@ -34,8 +34,9 @@ pub(super) fn read(
     while passed < max && bytes < BLOCK_BYTES && records.advance()? {
         passed += 1;
         bytes += records.bytes();
-        if let Err(fault) = records.fill(block) {
-            faults.add(records.place(), &fault);
+        match records.fill(block) {
+            Ok(()) => block.place(records.place()),
+            Err(fault) => faults.add(records.place(), &fault),
         }
     }
     Ok(passed)

@@ -3,7 +3,9 @@
 //! Times are microseconds since 1970. Decides only; who asks and who tells is elsewhere.
 
 use super::block::Odd;
+use super::counted;
 use headwater::expr::iso_timestamp;
+use headwater::schema::ARRIVAL_TIMESTAMP;
 
 /// Rows without a time of their own are news for so long after the load began: the least that is worth a `late_max_ms`.
 const NEWS_MICROS: i64 = 60_000_000;
@@ -36,10 +38,13 @@ impl Times {
 pub(super) fn doubt(odd: &Odd) -> Option<String> {
     let unless = "--any-time loads them as they are";
     if odd.future > 0 {
+        let rows = counted(odd.future, "row lies", "rows lie");
+        let first = odd.first_future.map_or_else(String::new, |(place, time)| {
+            format!("\n  {place}, column {ARRIVAL_TIMESTAMP}: {}", iso_timestamp(time))
+        });
         return Some(format!(
-            "{} rows lie in the future: views that group by time would leave them out for good (a number is microseconds \
-             since 1970); {unless}",
-            odd.future
+            "{rows} in the future: views that group by time would leave them out for good (a number is microseconds since \
+             1970); {unless}{first}"
         ));
     }
     let latest = odd.latest.filter(|latest| *latest < PLAUSIBLE.start)?;
@@ -83,6 +88,12 @@ mod tests {
         let told = latest(0).expect("1970");
         assert!(!told.contains("look like") && told.contains("--any-time"), "{told}");
         assert_eq!((latest(315_532_800_000_000), doubt(&Odd::default())), (None, None));
-        assert!(doubt(&Odd { future: 2, ..Odd::default() }).is_some_and(|told| told.starts_with("2 rows")));
+        assert!(
+            doubt(&Odd { future: 2, ..Odd::default() }).is_some_and(|told| told.starts_with("2 rows lie"))
+        );
+        let first_future = Some((super::super::faults::Place::Line(7), 4_102_444_800_000_000));
+        let told = doubt(&Odd { future: 1, first_future, ..Odd::default() }).expect("future");
+        assert!(told.starts_with("1 row lies in the future"), "{told}");
+        assert!(told.ends_with("\n  line 7, column arrival_timestamp: 2100-01-01T00:00:00Z"), "{told}");
     }
 }

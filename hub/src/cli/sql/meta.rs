@@ -1,8 +1,8 @@
 //! Commands that begin with a backslash, as in psql.
 
 /// What `\?` prints.
-pub(super) const HELP: &str = "\\d          streams and views; so does \\dt
-\\d NAME     columns of a stream or view
+pub(super) const HELP: &str = "\\d          streams, views and tables; so does \\dt
+\\d NAME     columns of a stream, view or table
 \\d+ NAME    columns of a view, and its definition
 \\ds [NAME]  streams; * in a name stands for any text
 \\dv [NAME]  views; so does \\dm
@@ -78,7 +78,9 @@ fn lists(name: &str, argument: &str) -> Option<Meta> {
         "d" | "dt" => (
             "name, kind",
             "(SELECT name, 'stream' AS kind FROM headwater.streams \
-             UNION ALL SELECT name, 'view' AS kind FROM headwater.views) AS t",
+             UNION ALL SELECT name, 'view' AS kind FROM headwater.views \
+             UNION ALL SELECT name, 'table' AS kind FROM headwater.tables \
+             UNION ALL SELECT name, 'transform' AS kind FROM headwater.transforms) AS t",
         ),
         "ds" => ("name, columns, views", "headwater.streams"),
         "dv" | "dm" => ("name, stream, definition", "headwater.views"),
@@ -136,6 +138,7 @@ mod tests {
         assert_eq!(parse("\\d by_url;"), described("by_url", false));
         assert_eq!(parse("\\d+  \"V\""), described("\"V\"", true));
         assert_eq!(query("\\dt"), query("\\d"));
+        assert!(query("\\d").contains("headwater.tables"), "tables were not listed");
         assert_eq!(query("\\dm+"), query("\\dv"));
         assert!(query("\\ds it's*").contains(" WHERE name LIKE 'it''s%' ORDER BY"));
         for name in ["d", "d NAME", "d+ NAME", "ds", "dv", "dn", "l", "timing", "x", "q", "?"] {

@@ -71,21 +71,28 @@ struct Shell {
 impl Shell {
     fn start(&mut self, args: &SqlArgs) -> Result<(), CliError> {
         for command in &args.commands {
-            self.script(command)?;
+            self.script(command, None)?;
         }
         match &args.file {
-            Some(path) => self.script(&read(path)?),
+            Some(path) if path.as_os_str() != "-" => {
+                self.script(&read(path)?, Some(&path.display().to_string()))
+            }
+            Some(path) => self.script(&read(path)?, None),
             None if !args.commands.is_empty() => Ok(()),
             None if std::io::stdin().is_terminal() => self.interactive(),
-            None => self.script(&read("-".as_ref())?),
+            None => self.script(&read("-".as_ref())?, None),
         }
     }
 
     /// Runs every statement, and every command on a line of its own between them; the last statement needs no
-    /// semicolon. The first failure ends it.
-    fn script(&mut self, text: &str) -> Result<(), CliError> {
+    /// semicolon. The first failure ends it; of a `file` it tells the line.
+    fn script(&mut self, text: &str, file: Option<&str>) -> Result<(), CliError> {
         let mut pending = String::new();
-        for line in text.lines() {
+        // Where `pending` begins.
+        let mut first = 1;
+        let place =
+            |first, text: &str, at: &str| file.map(|file| Place { file, line: first + breaks(text, at) });
+        for (line, number) in text.lines().zip(1..) {
             if line.trim_start().starts_with('\\')
                 && let Some(meta) = command(&pending, line)
             {
@@ -93,26 +100,36 @@ impl Shell {
                     return Ok(());
                 }
                 self.meta(&meta)?;
+                if !pending.is_empty() {
+                    pending.push('\n');
+                }
                 continue;
+            }
+            if pending.is_empty() {
+                first = number;
             }
             pending.push_str(line);
             pending.push('\n');
             if line.contains(';') {
                 let whole = std::mem::take(&mut pending);
                 let (statements, rest) = split(&whole);
-                statements.into_iter().try_for_each(|statement| self.statement(statement))?;
+                for statement in statements {
+                    self.statement(statement, place(first, &whole, statement))?;
+                }
+                first += breaks(&whole, rest);
                 pending.push_str(rest);
             }
         }
-        if is_blank(&pending) { Ok(()) } else { self.statement(pending.trim()) }
+        let last = pending.trim();
+        if is_blank(last) { Ok(()) } else { self.statement(last, place(first, &pending, last)) }
     }
 
-    fn statement(&self, sql: &str) -> Result<(), CliError> {
+    fn statement(&self, sql: &str, place: Option<Place<'_>>) -> Result<(), CliError> {
         let begun = Instant::now();
         let rows = match self.answer(sql)? {
             Ok(rows) => rows,
             Err(error) => {
-                point_at(sql, &error);
+                point_at(sql, &error, place);
                 return Err(error.into());
             }
         };
@@ -148,7 +165,7 @@ impl Shell {
                 self.is_expanded = !self.is_expanded;
                 return out::print(&format!("Expanded display is {}.\n", on(self.is_expanded)));
             }
-            Meta::Query(sql) => return self.statement(sql),
+            Meta::Query(sql) => return self.statement(sql, None),
             Meta::Describe { name, is_full } => return self.describe(name, *is_full),
             Meta::Unknown(told) => return Err(CliError::Usage(told.clone())),
             Meta::Quit => {}
@@ -162,7 +179,7 @@ impl Shell {
             Ok(rows) => rows,
             Err(QueryError::Failed(failure)) if NOT_FOUND.contains(&failure.code.as_str()) => {
                 let hint = failure.hint.unwrap_or_else(|| "\\d lists all".into());
-                return Err(CliError::Other(format!("there is no stream or view {name}; {hint}")));
+                return Err(CliError::Other(format!("there is no stream, view or table {name}; {hint}")));
             }
             Err(error) => return Err(error.into()),
         };
@@ -171,7 +188,7 @@ impl Shell {
         if !is_full || self.runtime.block_on(self.client.query(&sql))?.rows.is_empty() {
             return Ok(());
         }
-        self.statement(&sql)
+        self.statement(&sql, None)
     }
 
     fn interactive(&mut self) -> Result<(), CliError> {
@@ -221,7 +238,7 @@ impl Shell {
         let whole = std::mem::take(typed);
         let (statements, rest) = split(&whole);
         *typed = rest.into();
-        statements.into_iter().any(|statement| tell(self.statement(statement)))
+        statements.into_iter().any(|statement| tell(self.statement(statement, None)))
     }
 }
 
@@ -261,18 +278,37 @@ fn tell(result: Result<(), CliError>) -> bool {
     }
 }
 
-/// Shows the line of the statement that an error's position is in.
-fn point_at(sql: &str, error: &QueryError) {
+/// Where a statement of a file begins.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    file: &'a str,
+    line: usize,
+}
+
+/// Line breaks of `text` before `part`, which is a part of it.
+fn breaks(text: &str, part: &str) -> usize {
+    let before = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    text.bytes().take(before).filter(|byte| *byte == b'\n').count()
+}
+
+/// Shows the line of the statement that an error's position is in; of a file's statement, its first without one.
+fn point_at(sql: &str, error: &QueryError, place: Option<Place<'_>>) {
     let QueryError::Failed(failure) = error else { return };
     let Some(position) = failure.position.and_then(|p| usize::try_from(p).ok()).filter(|p| *p > 0) else {
+        if let Some(Place { file, line }) = place {
+            out::note(&format!("{file}:{line}: {}", sql.lines().next().unwrap_or_default()));
+        }
         return;
     };
     let before: Vec<char> = sql.chars().take(position - 1).collect();
     let line = before.iter().filter(|c| **c == '\n').count();
     let column = before.iter().rev().take_while(|c| **c != '\n').count();
     if let Some(text) = sql.lines().nth(line) {
-        let label = format!("LINE {}: ", line + 1);
-        out::note(&format!("{label}{text}\n{}^", " ".repeat(label.len() + column)));
+        let label = match place {
+            Some(place) => format!("{}:{}: ", place.file, place.line + line),
+            None => format!("LINE {}: ", line + 1),
+        };
+        out::note(&format!("{label}{text}\n{}^", " ".repeat(label.chars().count() + column)));
     }
 }
 

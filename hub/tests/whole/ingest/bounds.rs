@@ -44,6 +44,29 @@ fn three_of_four(to: SocketAddr) {
     }
 }
 
+/// Bounds that are no whole number of places were rounded down, and what takes all of them waited for one more: for ever, and
+/// all that came after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_all_that_there_is_has_its_turn() {
+    let (_house, hub, client) = with_hits_and(|options| {
+        options.storage.inbox_bytes = 1_500;
+        options.limits.insert_bytes_max = 1_048_577;
+    })
+    .await;
+    let lines: String = (0..20_000).map(|n| format!("{{\"url\":\"/{n}\"}}\n")).collect();
+    for _ in 0..2 {
+        let (status, body) = posted(hub.http_addr(), PATH, "", lines.clone()).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let total: Vec<(i64,)> = client.query_as("SELECT sum(count)::bigint FROM by_url").await.expect("rows");
+    assert_eq!(total, [(40_000,)]);
+    let insert = "INSERT INTO hits (url) SELECT '/' || n FROM generate_series(1, 20000) AS g(n)";
+    client.query(insert).await.expect("insert");
+    let total: Vec<(i64,)> = client.query_as("SELECT sum(count)::bigint FROM by_url").await.expect("rows");
+    assert_eq!(total, [(60_000,)]);
+    end(hub, client).await;
+}
+
 /// Sixteen clients that sent nothing were all the loads that there may be, for an hour.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_nothing_holds_no_place_and_no_address_holds_all() {

@@ -44,6 +44,7 @@ fn kills_at_folds_lose_nothing_of_a_chain() {
             })
             .collect();
         while answered.load(Ordering::SeqCst) < 15 * round {
+            assert!(inserters.iter().any(|thread| !thread.is_finished()), "no INSERT is answered any more");
             std::thread::yield_now();
         }
         server.take().expect("a hub").kill();

@@ -374,3 +374,31 @@ async fn tables_are_written_with_parameters() {
     assert_eq!(deleted, 1);
     end(hub, native).await;
 }
+
+/// PostgreSQL says that something exists, too; that its definition is another one is for whoever changed theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_if_not_exists_finds_is_noticed() {
+    let (_house, hub, _native) = with_rows().await;
+    let address = address(&hub);
+    let noticed = tokio::task::spawn_blocking(move || {
+        let mut raw = Raw::session(address);
+        let mut notice = |sql: &str| {
+            let answer = raw.query(sql);
+            let notice = answer.iter().find(|(kind, _)| *kind == b'N');
+            assert!(answer.iter().any(|(kind, _)| *kind == b'C'), "{sql}");
+            notice.map(|(_, body)| String::from_utf8_lossy(body).into_owned())
+        };
+        let absent = notice("DROP STREAM IF EXISTS q").expect("a notice");
+        assert!(absent.contains("\"q\" does not exist, skipping"), "{absent}");
+        ["a int", "a int", "b int"]
+            .map(|columns| notice(&format!("CREATE STREAM IF NOT EXISTS q ({columns})")))
+    });
+    let [made, same, other] = noticed.await.expect("statements");
+    assert_eq!(made, None);
+    let same = same.expect("a notice");
+    assert!(
+        same.contains("NOTICE") && same.contains("42P07") && same.contains("\"q\" already exists, skipping"),
+        "{same}"
+    );
+    assert!(other.expect("a notice").contains("\"q\" already exists, with another definition"));
+}

@@ -254,3 +254,46 @@ async fn floods_of_passwords_are_refused() {
     .expect("as told");
     hub.shutdown().await.expect("shutdown");
 }
+
+/// A parameter that is named often is copied as often: 2,000 times 100 kB once took the hub's memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn uses_of_a_parameter_are_charged() {
+    with_hub(|to| {
+        let mut raw = Raw::session(to);
+        raw.query("CREATE TABLE wide (k text)");
+        let uses = "$1,".repeat(1_999);
+        let rows = "($1),".repeat(1_999);
+        for sql in [format!("SELECT 'a' IN ({uses}$1)"), format!("INSERT INTO wide VALUES {rows}($1)")] {
+            raw.message(b'P', format!("\0{sql}\0\0\x01\0\0\0\x19").as_bytes());
+            let value = vec![b'x'; 100_000];
+            let mut bind = b"\0\0\0\0\0\x01".to_vec();
+            bind.extend(100_000_u32.to_be_bytes());
+            bind.extend(&value);
+            bind.extend(b"\0\0");
+            raw.message(b'B', &bind);
+            raw.message(b'E', b"\0\0\0\0\0");
+            raw.message(b'S', b"");
+            assert_eq!(code(&raw.until(b'Z')), "53200", "{}", &sql[..20]);
+        }
+    })
+    .await;
+}
+
+/// Who only asks for columns has changed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn describing_a_portal_runs_no_function_that_changes() {
+    with_hub(|to| {
+        let mut raw = Raw::session(to);
+        raw.query("CREATE STREAM s (k text)");
+        raw.query("CREATE CONTINUOUS VIEW v AS SELECT count(*) FROM s");
+        raw.message(b'P', b"\0SELECT deactivate('v')\0\0\0");
+        raw.message(b'B', b"\0\0\0\0\0\0\0\0");
+        raw.message(b'D', b"P\0");
+        raw.message(b'S', b"");
+        assert_eq!(kinds(&raw.until(b'Z')), "12TZ");
+        let active = raw.query("SELECT active FROM headwater.views");
+        let row = active.iter().find(|(kind, _)| *kind == b'D').expect("a row");
+        assert_eq!(row.1.last(), Some(&b't'), "it is active still");
+    })
+    .await;
+}

@@ -36,7 +36,7 @@ use crate::error::SqlError;
 use datafusion::sql::sqlparser::ast::{
     self, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
 };
-use headwater::aggregate::{AggregateSpec, Finisher};
+use headwater::aggregate::{AggregateSpec, Finisher, SpecError};
 use headwater::plan::{BinaryOp, ExprId, Op, StatePlan};
 use headwater::schema::ARRIVAL_TIMESTAMP;
 use headwater::value::{DataType, Value};
@@ -211,7 +211,12 @@ fn finished(
 ) -> Result<Aggregate, SqlError> {
     let at = exprs.text.of(&f.name);
     let wrong = |error: String| SqlError::new("42883", format!("{name}: {error}")).at(at);
-    parts.spec.validate().map_err(|e| wrong(e.to_string()))?;
+    parts.spec.validate().map_err(|e| match e {
+        SpecError::Parameter("precision") => {
+            SqlError::new("22023", format!("{name}: the precision must be from 4 to 18")).at(at)
+        }
+        e => wrong(e.to_string()),
+    })?;
     let data_type = parts.spec.finish_type(&parts.finisher).map_err(|e| wrong(e.to_string()))?;
     let filter = f.filter.as_ref().map(|filter| exprs.boolean(filter, "FILTER")).transpose()?;
     let filter = match (filter, parts.only) {

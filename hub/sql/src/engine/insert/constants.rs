@@ -4,6 +4,7 @@
 use super::assigned::mismatch;
 use super::rows::{Rows, Slot};
 use crate::engine::parameters::{self, Parameter, ParameterValue};
+use crate::engine::{failure, guard};
 use crate::error::SqlError;
 use crate::text::Text;
 use crate::types::parse_type;
@@ -50,6 +51,7 @@ impl<'a> Constants<'a> {
         if !all.all(|(at, expr)| self.constant(expr, target(at)).is_some()) {
             return Ok(false);
         }
+        self.charge(values)?;
         for row in &values.rows {
             rows.push(|at, slot| {
                 let Some(expr) = row.get(at) else { return Ok(()) };
@@ -100,6 +102,18 @@ impl<'a> Constants<'a> {
             },
             _ => None,
         }
+    }
+
+    /// A parameter that is named often is copied as often.
+    fn charge(&self, values: &Values) -> Result<(), SqlError> {
+        let size = |parameter: &Parameter| match &parameter.value {
+            ParameterValue::Text(text) => text.len(),
+            _ => 0,
+        };
+        let uses = values.rows.iter().flat_map(|row| row.iter()).filter_map(parameters::number_of);
+        let used = uses.filter_map(|number| self.parameters.get(number - 1)).map(size);
+        let copies = used.sum::<usize>().saturating_sub(self.parameters.iter().map(size).sum());
+        guard::keep(copies).map_err(|error| failure::from_datafusion(error, self.text))
     }
 
     fn parameter(&self, expr: &Expr) -> Option<Constant<'a>> {
