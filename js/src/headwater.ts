@@ -145,7 +145,7 @@ export class Client {
     try {
       if (!isRow(event)) return this.#refuse('not_a_row', stream, 1);
       if (table) return this.#booked(stream, table.emit(event as EventValues, this.eventMicros()));
-      return this.#wait(stream, { happenedAt: localMicros(), rows: 1, event: { ...event } });
+      return this.#wait(stream, { happenedAt: localMicros(), rows: 1, event: kept(event) });
     } catch (cause) {
       return this.#refuse('wrong_type', stream, 1, undefined, cause); // a getter of the event threw
     }
@@ -211,13 +211,16 @@ export class Client {
     const number = level ? levelOf(level) : this.#level;
     if (this.#state === 'idle' && !this.#pending.rows) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let expired = false;
     const late = new Promise<never>((_, reject) => {
-      const expire = () =>
+      const expire = () => {
+        expired = true;
         reject(new HeadwaterError('timeout', 'the hub did not confirm in time; sending goes on', { cause: this.#last }));
+      };
       timer = setTimeout(expire, Math.min(timeoutMs, TIMER_MAX));
     });
     try {
-      await Promise.race([late, this.#settled(number)]);
+      await Promise.race([late, this.#settled(number, () => expired)]);
       this.#last = undefined;
     } finally {
       clearTimeout(timer);
@@ -484,7 +487,8 @@ export class Client {
     return sum;
   }
 
-  async #settled(level: number): Promise<void> {
+  /** Whoever gave up waiting is not told what was lost: the next flush tells it. */
+  async #settled(level: number, isGivenUp: () => boolean): Promise<void> {
     if (this.#refusing) throw new HeadwaterError(this.#refusing, 'nothing can be sent');
     const told = this.#told;
     this.#doubt();
@@ -494,6 +498,7 @@ export class Client {
     this.#tell();
     const old = [...this.#draining].map((producer) => producer.barrier(level));
     await Promise.all([...old, this.#producer.barrier(level)]);
+    if (isGivenUp()) return;
     this.#told = this.#givenUp();
     const [dropped, inDoubt, oversized] = this.#told.map((count, i) => count - told[i]);
     if (dropped + inDoubt) {
@@ -676,5 +681,15 @@ function missing(streams: string[], then: string): HeadwaterError {
 }
 
 function copy(values: ColumnValues): ColumnValues {
-  return ArrayBuffer.isView(values) ? (values as unknown as Float64Array).slice() : Array.from(values);
+  return ArrayBuffer.isView(values) ? (values as unknown as Float64Array).slice() : Array.from(values, unchanging);
+}
+
+/** An event as it is now: what is in it may be used again. */
+function kept(event: object): EventValues {
+  return Object.fromEntries(Object.entries(event).map(([name, value]) => [name, unchanging(value)]));
+}
+
+function unchanging<T>(value: T): T {
+  if (value instanceof Date) return new Date(value) as T;
+  return ArrayBuffer.isView(value) ? ((value as unknown as Uint8Array).slice() as T) : value;
 }

@@ -114,6 +114,19 @@ test('an arrival time that is null is now, by every way in', () =>
     assert.deepEqual([hub.viewEvents(1), errors], [10, []]);
   }));
 
+test('a Date in the buffer counts as it was when it was emitted', () =>
+  withClient({ hub: { streams: [{ schema: VIEWS, plans: [BY_ARRIVAL] }] } }, async ({ hub, hw }) => {
+    const [start, at] = [Date.now(), new Date()];
+    hw.emit('views', { url: '/', arrival_timestamp: at });
+    hw.stream('views').columns({ url: ['/'], arrival_timestamp: [at] });
+    at.setTime(start - 86_400_000);
+    await hw.flush();
+    const keys = [...hub.batches.values()].flatMap(({ report }) => report.sections.flatMap((section) => section.keys));
+    const times = keys.map(timeOfKey);
+    assert.ok(times.length > 0 && times.every((time) => Math.abs(time - start) < 60_000), `${times}`);
+    assert.equal(hub.viewEvents(1), 2);
+  }));
+
 test('an event object may change after emit, and may be hostile', () =>
   withClient({}, async ({ hub, hw }) => {
     const event = { t: 'before' };

@@ -157,6 +157,23 @@ test('a batch that the hub refuses for good is counted and reported, the next on
   });
 });
 
+// Prevents: the flush that had given up was told of the loss, and the next one was fine.
+test('what is lost after a flush has given up is told by the next flush', async () => {
+  let isDown = true;
+  const faults = ({ kind, body }) => {
+    if (kind !== KIND.batch) return undefined;
+    return isDown ? 'lose' : refused({ ...readBatch(body), code: 'malformed', message: 'looks wrong' });
+  };
+  await run({ hub: { faults } }, async ({ hw }) => {
+    hw.emit('views', { url: '/', ms: 1 });
+    await assert.rejects(hw.flush(undefined, { timeoutMs: 50 }), { code: 'timeout' });
+    isDown = false;
+    await until('the batch is given up', () => hw.stats().dropped.refused === 1);
+    await assert.rejects(hw.flush(), { code: 'lost', dropped: 1, inDoubt: 0 });
+    await hw.flush();
+  });
+});
+
 test('a hub that forgot the producer leaves its transmitted batches in doubt', async () => {
   let first = true;
   const faults = ({ kind, body }) => {

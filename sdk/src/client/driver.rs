@@ -6,7 +6,7 @@
 //! ends by an event, a timer or cancellation.
 
 use super::connection::{Dialer, Live, NET_QUEUE, Net, Tagged};
-use super::error::{ConnectError, FlushError};
+use super::error::ConnectError;
 use super::flush::{self, Barrier};
 use super::options::ConnectOptions;
 use super::producer::Stream;
@@ -43,8 +43,6 @@ pub(super) struct Driver {
     pub(super) flush_due: Option<Micros>,
     /// Events that emitters refused, among those that the ledger has as dropped.
     pub(super) refused: u64,
-    /// What flushes have told of.
-    pub(super) told: flush::GivenUp,
     /// When a persistent outbox takes what cannot be sent.
     pub(super) spool_due: Option<Micros>,
     /// When the memory of partials that cannot leave is measured again.
@@ -81,7 +79,6 @@ impl Driver {
             barriers: Vec::new(),
             flush_due: None,
             refused: 0,
-            told: flush::GivenUp::default(),
             spool_due: None,
             measure_due: None,
             dialer,
@@ -253,7 +250,8 @@ impl Driver {
     fn handle_command(&mut self, command: Command) {
         match command {
             Command::Flush { level, done } => {
-                self.barriers.push(Barrier::new(level, done, self.told));
+                let told = lock(&self.shared.status).told;
+                self.barriers.push(Barrier::new(level, done, told));
             }
         }
     }
@@ -405,9 +403,8 @@ impl Driver {
         }
         let before = self.session.ledger();
         self.session.abandon();
-        for barrier in self.barriers.drain(..) {
-            barrier.answer(Err(FlushError::Closed));
-        }
+        // Whoever waits is told that the client is closed.
+        self.barriers.clear();
         self.publish();
         self.drop_connection();
         self.shared.set_failed(ConnectError::Closed);

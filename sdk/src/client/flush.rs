@@ -20,21 +20,29 @@ const MEASURE_INTERVAL_MIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Barrier {
     level: AckLevel,
-    done: oneshot::Sender<Result<(), FlushError>>,
+    done: oneshot::Sender<Flushed>,
     /// The last batch it waits for; `None` until everything before it is frozen.
     upto: Option<BatchId>,
     /// What flushes before it had told of.
     told: GivenUp,
 }
 
+/// What a flush answers.
+#[derive(Debug)]
+pub(super) struct Flushed {
+    pub result: Result<(), FlushError>,
+    /// What whoever gets this has been told of. Whoever gave up waiting has not: the next flush tells it.
+    pub told: GivenUp,
+}
+
 impl Barrier {
-    pub fn new(level: AckLevel, done: oneshot::Sender<Result<(), FlushError>>, told: GivenUp) -> Self {
+    pub fn new(level: AckLevel, done: oneshot::Sender<Flushed>, told: GivenUp) -> Self {
         Self { level, done, upto: None, told }
     }
 
-    pub fn answer(self, result: Result<(), FlushError>) {
+    fn answer(self, result: Result<(), FlushError>, told: GivenUp) {
         // Whoever waited may have given up.
-        let _ = self.done.send(result);
+        let _ = self.done.send(Flushed { result, told });
     }
 }
 
@@ -101,7 +109,8 @@ fn freeze_for_barriers(driver: &mut Driver) {
             driver.session.require(last, barrier.level);
             driver.barriers.push(barrier);
         } else {
-            barrier.answer(Err(FlushError::UnknownStreams(unknown.clone())));
+            let told = barrier.told;
+            barrier.answer(Err(FlushError::UnknownStreams(unknown.clone())), told);
         }
     }
 }
@@ -126,9 +135,8 @@ pub(super) fn release_barriers(driver: &mut Driver) {
         }
         // What was given up since somebody was told, though before this flush was asked for, is told too:
         // a flush that succeeds means that everything taken by `emit` is safe.
-        driver.told = now;
         let result = now.since(barrier.told);
-        barrier.answer(result);
+        barrier.answer(result, now);
     }
 }
 
@@ -147,6 +155,16 @@ impl GivenUp {
         let dropped = ledger.dropped.total().saturating_sub(refused);
         let in_doubt = ledger.in_doubt_events;
         Self { dropped, in_doubt, left: ledger.left_events, oversized: ledger.oversized_groups }
+    }
+
+    /// Told of both: flushes may end in another order than they were answered in.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            dropped: self.dropped.max(other.dropped),
+            in_doubt: self.in_doubt.max(other.in_doubt),
+            left: other.left,
+            oversized: self.oversized.max(other.oversized),
+        }
     }
 
     fn since(self, before: Self) -> Result<(), FlushError> {

@@ -61,6 +61,7 @@ use crate::wire::batch::DropCounts;
 use crate::wire::{AckLevel, Query};
 use connection::Dialer;
 use driver::{Driver, SharedSpool};
+use flush::{Flushed, GivenUp};
 use producer::{Gate, Stream};
 use quinn::Connection;
 use serde::de::DeserializeOwned;
@@ -91,7 +92,7 @@ pub async fn dial(options: &ConnectOptions) -> Result<Connection, ConnectError> 
 /// What handles ask of the driver.
 #[derive(Debug)]
 enum Command {
-    Flush { level: AckLevel, done: oneshot::Sender<Result<(), FlushError>> },
+    Flush { level: AckLevel, done: oneshot::Sender<Flushed> },
 }
 
 /// Where the client stands with its hub.
@@ -139,6 +140,8 @@ struct Status {
     rejected: DropCounts,
     spool_error: Option<SpoolError>,
     spool_reopened: u64,
+    /// What flushes have told of.
+    told: GivenUp,
 }
 
 impl Shared {
@@ -336,7 +339,8 @@ impl Client {
     }
 
     /// Waits until everything emitted before the call, by any thread, is safe at `level` (or the strongest level
-    /// the hub gives); a query then sees it. Waits as long as it takes: wrap it in a timeout to give up.
+    /// the hub gives); a query then sees it. Waits as long as it takes: wrap it in a timeout to give up; what is lost
+    /// meanwhile the next flush tells.
     /// [`Stats::connect_error`] says why there is no connection meanwhile.
     ///
     /// # Errors
@@ -345,7 +349,10 @@ impl Client {
         let (done, wait) = oneshot::channel();
         let sent = self.handle.commands.send(Command::Flush { level, done }).await;
         sent.map_err(|_| FlushError::Closed)?;
-        wait.await.unwrap_or(Err(FlushError::Closed))
+        let Flushed { result, told } = wait.await.map_err(|_| FlushError::Closed)?;
+        let mut status = lock(&self.handle.shared.status);
+        status.told = status.told.and(told);
+        result
     }
 
     /// Runs one SQL statement.

@@ -366,8 +366,11 @@ async fn a_dropped_stream_refuses_events_and_counts_those_it_held() {
     assert_eq!(stats.refused.iter().map(|entry| entry.0).collect::<Vec<_>>(), ["stream_gone"]);
     let lost = stats.dropped.get(DropReason::StreamGone) - refused;
     assert!(held >= 6 && lost >= held, "{lost} of {held}");
-    // A flush tells of what was taken and cannot be counted any more, once.
+    // A flush tells of what was taken and cannot be counted any more, once; whoever gave up has not been told.
+    let given_up = tokio::time::timeout(Duration::from_millis(20), client.flush(AckLevel::Durable)).await;
+    assert!(given_up.is_err(), "the hub is mute");
     hub.state().is_mute = false;
+    until("the batch is acknowledged", || client.stats().in_outbox == 0).await;
     let told = client.flush(AckLevel::Durable).await;
     assert_eq!(told, Err(FlushError::Lost { dropped: lost, in_doubt: 0 }));
     assert_eq!(client.flush(AckLevel::Durable).await, Ok(()));
