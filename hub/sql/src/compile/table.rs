@@ -69,8 +69,11 @@ pub(crate) fn missing(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
             .with_hint("views change only by events; TRUNCATE CONTINUOUS VIEW empties one"),
         Some(Kind::Stream) => SqlError::new("42809", format!("\"{}\" is a stream", name.name))
             .with_hint("events cannot be changed: they are not stored"),
-        _ => SqlError::new("42P01", format!("table \"{}\" does not exist", name.name))
-            .with_hint_opt(did_you_mean(&name.name, catalog.tables.iter().map(|t| t.name.as_str()))),
+        _ => {
+            let near = did_you_mean(&name.name, catalog.tables.iter().map(|t| t.name.as_str()));
+            SqlError::new("42P01", format!("table \"{}\" does not exist", name.name))
+                .with_hint(near.unwrap_or_else(|| "SHOW TABLES lists what there is".to_owned()))
+        }
     }
     .at(name.position)
 }

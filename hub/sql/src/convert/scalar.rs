@@ -43,21 +43,33 @@ pub(crate) fn cast_text(text: &str, to: &DataType) -> Result<Value, SqlError> {
         DataType::Date | DataType::Timestamp => {
             as_event(trimmed, to).or_else(|| value_of(&trimmed.into(), to)).ok_or_else(invalid)
         }
-        // Arrow knows no exponents there.
-        DataType::Decimal { .. } if trimmed.contains(['e', 'E']) => {
-            written_out(trimmed).and_then(|digits| value_of(&digits.as_str().into(), to)).ok_or_else(invalid)
+        DataType::Decimal { .. } => {
+            // Arrow knows no exponents there.
+            let digits =
+                if trimmed.contains(['e', 'E']) { written_out(trimmed) } else { Some(trimmed.to_owned()) };
+            digits.and_then(|digits| value_of(&digits.as_str().into(), to)).ok_or_else(invalid)
         }
-        _ => {
-            let value = value_of(&trimmed.into(), to).ok_or_else(invalid)?;
-            match value {
-                Value::Float(read) if is_beyond(trimmed, read) => {
-                    let message = format!("\"{}\" is out of range for type {}", shown(text), type_name(to));
-                    Err(SqlError::new("22003", message))
-                }
-                value => Ok(value),
-            }
-        }
+        _ => match value_of(&trimmed.into(), to).ok_or_else(invalid)? {
+            Value::Float(read) if is_beyond(trimmed, read) => Err(out_of_range(text, &type_name(to))),
+            value => Ok(value),
+        },
     }
+}
+
+fn out_of_range(text: &str, type_name: &str) -> SqlError {
+    SqlError::new("22003", format!("\"{}\" is out of range for type {type_name}", shown(text)))
+}
+
+/// Digits, perhaps with a sign.
+fn is_whole(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Digits, perhaps with a sign, a point and an exponent.
+fn is_number(text: &str) -> bool {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    is_whole(&mantissa.replacen('.', "", 1)) && is_whole(exponent)
 }
 
 /// A number without its exponent: `1.5e3` is `1500`. `None` where it has none, or one beyond any numeric's.
@@ -99,18 +111,26 @@ pub(crate) fn own_decimal(text: &str) -> Option<(i128, u8)> {
 }
 
 /// A text that is no value of the type of this name, with PostgreSQL's code: `22008` for a date or time that is written as
-/// one and is not in the calendar, `22007` for other times and intervals, `22P02` for the rest.
+/// one and is not in the calendar, `22007` for other times and intervals, `22003` for a number that the type does not hold,
+/// `22P02` for the rest.
 pub(crate) fn unreadable(text: &str, type_name: &str) -> SqlError {
     let shown = shown(text);
     let is_time = type_name == "date" || type_name.starts_with("timestamp");
     if is_time && starts_as_date(text.trim()) {
         return SqlError::new("22008", format!("date/time field value out of range: \"{shown}\""));
     }
+    let is_beyond = match type_name {
+        "smallint" | "integer" | "bigint" => is_whole(text.trim()),
+        name => name.starts_with("numeric") && is_number(text.trim()),
+    };
+    if is_beyond {
+        return out_of_range(text, type_name);
+    }
     let code = if is_time || type_name == "interval" { "22007" } else { "22P02" };
     SqlError::new(code, format!("invalid input syntax for type {type_name}: \"{shown}\""))
 }
 
-/// `2024-13-01...`
+/// `2024-13-01...`; a clock behind it has two digits for each of its parts.
 fn starts_as_date(text: &str) -> bool {
     let parts = text.splitn(3, '-').collect::<Vec<_>>();
     let digits = |part: &str| part.bytes().take_while(u8::is_ascii_digit).count();
@@ -121,6 +141,9 @@ fn starts_as_date(text: &str) -> bool {
         && digits(month) == month.len()
         && (1..=2).contains(&digits(rest))
         && rest.bytes().all(|byte| byte.is_ascii_digit() || b":.+-TtZz ".contains(&byte))
+        && rest
+            .split_once(['T', 't', ' '])
+            .is_none_or(|(_, clock)| clock.split(':').all(|part| digits(part) >= 2))
 }
 
 /// True where a number's digits say something else than what was read of them: infinity, or nothing.
@@ -156,12 +179,12 @@ pub(crate) fn cast_value(value: &Value, from: &DataType, to: &DataType) -> Optio
 fn with_signs(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split_whitespace() {
-        let is_signed = out.ends_with(" -") || out.ends_with(" +") || out == "-" || out == "+";
-        if !is_signed && !out.is_empty() {
+        let is_signed = out.ends_with(" -") || out == "-";
+        if !is_signed && !out.is_empty() && word != "+" {
             out.push(' ');
         }
         // PostgreSQL's own output has it: `-1 days +02:00:00`.
-        out.push_str(word.strip_prefix('+').filter(|rest| !rest.is_empty()).unwrap_or(word));
+        out.push_str(word.strip_prefix('+').unwrap_or(word));
     }
     out
 }

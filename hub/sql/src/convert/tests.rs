@@ -44,17 +44,27 @@ fn text_literals_read_as_postgresql_reads_them() {
     assert_eq!(reads(" yes ", &DataType::Bool), Ok(Value::Bool(true)));
     assert_eq!(reads("42", &DataType::Int32), Ok(Value::Int(42)));
     assert_eq!(reads("x", &DataType::Int32), Err("22P02"));
-    assert_eq!(reads("99999", &DataType::Int16), Err("22P02"));
+    assert_eq!(reads("99999", &DataType::Int16), Err("22003"));
+    assert_eq!(reads("-99999999999999999999", &DataType::Int64), Err("22003"));
+    assert_eq!(reads("1.5", &DataType::Int16), Err("22P02"));
     assert_eq!(reads("1.25", &DataType::Decimal { precision: 5, scale: 2 }), Ok(Value::Decimal(125)));
     for (text, units) in [("1e1", 1_000), ("-1.5E+1", -1_500), ("+125e-2", 125), ("1e-3", 0), (".5e0", 50)] {
         let read = reads(text, &DataType::Decimal { precision: 5, scale: 2 });
         assert_eq!(read, Ok(Value::Decimal(units)), "{text}");
     }
-    for text in ["e1", "1e", "1e1e1", "1e99", "1e4", "--1e1", "1 e1"] {
-        assert!(reads(text, &DataType::Decimal { precision: 5, scale: 2 }).is_err(), "{text}");
+    for text in ["e1", "1e", "1e1e1", "--1e1", "1 e1", "NaN", "."] {
+        assert_eq!(reads(text, &DataType::Decimal { precision: 5, scale: 2 }), Err("22P02"), "{text}");
+    }
+    for text in ["1e99", "1e4", "-1e999999999999", "12345.6", &"9".repeat(60)] {
+        assert_eq!(reads(text, &DataType::Decimal { precision: 5, scale: 2 }), Err("22003"), "{text}");
     }
     assert_eq!(reads("2024-02-30", &DataType::Date), Err("22008"));
     assert_eq!(reads("2024-02-20 25:00:00", &DataType::Timestamp), Err("22008"));
+    assert_eq!(
+        reads("2024-02-20 1:2:3", &DataType::Timestamp),
+        Err("22007"),
+        "no form that is read, but in the calendar"
+    );
     for other in ["soon", "2024", "24-1-x", "2024-01-01 noon"] {
         assert_eq!(reads(other, &DataType::Timestamp), Err("22007"), "{other}");
     }
@@ -96,6 +106,8 @@ fn intervals() {
     assert_eq!(reads("1 mon 2 days 00:00:03"), interval(1, 2, 3_000_000));
     assert_eq!(reads("15"), interval(0, 0, 15_000_000));
     assert_eq!(reads("1 month - 1 day"), interval(1, -1, 0));
+    assert_eq!(reads("+ 1 month + 1 day"), interval(1, 1, 0));
+    assert_eq!(reads("- 1 day"), interval(0, -1, 0));
     assert_eq!(reads("-1 days +02:00:00"), interval(0, -1, 7_200_000_000));
     assert_eq!(reads("- 2 days + 00:00:03"), interval(0, -2, 3_000_000));
     assert_eq!(reads("soon"), Err("22007"));

@@ -3,6 +3,7 @@
 //! DataFusion leaves casts out of the names of expressions, and takes no name twice. Where two would have one name,
 //! every cast of the SELECT is wrapped in a function that only has a name; it is gone as soon as columns have theirs.
 
+use super::own::each_own;
 use crate::text::fold;
 use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::Result;
@@ -29,39 +30,17 @@ pub(super) fn tell_apart(query: &mut Query) {
     if !has_casts(select) || !clashes(select) {
         return;
     }
-    let mut wrapper = Wrapper { depth: 0 };
-    let _ = VisitMut::visit(&mut select.projection, &mut wrapper);
-    let _ = VisitMut::visit(&mut select.group_by, &mut wrapper);
-    let _ = VisitMut::visit(&mut select.having, &mut wrapper);
-    let _ = VisitMut::visit(order_by, &mut wrapper);
+    each_own(&mut select.projection, wrap);
+    each_own(&mut select.group_by, wrap);
+    each_own(&mut select.having, wrap);
+    each_own(order_by, wrap);
 }
 
-/// Wraps casts, but not those of subqueries.
-struct Wrapper {
-    depth: usize,
-}
-
-impl VisitorMut for Wrapper {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Cast { data_type, .. } = expr
-            && self.depth == 0
-        {
-            let name = data_type.to_string();
-            *expr = wrapped(std::mem::replace(expr, Expr::Value(ast::Value::Null.into())), name);
-        }
-        ControlFlow::Continue(())
+/// Wraps a cast.
+fn wrap(expr: &mut Expr) {
+    if let Expr::Cast { data_type, .. } = expr {
+        let name = data_type.to_string();
+        *expr = wrapped(std::mem::replace(expr, Expr::Value(ast::Value::Null.into())), name);
     }
 }
 

@@ -47,7 +47,9 @@ fn regex(error: SqlError) -> SqlError {
         let bytes = reason.trim().split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         format!("it takes more than {bytes} bytes")
     } else if message.contains("regex parse error") {
-        message.rsplit_once("error: ").map_or("", |(_, reason)| reason).trim().to_owned()
+        // A pattern of one line is marked beneath.
+        let reason = message.rsplit_once("error: ").map_or("", |(_, reason)| reason);
+        reason.split(" ~~~").next().unwrap_or(reason).trim().to_owned()
     } else {
         return error;
     };
@@ -71,9 +73,11 @@ fn own_words(error: SqlError) -> SqlError {
 
 /// Where the literal stands that is no value of its type.
 fn find_unreadable(error: &SqlError, text: &Text) -> Option<u32> {
-    let is_read = matches!(error.code, "22P02" | "22007" | "22008");
-    let (_, literal) = is_read.then(|| error.message.split_once(": \"")).flatten()?;
-    let literal = literal.strip_suffix('"')?;
+    let literal = match error.code {
+        "22P02" | "22007" | "22008" => error.message.split_once(": \"")?.1.strip_suffix('"')?,
+        "22003" => error.message.strip_prefix('"')?.split_once("\" is out of range for type ")?.0,
+        _ => return None,
+    };
     let beginning = literal.strip_suffix("...").unwrap_or(literal);
     let is_it = |quoted: &str| quoted == literal || beginning != literal && quoted.starts_with(beginning);
     find_token(text, |token| matches!(token, Token::SingleQuotedString(quoted) if is_it(quoted)))
@@ -207,6 +211,10 @@ fn unreadable(message: &str) -> Option<SqlError> {
     if let Some((_, behind)) = message.split_once("Cannot cast value '") {
         let (text, name) = behind.rsplit_once("' to value of ")?;
         return Some(crate::convert::unreadable(text, &sql_types(name.split_once(" type")?.0.trim())));
+    }
+    if let Some((_, behind)) = message.split_once("Invalid input syntax for type interval: \"") {
+        let (text, _) = behind.rsplit_once('"')?;
+        return Some(crate::convert::unreadable(text, "interval"));
     }
     if message.contains("Format error") {
         return Some(SqlError::new("22023", "a pattern of to_char is not understood"));

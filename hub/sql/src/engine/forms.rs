@@ -3,14 +3,14 @@
 //! Owns: comparisons with all rows of a subquery or all items of a list, fields of records, columns of table functions, numbers
 //! that no double holds, replacements of `regexp_replace`, times of `date_bin`. Must not know: plans.
 
+use super::own::each_own;
 use crate::dialect::parse_expr;
 use crate::error::SqlError;
 use crate::text::fold;
 use datafusion::sql::sqlparser::ast::{
     self, AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, Subscript,
-    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, VisitMut,
-    Visitor, VisitorMut,
+    TableAlias, TableAliasColumnDef, TableFactor, TableWithJoins, Value, ValueWithSpan, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 
@@ -176,28 +176,7 @@ fn whole(condition: &mut Expr) {
 
 /// What is within one: subqueries have conditions of their own.
 fn part(expr: &mut Expr) {
-    struct Parts(usize);
-    impl VisitorMut for Parts {
-        type Break = ();
-
-        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.0 += 1;
-            ControlFlow::Continue(())
-        }
-
-        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.0 -= 1;
-            ControlFlow::Continue(())
-        }
-
-        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if self.0 == 0 {
-                any_of(expr);
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = expr.visit(&mut Parts(0));
+    each_own(expr, any_of);
 }
 
 fn any_of(expr: &mut Expr) {

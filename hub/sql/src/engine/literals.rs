@@ -14,6 +14,7 @@ use super::families::{
 use super::guard;
 use super::planned::condition;
 use super::postgres::each;
+use super::times;
 use super::walk::rewrite;
 use crate::convert::{array_from_values, arrow_field, cast_text, type_of_field};
 use crate::error::SqlError;
@@ -226,6 +227,12 @@ fn read_call(call: &mut ScalarFunction, schema: &DFSchema) -> Result<bool> {
             if Operand::of(of, schema).is_some_and(|of| of.family == Family::Interval) =>
         {
             Err(no_function(name, &[of, pattern], schema))
+        }
+        ("to_timestamp", [seconds])
+            if Operand::of(seconds, schema).is_some_and(|of| of.family == Family::Number) =>
+        {
+            call.func = times::of_seconds();
+            Ok(true)
         }
         ("to_hex", [n]) => match Operand::of(n, schema) {
             Some(of) if ["integer", "smallint"].contains(&of.name().as_str()) => {

@@ -1,10 +1,8 @@
 //! Columns that `JOIN ... USING` merges, named in WHERE: DataFusion knows them again in the list, GROUP BY and ORDER BY alone.
 
+use super::own::each_own;
 use crate::text::fold;
-use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, JoinConstraint, JoinOperator, Query, Select, TableFactor, VisitMut, VisitorMut,
-};
-use std::ops::ControlFlow;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, JoinConstraint, JoinOperator, Select, TableFactor};
 
 /// Says in the condition of a SELECT which table's column a merged one is: `k` is `a.k` where a is joined USING (k) with others.
 pub(super) fn qualify(select: &mut Select) {
@@ -15,7 +13,13 @@ pub(super) fn qualify(select: &mut Select) {
     let merged = from.joins.first().map(|join| merging(&join.join_operator)).unwrap_or_default();
     let merged: Vec<String> = merged.into_iter().map(fold).collect();
     if !merged.is_empty() {
-        let _ = condition.visit(&mut Qualify { first, merged, depth: 0 });
+        each_own(condition, |expr| {
+            if let Expr::Identifier(name) = expr
+                && merged.contains(&fold(name))
+            {
+                *expr = Expr::CompoundIdentifier(vec![first.clone(), name.clone()]);
+            }
+        });
     }
 }
 
@@ -44,36 +48,5 @@ fn name_of(table: &TableFactor) -> Option<Ident> {
         }
         TableFactor::Table { name, args: None, .. } => name.0.last()?.as_ident().cloned(),
         _ => None,
-    }
-}
-
-struct Qualify {
-    first: Ident,
-    merged: Vec<String>,
-    /// Queries around: columns within them are their own.
-    depth: usize,
-}
-
-impl VisitorMut for Qualify {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Identifier(name) = expr
-            && self.depth == 0
-            && self.merged.contains(&fold(name))
-        {
-            *expr = Expr::CompoundIdentifier(vec![self.first.clone(), name.clone()]);
-        }
-        ControlFlow::Continue(())
     }
 }

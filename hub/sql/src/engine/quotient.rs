@@ -14,7 +14,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility, cast,
@@ -57,21 +57,28 @@ fn divided(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right })),
             }
         }
-        Expr::AggregateFunction(call) if call.func.name() == "avg" => averaged(call, schema),
+        Expr::AggregateFunction(mut call) if call.func.name() == "avg" => {
+            let changed = averaged(&mut call.params.args, schema);
+            Transformed::new_transformed(Expr::AggregateFunction(call), changed)
+        }
+        Expr::WindowFunction(mut call) if call.fun.name() == "avg" => {
+            let changed = averaged(&mut call.params.args, schema);
+            Transformed::new_transformed(Expr::WindowFunction(call), changed)
+        }
         expr => Transformed::no(expr),
     }
 }
 
-/// An average is a quotient, too.
-fn averaged(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
-    let data_type = call.params.args.first().and_then(|arg| arg.get_type(schema).ok());
+/// An average is a quotient, too. True when what it averages was cast.
+fn averaged(args: &mut [Expr], schema: &DFSchema) -> bool {
+    let data_type = args.first().and_then(|arg| arg.get_type(schema).ok());
     let scale = SCALE_MIN as i8 - AVG_SCALE;
     let is_coarse = matches!(data_type, Some(DataType::Decimal128(_, own)) if own < scale);
     if is_coarse {
         let wide = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale);
-        call.params.args = call.params.args.into_iter().map(|arg| cast(arg, wide.clone())).collect();
+        args.iter_mut().for_each(|arg| *arg = cast(std::mem::take(arg), wide.clone()));
     }
-    Transformed::new_transformed(Expr::AggregateFunction(call), is_coarse)
+    is_coarse
 }
 
 /// Precision and scale of a number without a binary fraction, and whether it is a decimal.

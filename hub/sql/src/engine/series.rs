@@ -28,11 +28,9 @@ impl Series {
 impl TableFunctionImpl for Series {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let mut exprs = args.exprs().iter().map(fine).collect::<Result<Vec<_>>>()?;
-        // A text beside a time is one.
-        if let [Expr::Literal(ScalarValue::TimestampNanosecond(..), _), end, ..] = exprs.as_mut_slice()
-            && let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = end
-        {
-            *end = fine(&constant(text, &Type::Timestamp)?)?;
+        if let [start, end, ..] = exprs.as_mut_slice() {
+            read_beside(start, end)?;
+            read_beside(end, start)?;
         }
         if let Some(step) = exprs.get_mut(2)
             && let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = step
@@ -41,6 +39,19 @@ impl TableFunctionImpl for Series {
         }
         self.inner.call_with_args(TableFunctionArgs::new(&exprs, args.session()))
     }
+}
+
+/// A text beside a time is one.
+fn read_beside(time: &Expr, text: &mut Expr) -> Result<()> {
+    let wanted = match time {
+        Expr::Literal(ScalarValue::TimestampNanosecond(..), _) => Type::Timestamp,
+        Expr::Literal(ScalarValue::Date32(_), _) => Type::Date,
+        _ => return Ok(()),
+    };
+    if let Expr::Literal(ScalarValue::Utf8(Some(written)), _) = text {
+        *text = fine(&constant(written, &wanted)?)?;
+    }
+    Ok(())
 }
 
 /// The argument as DataFusion's functions take it.

@@ -18,6 +18,7 @@ use super::nulls::TellNulls;
 use super::operands::CastOperands;
 use super::planned::Operators;
 use super::quotient::DivideNumerics;
+use super::regexes::CompileOneByOne;
 use super::rounding::Round;
 use super::setops::AgreeInSets;
 use super::sizes::CheckSizes;
@@ -82,6 +83,7 @@ pub(super) fn base_state(batch_rows: usize) -> SessionState {
         .with_analyzer_rule(Arc::new(MakeCanonical))
         .with_analyzer_rule(Arc::new(TellNulls))
         .with_analyzer_rule(Arc::new(CheckWildcards))
+        .with_analyzer_rule(Arc::new(CompileOneByOne))
         .build();
     register(&mut state);
     state
@@ -95,8 +97,9 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     let early: [Arc<dyn AnalyzerRule + Send + Sync>; 4] =
         [Arc::new(CastOperands), Arc::new(DivideNumerics), Arc::new(Round), Arc::new(SortWindows)];
     rules.splice(last..last, early);
-    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 3] =
-        [Arc::new(ReadLiterals), Arc::new(AgreeInSets), Arc::new(Microseconds)];
+    // What set operations make agree has its type by then; what they make of it is an operand, too.
+    let first: [Arc<dyn AnalyzerRule + Send + Sync>; 4] =
+        [Arc::new(ReadLiterals), Arc::new(CastOperands), Arc::new(AgreeInSets), Arc::new(Microseconds)];
     rules.splice(0..0, first);
     rules.push(Arc::new(Microseconds));
     rules.push(Arc::new(RefuseTexts));

@@ -4,10 +4,11 @@
 
 use super::families::{Family, Operand, is_comparable, placed, read_as};
 use super::operands::{decimal, is_near};
+use super::walk::rewrite_operators;
 use crate::error::SqlError;
 use datafusion::arrow::datatypes::DataType as ArrowType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{NullEquality, Result};
 use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, Projection, Union, cast};
 use datafusion::optimizer::AnalyzerRule;
@@ -24,12 +25,11 @@ impl AnalyzerRule for AgreeInSets {
     }
 
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| match plan {
+        rewrite_operators(plan, |plan| match plan {
             LogicalPlan::Union(union) => agreed(union),
             LogicalPlan::Join(join) if !join.on.is_empty() => joined(join),
             plan => Ok(Transformed::no(plan)),
         })
-        .data()
     }
 }
 

@@ -18,7 +18,7 @@ use datafusion::catalog::{
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::{MemTable, ViewTable};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{LogicalPlan, ScalarUDF};
 use headwater::schema::{ARRIVAL_TIMESTAMP, Field};
 use headwater::value::DataType;
 use std::collections::HashMap;
@@ -38,6 +38,8 @@ pub(super) struct Inner {
     source: Arc<dyn Source>,
     base: SessionState,
     views: Mutex<HashMap<String, Arc<dyn TableProvider>>>,
+    /// Columns of views, with the types that they have when they are read.
+    columns: Mutex<HashMap<String, Vec<Field>>>,
     /// The rows of a statement, under [`ROWS`].
     rows: Option<Arc<MemTable>>,
 }
@@ -45,7 +47,10 @@ pub(super) struct Inner {
 impl Tables {
     pub(super) fn new(catalog: Arc<CatalogSnapshot>, source: Arc<dyn Source>, base: SessionState) -> Self {
         let functions = pg::functions(&catalog);
-        Self::make(Inner { catalog, source, base, views: Mutex::default(), rows: None }, functions)
+        Self::make(
+            Inner { catalog, source, base, views: Mutex::default(), columns: Mutex::default(), rows: None },
+            functions,
+        )
     }
 
     /// The same, and rows of a statement under [`ROWS`], for one query of it.
@@ -62,6 +67,7 @@ impl Tables {
             source: Arc::clone(source),
             base: base.clone(),
             views: Mutex::default(),
+            columns: Mutex::default(),
             rows: Some(Arc::new(rows)),
         };
         Ok(Arc::new(Self::make(inner, self.functions.clone())))
@@ -120,10 +126,17 @@ impl Inner {
         if let Some(table) = self.catalog.table(name) {
             return Ok(Some(table.fields()));
         }
-        let Some(view) = self.view(name)? else { return Ok(None) };
-        let schema = view.schema();
-        let fields = schema.fields().iter();
-        Ok(Some(fields.map(|f| Field { name: f.name().clone(), data_type: type_of_field(f) }).collect()))
+        let Some(def) = self.catalog.view(name) else { return Ok(None) };
+        let mut columns = self.columns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(columns) = columns.get(name) {
+            return Ok(Some(columns.clone()));
+        }
+        let plan = typed(def, &self.source, &self.base)?;
+        let fields = plan.schema().fields().iter();
+        let fields: Vec<_> =
+            fields.map(|f| Field { name: f.name().clone(), data_type: type_of_field(f) }).collect();
+        columns.insert(name.to_owned(), fields.clone());
+        Ok(Some(fields))
     }
 }
 
@@ -176,9 +189,13 @@ impl Inner {
 
 /// Plans and type-checks a view's select list before the view exists.
 pub(super) fn check_view(def: &ViewDef, source: &Arc<dyn Source>, base: &SessionState) -> Result<()> {
-    let plan = view::plan(&Arc::new(def.clone()), source, base)?;
-    base.analyzer().execute_and_check(plan, base.config_options(), |_, _| {})?;
-    Ok(())
+    typed(&Arc::new(def.clone()), source, base).map(drop)
+}
+
+/// The plan behind a view's name with the types that its columns have when they are read.
+fn typed(def: &Arc<ViewDef>, source: &Arc<dyn Source>, base: &SessionState) -> Result<LogicalPlan> {
+    let plan = view::plan(def, source, base)?;
+    base.analyzer().execute_and_check(plan, base.config_options(), |_, _| {})
 }
 
 #[derive(Debug)]

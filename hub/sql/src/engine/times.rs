@@ -6,6 +6,7 @@
 //! | `date_trunc(unit, time)` | DataFusion's own counts nanoseconds, which begin in 1677 |
 //! | `date_bin(width, time[, origin])` | the start of the bin, from 1970 where no origin is given; DataFusion's counts nanoseconds |
 //! | `date_round(time, width)` | PipelineDB's: the same, counted from 2000-01-01 |
+//! | `to_timestamp(seconds)` | the time that many seconds after 1970; DataFusion's ends where its nanoseconds do |
 //! | `year(time)`, `month`, `day`, `hour`, `minute`, `second` | PipelineDB's: the time, truncated |
 
 use super::guard;
@@ -15,13 +16,13 @@ use crate::convert::{cast_text, value_of};
 use crate::error::SqlError;
 use datafusion::arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampMicrosecondType};
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use headwater::value::{DataType as Type, Interval, Value};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -49,6 +50,15 @@ pub(super) fn functions() -> Vec<TimeFunction> {
     ];
     all.extend(UNITS.map(|name| function(name, Signature::any(1, Volatility::Immutable))));
     all
+}
+
+/// `to_timestamp` of a number.
+pub(super) fn of_seconds() -> Arc<ScalarUDF> {
+    static OF_SECONDS: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+        let signature = Signature::any(1, Volatility::Immutable);
+        Arc::new(ScalarUDF::from(TimeFunction { name: "to_timestamp", signature }))
+    });
+    Arc::clone(&OF_SECONDS)
 }
 
 impl ScalarUDFImpl for TimeFunction {
@@ -83,12 +93,38 @@ impl ScalarUDFImpl for TimeFunction {
             ("date_bin", [width, time]) => bin(width, time, &ColumnarValue::Scalar(epoch()), rows),
             ("date_bin", [width, time, origin]) => bin(width, time, origin, rows),
             ("date_trunc", [unit, time]) => truncate(unit, time, rows),
+            ("to_timestamp", [seconds]) => each(seconds, rows, since_epoch),
             (unit, [time]) => {
                 each(time, rows, |times| map(times, |micros| headwater::expr::date_trunc(unit, micros)))
             }
             _ => Err(guard::external(SqlError::new("42883", format!("{}: wrong arguments", self.name)))),
         }
     }
+}
+
+/// # Errors
+/// `22008` for NaN, infinities and what is beyond any timestamp.
+fn since_epoch(seconds: &ArrayRef) -> Result<ArrayRef> {
+    let micros = if seconds.data_type().is_integer() {
+        let seconds = cast(seconds, &DataType::Int64)?;
+        let micros = |seconds: i64| seconds.checked_mul(1_000_000).ok_or_else(out_of_range);
+        seconds.as_primitive::<Int64Type>().iter().map(|seconds| seconds.map(micros).transpose()).collect()
+    } else {
+        let seconds = cast(seconds, &DataType::Float64)?;
+        seconds
+            .as_primitive::<Float64Type>()
+            .iter()
+            .map(|seconds| seconds.map(micros_of).transpose())
+            .collect()
+    };
+    Ok(Arc::new(Result::<TimestampMicrosecondArray>::map(micros, |m| m.with_timezone("+00:00"))?))
+}
+
+fn micros_of(seconds: f64) -> Result<i64> {
+    let micros = (seconds * 1e6).round_ties_even();
+    // Every double within is an i64.
+    let is_within = micros >= -(2f64.powi(63)) && micros < 2f64.powi(63);
+    if is_within { Ok(micros as i64) } else { Err(out_of_range()) }
 }
 
 /// Units are written as literals nearly always; where they are not, every row has its own.

@@ -5,13 +5,15 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use std::cell::Cell;
 
 /// The plan with `change` done to every expression in it, operands first; columns keep their names.
 pub(super) fn rewrite(
     plan: LogicalPlan,
     change: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|plan| change_all(plan, &change)).data()
+    let below = Cell::new(false);
+    plan.transform_up_with_subqueries(|plan| change_all(plan, &below, &change)).data()
 }
 
 /// The same, for what has to know the operator that an expression is in: where one of its expressions is `wanted`.
@@ -20,6 +22,7 @@ pub(super) fn rewrite_where(
     wanted: impl Fn(&Expr) -> bool,
     change: impl Fn(Expr, &DFSchema, &LogicalPlan) -> Result<Transformed<Expr>>,
 ) -> Result<LogicalPlan> {
+    let below = Cell::new(false);
     plan.transform_up_with_subqueries(|plan| {
         let mut found = false;
         plan.apply_expressions(|expr| {
@@ -27,10 +30,10 @@ pub(super) fn rewrite_where(
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
         if !found {
-            return Ok(Transformed::no(plan));
+            return change_all(plan, &below, &|expr, _: &DFSchema| Ok(Transformed::no(expr)));
         }
         let before = plan.clone();
-        change_all(plan, &|expr, schema: &DFSchema| change(expr, schema, &before))
+        change_all(plan, &below, &|expr, schema: &DFSchema| change(expr, schema, &before))
     })
     .data()
 }
@@ -41,16 +44,36 @@ pub(super) fn rewrite_all(
     change: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
     finish: impl Fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
 ) -> Result<LogicalPlan> {
+    let below = Cell::new(false);
     plan.transform_up_with_subqueries(|plan| {
-        let changed = change_all(plan, &change)?;
+        let changed = change_all(plan, &below, &change)?;
         let finished = finish(changed.data)?;
+        below.set(below.get() || finished.transformed);
         Ok(Transformed::new_transformed(finished.data, changed.transformed || finished.transformed))
     })
     .data()
 }
 
+/// The plan with `change` done to every operator of it, inputs first.
+pub(super) fn rewrite_operators(
+    plan: LogicalPlan,
+    change: impl Fn(LogicalPlan) -> Result<Transformed<LogicalPlan>>,
+) -> Result<LogicalPlan> {
+    let below = Cell::new(false);
+    plan.transform_up_with_subqueries(|plan| {
+        let plan = if below.get() { plan.recompute_schema()? } else { plan };
+        let changed = change(plan)?;
+        below.set(below.get() || changed.transformed);
+        Ok(Transformed::new_transformed(changed.data, below.get()))
+    })
+    .data()
+}
+
+/// `below` tells whether an operator has been changed: what is above one has the types of its columns, too, if only to
+/// hand them on.
 fn change_all(
     plan: LogicalPlan,
+    below: &Cell<bool>,
     change: &impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
 ) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
@@ -60,7 +83,11 @@ fn change_all(
         let changed = expr.transform_up(|expr| change(expr, &schema))?;
         Ok(changed.update_data(|expr| name.restore(expr)))
     })?;
-    if changed.transformed { changed.map_data(LogicalPlan::recompute_schema) } else { Ok(changed) }
+    below.set(below.get() || changed.transformed);
+    if !below.get() {
+        return Ok(changed);
+    }
+    changed.data.recompute_schema().map(Transformed::yes)
 }
 
 /// What a plan's expressions can name.

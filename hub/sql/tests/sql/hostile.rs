@@ -213,6 +213,35 @@ async fn a_statement_that_nobody_reads_stops() {
     assert_eq!(run(&engine, "SELECT 1").await.expect("its turn").rows, [[Value::Int(1)]]);
 }
 
+/// Prevents that patterns which differ from row to row are compiled all at once: the thread went on for a minute, and took
+/// gigabytes.
+#[tokio::test]
+async fn threads_end_with_their_statements() {
+    let (_hub, engine) = Hub::start_with(EngineOptions { concurrent_max: 1, ..EngineOptions::default() });
+    let short = ReadOptions { timeout: Some(TIMEOUT), ..ReadOptions::default() };
+    let pattern = "('x{' || (a + 4000)::text || '}')";
+    let many = "generate_series(1, 8192) a(a)";
+    for sql in [
+        format!("SELECT count(*) FROM {many} WHERE 'y' ~ {pattern}"),
+        format!("SELECT count(*) FROM {many} WHERE NOT ('y' !~* {pattern})"),
+        format!("SELECT count(regexp_replace('y', {pattern}, 'z')) FROM {many}"),
+        format!("SELECT count(regexp_match('y', {pattern})) FROM {many}"),
+        format!(
+            "SELECT count(*) FROM {many} WHERE repeat('a', 100) ILIKE repeat('_', (a % 1000)::int) || '%' || a::text"
+        ),
+    ] {
+        let ended =
+            async { engine.execute(&sql, short).await?.collect().await }.await.map_err(|error| error.code);
+        assert!(matches!(ended, Err("57014") | Ok(_)), "{sql}: {ended:?}");
+        let patient = ReadOptions { timeout: Some(PATIENCE), ..ReadOptions::default() };
+        let since = Instant::now();
+        let next = async { engine.execute("SELECT 1", patient).await?.collect().await }.await;
+        assert_eq!(next.map(|answer| answer.rows), Ok(vec![vec![Value::Int(1)]]), "{sql}");
+        assert!(since.elapsed() < LATE_MAX, "{sql}: its thread went on for {:?}", since.elapsed());
+        assert!(peak_bytes().is_none_or(|peak| peak < PEAK_BYTES_MAX), "{sql}");
+    }
+}
+
 #[tokio::test]
 async fn statements_wait_for_a_place_no_longer_than_their_timeout() {
     let options =

@@ -217,7 +217,7 @@ fn no_target(name: &Name, catalog: &CatalogSnapshot) -> SqlError {
     let hint = did_you_mean(&name.name, known);
     SqlError::new("42P01", format!("relation \"{}\" does not exist", name.name))
         .at(name.position)
-        .with_hint_opt(hint)
+        .with_hint(hint.unwrap_or_else(|| "SHOW STREAMS and SHOW TABLES list what there is".to_owned()))
 }
 
 /// The views that `stream_targets` names, of this stream; those of other streams get nothing of it.
