@@ -67,6 +67,12 @@ pub enum OptionsError {
         /// What it looks like.
         meant: String,
     },
+    /// An origin that no page has.
+    #[error(
+        "{0:?} of cors_origins (--cors-origins, HEADWATER_CORS_ORIGINS, [listen] of the options file) is no origin: write scheme and host as browsers \
+         send them, such as https://app.example or http://localhost:3000 without a path, or *"
+    )]
+    Origin(String),
     /// Options that do not fit each other.
     #[error("{0}")]
     Conflict(&'static str),
@@ -125,6 +131,39 @@ impl<T: FromStr> FromStr for Maybe<T> {
     }
 }
 
+/// An address to listen on: an IP address and a port, or `localhost` (127.0.0.1) and a port. Other names are not looked
+/// up: what they stand for may change under a hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Listen(pub SocketAddr);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let ip = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        ip.as_deref().unwrap_or(text).parse().map(Self).map_err(|_| {
+            format!(
+                "{text:?} is no IP address with a port, such as 127.0.0.1:7171, [::1]:7171 or 0.0.0.0:7171"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Self(address)
+    }
+}
+
 /// Where the PostgreSQL protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -147,7 +186,7 @@ impl FromStr for PgListen {
         match text {
             "auto" => Ok(Self::Auto),
             "off" | "" => Ok(Self::Off),
-            address => address.parse().map(Self::At).map_err(|_| {
+            address => address.parse().map(|Listen(address)| Self::At(address)).map_err(|_| {
                 format!("{address:?} is neither auto, off nor an address such as 127.0.0.1:5433")
             }),
         }
@@ -334,9 +373,9 @@ options! {
     /// Where the hub listens, with which certificate.
     listen: ListenOptions, ListenLayer {
         /// Address for QUIC (UDP), and for HTTP (TCP) unless that has its own. Port 0 takes a free one.
-        address: SocketAddr = "127.0.0.1:7171", "listen", "HEADWATER_LISTEN";
+        address: Listen = "127.0.0.1:7171", "listen", "HEADWATER_LISTEN";
         /// Address for HTTP (TCP) when it differs from the QUIC address.
-        http_address: Maybe<SocketAddr> = "", "listen-http", "HEADWATER_LISTEN_HTTP";
+        http_address: Maybe<Listen> = "", "listen-http", "HEADWATER_LISTEN_HTTP";
         /// Address for the PostgreSQL protocol (TCP); auto: port 5433 at the IP address of listen, where it is free; off: nowhere.
         pg_address: PgListen = "auto", "pg-listen", "HEADWATER_PG_LISTEN";
         /// PEM file with the certificate chain. With it HTTP speaks TLS too; without it a development certificate is made and HTTP is plain.
@@ -479,7 +518,7 @@ impl Options {
 
     /// Where HTTP listens.
     pub fn http_address(&self) -> SocketAddr {
-        self.listen.http_address.0.unwrap_or(self.listen.address)
+        self.listen.http_address.0.unwrap_or(self.listen.address).0
     }
 
     /// Where the PostgreSQL protocol is to be spoken, and whether the hub goes without it when that is not free.
@@ -488,8 +527,9 @@ impl Options {
             PgListen::Off => None,
             PgListen::At(address) => Some((address, false)),
             PgListen::Auto => {
-                let port = if self.listen.address.port() == 0 { 0 } else { PG_PORT };
-                Some((SocketAddr::new(self.listen.address.ip(), port), true))
+                let Listen(quic) = self.listen.address;
+                let port = if quic.port() == 0 { 0 } else { PG_PORT };
+                Some((SocketAddr::new(quic.ip(), port), true))
             }
         }
     }
@@ -497,7 +537,8 @@ impl Options {
     /// Refuses options that do not fit each other.
     ///
     /// # Errors
-    /// [`OptionsError::Range`], [`OptionsError::LogLevel`] or [`OptionsError::Conflict`]: the first that is found.
+    /// [`OptionsError::Range`], [`OptionsError::LogLevel`], [`OptionsError::Origin`] or [`OptionsError::Conflict`]: the first
+    /// that is found.
     pub fn check(&self) -> Result<(), OptionsError> {
         for (flag, value) in self.numbers() {
             if let Some((option, (least, most))) = ranged(flag)
@@ -509,11 +550,15 @@ impl Options {
         if !is_log_level(&self.log.level) {
             return Err(OptionsError::LogLevel(self.log.level.clone()));
         }
+        if let Some(strange) = self.listen.cors_origins.0.iter().find(|origin| !is_origin(origin)) {
+            return Err(OptionsError::Origin(strange.clone()));
+        }
         let limits = &self.limits;
         let rules = [
             (
                 self.listen.tls_cert.0.is_none() != self.listen.tls_key.0.is_none(),
-                "tls_cert and tls_key belong together",
+                "tls_cert and tls_key belong together (--tls-cert and --tls-key, HEADWATER_TLS_CERT and HEADWATER_TLS_KEY): \
+                 one of them is missing",
             ),
             (limits.keep_alive_ms >= limits.idle_ms, "keep_alive_ms must be below idle_ms"),
             (limits.session_bytes_max < limits.frame_bytes_max, "session_bytes_max must hold one frame"),
@@ -552,6 +597,13 @@ fn help(flag: &str) -> String {
     if facts.is_empty() { doc.into() } else { format!("{doc} [{}]", facts.join("; ")) }
 }
 
+/// What a browser may send as `Origin`: a scheme, a host and perhaps a port; `null` of pages that have none.
+fn is_origin(text: &str) -> bool {
+    let is_host = |rest: &str| !rest.is_empty() && !rest.contains(['/', '?', '#', '@', ' ', '*']);
+    matches!(text, "*" | "null")
+        || text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && is_host(rest))
+}
+
 /// Levels, and directives with their target; what a directive's braces hold is the subscriber's to judge.
 fn is_log_level(text: &str) -> bool {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -563,14 +615,29 @@ fn is_log_level(text: &str) -> bool {
         })
 }
 
+/// Variables that are no option of a hub: those of clients, and the file's.
+const OTHERS: [&str; 5] =
+    ["HEADWATER_CONFIG", "HEADWATER_HUB", "HEADWATER_FINGERPRINT", "HEADWATER_CA", "HEADWATER_TOKEN"];
+
+/// Looks for misspelt variables of a client among `names`; what resembles an option of a hub is none of its concern.
+///
+/// # Errors
+/// [`OptionsError::Variable`] names the first that is misspelt.
+pub fn check_client_variables(names: impl Iterator<Item = String>) -> Result<(), OptionsError> {
+    match check_variables(names) {
+        Err(OptionsError::Variable { name, meant }) if OTHERS.contains(&meant.as_str()) => {
+            Err(OptionsError::Variable { name, meant })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Looks for misspelt variables among `names`: one that is almost an option is refused; other HEADWATER_* names,
 /// which may be somebody else's, are given back.
 ///
 /// # Errors
 /// [`OptionsError::Variable`] names the first that is misspelt.
 pub fn check_variables(names: impl Iterator<Item = String>) -> Result<Vec<String>, OptionsError> {
-    const OTHERS: [&str; 5] =
-        ["HEADWATER_CONFIG", "HEADWATER_HUB", "HEADWATER_FINGERPRINT", "HEADWATER_CA", "HEADWATER_TOKEN"];
     let known: Vec<&str> = OPTIONS.iter().map(|option| option.env).chain(OTHERS).collect();
     let mut strange = Vec::new();
     for name in names.filter(|name| name.starts_with("HEADWATER_") && !known.contains(&name.as_str())) {

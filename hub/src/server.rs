@@ -95,7 +95,7 @@ impl Doors {
                  with CA:FALSE (openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE)"
             );
         }
-        let (udp, tcp) = bind(options.listen.address, options.http_address())?;
+        let (udp, tcp) = bind(options.listen.address.0, options.http_address())?;
         let shutdown = CancellationToken::new();
         let shared = Shared {
             policy: Arc::new(policy(options, &options.limits, backend.as_ref())),
@@ -107,7 +107,7 @@ impl Doors {
         };
         shared.metrics.watch_ingress(shared.budget.clone());
         let mut doors = Self {
-            quic: address(udp.local_addr(), options.listen.address)?,
+            quic: address(udp.local_addr(), options.listen.address.0)?,
             http: address(tcp.local_addr(), options.http_address())?,
             pg: None,
             fingerprint: identity.fingerprint(),

@@ -58,7 +58,7 @@ async fn run() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let mut options = Options::default();
     options.storage.data_dir = directory.path().to_path_buf();
-    options.listen.address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    options.listen.address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into();
     let hub = Hub::start(&options).await?;
     let port = hub.pg_addr().ok_or("no PostgreSQL port")?.port();
     let own = connect(Config::new().host("127.0.0.1").port(port).user("bench")).await?;

@@ -81,7 +81,8 @@ impl Format {
 
     /// What a media type or a range of them stands for, the likeliest first.
     fn of_media_type(media_type: &str) -> &'static [Self] {
-        match media_type {
+        // RFC 9110, section 8.3.1: in any case of letters.
+        match media_type.to_ascii_lowercase().as_str() {
             "application/json" => &[Self::Json],
             "application/*" => &[Self::Json, Self::NdJson, Self::Arrow],
             "*/*" => &[Self::Json, Self::NdJson, Self::Csv, Self::Arrow],
@@ -97,7 +98,8 @@ impl Format {
 fn range(part: &str) -> (&str, f32) {
     let mut parts = part.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
-    let q = parts.find_map(|parameter| parameter.strip_prefix("q=")).and_then(|q| q.trim().parse().ok());
+    let q = parts.find_map(|parameter| parameter.strip_prefix(['q', 'Q'])?.strip_prefix('='));
+    let q = q.and_then(|q| q.trim().parse().ok());
     (media_type, q.unwrap_or(1.0))
 }
 
@@ -273,6 +275,7 @@ mod tests {
             ("application/json;q=0.0", None),
             ("text/html, image/png", None),
             ("text/csv;q=much", Some(Format::Csv)),
+            ("Application/JSON;Q=0.1, TEXT/CSV", Some(Format::Csv)),
         ] {
             assert_eq!(Format::accepted(accept), expected, "{accept}");
         }

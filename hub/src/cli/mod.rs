@@ -70,6 +70,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), CliError> {
+    if !matches!(command, Command::Serve(_)) {
+        crate::options::check_client_variables(variables())?;
+    }
     match command {
         Command::Serve(args) => serve::run(*args),
         Command::Sql(args) => sql::run(&args),
@@ -77,6 +80,11 @@ fn run(command: Command) -> Result<(), CliError> {
         Command::Status(args) => status::run(&args),
         Command::Config => out::print(&crate::options::template()),
     }
+}
+
+/// Names of this process's variables.
+fn variables() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 /// A runtime for a command that waits for a hub.

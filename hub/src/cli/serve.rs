@@ -18,8 +18,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    let strange = check_variables(names)?;
+    let strange = check_variables(super::variables())?;
     let options = Options::resolve(args.layer, args.config.as_deref())?;
     log(&options.log)?;
     for name in strange {
@@ -137,5 +136,14 @@ fn log(options: &LogOptions) -> Result<(), CliError> {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+    // Panics over damaged bytes are caught, and the error that comes of them is told; a line of the log is enough here.
+    let backtrace = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            backtrace(panic);
+        }
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a panic: {}", panic.payload_as_str().unwrap_or("without a text"));
+    }));
     result.map_err(|error| CliError::Other(error.to_string()))
 }

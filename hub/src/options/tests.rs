@@ -63,6 +63,11 @@ fn misspelt_names_are_told_with_what_was_meant() {
     assert_eq!(error, "there is no variable HEADWATER_TOKNES: did you mean HEADWATER_TOKENS?");
     let fine = ["HEADWATER_TOKENS", "HEADWATER_TOKEN", "HEADWATER_HUB", "HEADWATER_SERVICE_HOST"];
     assert_eq!(check(&fine).expect("no misspelling"), ["HEADWATER_SERVICE_HOST"], "an orchestrator's own");
+    let of_client = |name: &str| check_client_variables(std::iter::once(name.into()));
+    assert!(
+        matches!(of_client("HEADWATER_TOKN"), Err(OptionsError::Variable { meant, .. }) if meant == "HEADWATER_TOKEN")
+    );
+    assert!(of_client("HEADWATER_LISTN").is_ok(), "a hub's");
 }
 
 #[test]
@@ -107,8 +112,25 @@ fn help_has_no_stray_blanks() {
 #[test]
 fn options_that_do_not_fit_are_refused() {
     let error = Options::resolve(parse(&["--tls-cert", "x.pem"]), None).expect_err("refused");
-    assert_eq!(error.to_string(), "tls_cert and tls_key belong together");
+    assert!(error.to_string().contains("(--tls-cert and --tls-key,"), "{error}");
+    for strange in ["foo", "https://", "https://app.example/", "https://*.example", "app.example"] {
+        let error = Options::resolve(parse(&["--cors-origins", strange]), None).expect_err("no origin");
+        assert!(matches!(&error, OptionsError::Origin(text) if text == strange), "{error}");
+    }
+    for origins in ["*", "null", "https://app.example,http://localhost:3000", "tauri://localhost"] {
+        assert!(Options::resolve(parse(&["--cors-origins", origins]), None).is_ok(), "{origins}");
+    }
     assert!(Options::resolve(parse(&["--shard-groups", "0"]), None).is_err());
+}
+
+#[test]
+fn localhost_is_an_address_and_no_other_name_is() {
+    let options = Options::resolve(parse(&["--listen", "localhost:0", "--pg-listen", "localhost:1"]), None);
+    let listen = options.expect("localhost").listen;
+    assert_eq!(listen.address.0.to_string(), "127.0.0.1:0");
+    assert_eq!(listen.pg_address, PgListen::At("127.0.0.1:1".parse().expect("an address")));
+    let error = Flags::try_parse_from(["headwater", "--listen", "hub.example:7171"]).expect_err("a name");
+    assert!(error.to_string().contains("is no IP address with a port, such as 127.0.0.1:7171"), "{error}");
 }
 
 #[test]

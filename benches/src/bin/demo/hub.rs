@@ -37,7 +37,7 @@ pub async fn start(dir: Option<&Path>) -> Result<DemoHub, Box<dyn Error>> {
         dir.or(temporary.as_ref().map(tempfile::TempDir::path)).map(Path::to_path_buf).unwrap_or_default();
     let mut options = Options::default();
     options.storage.data_dir = dir.clone();
-    options.listen.address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    options.listen.address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0).into();
     let hub = Hub::start(&options).await?;
     Ok(DemoHub { quic: hub.addr(), hub, dir, _temporary: temporary })
 }

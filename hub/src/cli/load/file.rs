@@ -57,6 +57,10 @@ impl Kind {
                     Err(CliError::file(path, message))
                 }
             },
+            (None, Some("gz" | "zst" | "bz2" | "xz" | "zip" | "lz4")) => Err(CliError::file(
+                path,
+                "packed files are not read: unpack it first (a Parquet file packs by itself)",
+            )),
             (None, _) => Err(CliError::file(path, unknown)),
         }
     }
@@ -232,6 +236,7 @@ mod tests {
         for name in ["x.xlsx", "x.tsv", "x.txt", "x"] {
             assert!(told(name.as_ref()).contains("--format parquet, csv or ndjson"), "{name}");
         }
+        assert!(told("x.csv.gz".as_ref()).contains("unpack it first"));
         assert!(told("-".as_ref()).contains("standard input"));
         let dir = tempfile::tempdir().expect("dir");
         assert!(told(dir.path()).contains("directories"));
