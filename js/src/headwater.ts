@@ -207,7 +207,8 @@ export class Client {
    * full, their stream was dropped, they were buffered and turned out to be bad) or are `inDoubt` since a flush last
    * told; everything else is safe. What `emit` itself refused is no part of it.
    */
-  async flush(level?: AckLevel, { timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
+  async flush(level?: AckLevel, options?: { timeoutMs?: number }): Promise<void> {
+    const timeoutMs = options?.timeoutMs ?? 30_000;
     const number = level ? levelOf(level) : this.#level;
     if (this.#state === 'idle' && !this.#pending.rows) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -260,8 +261,8 @@ export class Client {
    * Rejects, closed all the same, only with `unknown_stream`: events were given up because the hub has no such stream.
    * {@link stats} then has the counts.
    */
-  async close({ timeoutMs = 5_000 }: { timeoutMs?: number } = {}): Promise<Stats> {
-    const unknown = this.#state === 'started' ? await this.#finish(timeoutMs) : undefined;
+  async close(options?: { timeoutMs?: number }): Promise<Stats> {
+    const unknown = this.#state === 'started' ? await this.#finish(options?.timeoutMs ?? 5_000) : undefined;
     clearTimeout(this.#timer);
     this.#state = 'closed';
     this.#end.abort();
