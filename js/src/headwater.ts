@@ -145,7 +145,9 @@ export class Client {
     try {
       if (!isRow(event)) return this.#refuse('not_a_row', stream, 1);
       if (table) return this.#booked(stream, table.emit(event as EventValues, this.eventMicros()));
-      return this.#wait(stream, { happenedAt: localMicros(), rows: 1, event: kept(event) });
+      const kept: EventValues = { ...event };
+      for (const name in kept) kept[name] = unchanging(kept[name]);
+      return this.#wait(stream, { happenedAt: localMicros(), rows: 1, event: kept });
     } catch (cause) {
       return this.#refuse('wrong_type', stream, 1, undefined, cause); // a getter of the event threw
     }
@@ -207,21 +209,19 @@ export class Client {
    * full, their stream was dropped, they were buffered and turned out to be bad) or are `inDoubt` since a flush last
    * told; everything else is safe. What `emit` itself refused is no part of it.
    */
-  async flush(level?: AckLevel, options?: { timeoutMs?: number }): Promise<void> {
-    const timeoutMs = options?.timeoutMs ?? 30_000;
+  async flush(level?: AckLevel, { timeoutMs = 30_000 }: { timeoutMs?: number } = {}): Promise<void> {
     const number = level ? levelOf(level) : this.#level;
     if (this.#state === 'idle' && !this.#pending.rows) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let expired = false;
     const late = new Promise<never>((_, reject) => {
       const expire = () => {
-        expired = true;
-        reject(new HeadwaterError('timeout', 'the hub did not confirm in time; sending goes on', { cause: this.#last }));
+        timer = undefined;
+        reject(new HeadwaterError('timeout', 'not confirmed in time; sending goes on', { cause: this.#last }));
       };
       timer = setTimeout(expire, Math.min(timeoutMs, TIMER_MAX));
     });
     try {
-      await Promise.race([late, this.#settled(number, () => expired)]);
+      await Promise.race([late, this.#settled(number, () => timer)]);
       this.#last = undefined;
     } finally {
       clearTimeout(timer);
@@ -261,8 +261,8 @@ export class Client {
    * Rejects, closed all the same, only with `unknown_stream`: events were given up because the hub has no such stream.
    * {@link stats} then has the counts.
    */
-  async close(options?: { timeoutMs?: number }): Promise<Stats> {
-    const unknown = this.#state === 'started' ? await this.#finish(options?.timeoutMs ?? 5_000) : undefined;
+  async close({ timeoutMs = 5_000 }: { timeoutMs?: number } = {}): Promise<Stats> {
+    const unknown = this.#state === 'started' ? await this.#finish(timeoutMs) : undefined;
     clearTimeout(this.#timer);
     this.#state = 'closed';
     this.#end.abort();
@@ -405,7 +405,7 @@ export class Client {
   /** The stream was dropped, and its views with it: nothing can count what waits for it. */
   #part(stream: string): void {
     for (const { rows } of this.#pending.take(stream)) this.#lose('stream_gone', rows);
-    const message = `stream ${stream} was dropped: its events are refused until it is made again`;
+    const message = `stream ${stream} was dropped: its events are refused`;
     this.#report(new HeadwaterError('stream_gone', message, { stream }));
   }
 
@@ -489,7 +489,7 @@ export class Client {
   }
 
   /** Whoever gave up waiting is not told what was lost: the next flush tells it. */
-  async #settled(level: number, isGivenUp: () => boolean): Promise<void> {
+  async #settled(level: number, isAwaited: () => unknown): Promise<void> {
     if (this.#refusing) throw new HeadwaterError(this.#refusing, 'nothing can be sent');
     const told = this.#told;
     this.#doubt();
@@ -499,7 +499,7 @@ export class Client {
     this.#tell();
     const old = [...this.#draining].map((producer) => producer.barrier(level));
     await Promise.all([...old, this.#producer.barrier(level)]);
-    if (isGivenUp()) return;
+    if (!isAwaited()) return;
     this.#told = this.#givenUp();
     const [dropped, inDoubt, oversized] = this.#told.map((count, i) => count - told[i]);
     if (dropped + inDoubt) {
@@ -676,8 +676,7 @@ function lengthOf(values: unknown): number {
 }
 
 function missing(streams: string[], then: string): HeadwaterError {
-  const names = streams.join(', ');
-  const message = `no such stream: ${names}; check the name, or CREATE STREAM at the hub: ${then}`;
+  const message = `no such stream: ${streams.join(', ')}; check the name, or CREATE STREAM at the hub: ${then}`;
   return new HeadwaterError('unknown_stream', message, { stream: streams[0] });
 }
 
@@ -685,12 +684,8 @@ function copy(values: ColumnValues): ColumnValues {
   return ArrayBuffer.isView(values) ? (values as unknown as Float64Array).slice() : Array.from(values, unchanging);
 }
 
-/** An event as it is now: what is in it may be used again. */
-function kept(event: object): EventValues {
-  return Object.fromEntries(Object.entries(event).map(([name, value]) => [name, unchanging(value)]));
-}
-
+/** A value as it is now: what it is in may be used again. (A Buffer's `slice` is no copy.) */
 function unchanging<T>(value: T): T {
-  if (value instanceof Date) return new Date(value) as T;
-  return ArrayBuffer.isView(value) ? ((value as unknown as Uint8Array).slice() as T) : value;
+  if (value instanceof Uint8Array) return new Uint8Array(value) as T;
+  return value instanceof Date ? (new Date(value) as T) : value;
 }

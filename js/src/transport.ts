@@ -69,7 +69,7 @@ export class Http {
 
 /** Something else than a hub answered. */
 export function notAHub(url: string, status: number): HeadwaterError {
-  return new HeadwaterError('unreachable', `${url} answered ${status}: is this the HTTP port of a Headwater hub?`);
+  return new HeadwaterError('unreachable', `${url} answered ${status}: is this the HTTP port of a hub?`);
 }
 
 /** Says what to check when a request fails; the runtime says only that it did. */
@@ -77,7 +77,7 @@ export function unreachable(url: string): (cause: unknown) => never {
   return (cause) => {
     const { message, cause: why } = cause as { message?: string; cause?: { code?: string } };
     const reason = [message ?? String(cause), why?.code].filter(Boolean).join(', ');
-    const check = 'is the hub running, are scheme, host and port right, is its certificate trusted?';
+    const check = 'is the hub running, are scheme, host, port and certificate right?';
     throw new HeadwaterError('unreachable', `no answer from ${url} (${reason}): ${check}`, { cause });
   };
 }

@@ -77,7 +77,7 @@ test('what cannot be reached is named, with what to check, and the cause is kept
   await new Promise((resolve) => other.once('listening', resolve));
   const url = `http://127.0.0.1:${other.address().port}`;
   const lost = Headwater.connect({ url, onError: (error) => errors.push(error) });
-  await assert.rejects(lost.query('SELECT 1'), { code: 'unreachable', message: `unreachable: ${url}/v1/sql answered 404: is this the HTTP port of a Headwater hub?` });
+  await assert.rejects(lost.query('SELECT 1'), { code: 'unreachable', message: `unreachable: ${url}/v1/sql answered 404: is this the HTTP port of a hub?` });
   await lost.close();
   other.close();
 });

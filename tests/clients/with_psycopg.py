@@ -146,6 +146,22 @@ def test_tables(hub):
         connection.execute("DROP TABLE names")
 
 
+def test_numbers_are_rounded_for_columns_of_whole_ones(hub):
+    with connect(hub, autocommit=True) as connection:
+        connection.execute("CREATE TABLE whole (n int, of text)")
+        values = [1.5, 2.5, -2.5, 1e9, decimal.Decimal("2.5"), decimal.Decimal("-0.5"), 7]
+        for value in values:
+            connection.execute("INSERT INTO whole VALUES (%s, %s)", [value, repr(value)])
+        got = [row[0] for row in connection.execute("SELECT n FROM whole")]
+        assert got == [2, 2, -2, 1_000_000_000, 3, -1, 7], got
+        for beyond in (1e300, float("nan"), decimal.Decimal("1e30")):
+            try:
+                connection.execute("INSERT INTO whole VALUES (%s, 'beyond')", [beyond])
+            except psycopg.DataError:
+                continue
+            raise AssertionError(beyond)
+
+
 def test_tables_return_what_they_change(hub):
     with connect(hub, autocommit=True) as connection:
         connection.execute("CREATE TABLE stock (id INT PRIMARY KEY, name TEXT NOT NULL, n BIGINT)")

@@ -2,6 +2,7 @@
 //!
 //! Owns: the serialised definitions. Must not know: how they are stored or replicated.
 
+use crate::text::quote;
 use headwater::aggregate::{AggregateSpec, Finisher};
 use headwater::ids::{PlanVersion, StreamId, ViewId};
 use headwater::plan::Plan;
@@ -140,7 +141,7 @@ impl ViewDef {
         found.map_or(&[], Vec::as_slice)
     }
 
-    /// Columns that were added, and when (microseconds since 1970): groups know of nothing before.
+    /// Columns that were added with states of their own, and when (microseconds since 1970): groups know of nothing before.
     pub fn added(&self) -> &[(String, i64)] {
         let found =
             self.attributes.iter().find_map(|a| if let Attribute::Added(c) = a { Some(c) } else { None });
@@ -171,8 +172,13 @@ impl ViewDef {
             }
         }
         narrow.retain(|(version, _)| versions.contains(version));
+        // What is made of states that were there stands for the events from before, too.
+        let new: Vec<String> =
+            def.outputs.iter().filter(|o| o.state >= states).map(|o| quote(&o.name)).collect();
+        let is_new = |item: &&SelectItem| new.iter().any(|name| item.expr.contains(name));
         let mut added = self.added().to_vec();
-        added.extend(def.select.iter().skip(self.select.len()).map(|item| (item.name.clone(), since)));
+        let items = def.select.iter().skip(self.select.len()).filter(is_new);
+        added.extend(items.map(|item| (item.name.clone(), since)));
         def.attributes.extend([Attribute::Fed(versions), Attribute::Narrow(narrow), Attribute::Added(added)]);
         if !self.is_active() {
             def.attributes.push(Attribute::Inactive);

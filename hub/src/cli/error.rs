@@ -5,7 +5,6 @@ use crate::server::{DoorError, HubError};
 use crate::store::StoreError;
 use headwater::client::{ConnectError, FlushError, QueryError};
 use std::io;
-use std::net::SocketAddr;
 use thiserror::Error;
 
 /// Why a command failed.
@@ -115,9 +114,10 @@ impl CliError {
             Self::StreamGone { .. } => {
                 Some("where it was made anew, the same command loads the whole file into it".into())
             }
-            Self::Connect(ConnectError::Untrusted { .. }) => {
-                Some("pass the fingerprint as --fingerprint HEX, or the PEM file as --ca FILE".into())
-            }
+            Self::Connect(ConnectError::Untrusted { .. }) => Some(
+                "pass the fingerprint that the hub prints as --fingerprint HEX, or the PEM file as --ca FILE"
+                    .into(),
+            ),
             Self::Connect(ConnectError::Unauthorized { .. }) => {
                 Some("pass the hub's token as --token, or in HEADWATER_TOKEN".into())
             }
@@ -128,7 +128,7 @@ impl CliError {
                 Some("start a hub with: headwater serve; or name another with --hub HOST:PORT".into())
             }
             Self::Connect(ConnectError::Resolve { .. }) => Some("name the hub with --hub HOST:PORT".into()),
-            Self::Hub(HubError::Door(DoorError::Listen { address, source })) => listen(address, source),
+            Self::Hub(HubError::Door(DoorError::Listen { source, .. })) => listen(source),
             Self::Store(StoreError::InUse(_)) | Self::Hub(HubError::Store(StoreError::InUse(_))) => {
                 Some("stop the other hub, or choose another directory with --data-dir".into())
             }
@@ -145,12 +145,13 @@ fn statement(error: &QueryError) -> String {
 }
 
 /// What to do about an address that cannot be listened on.
-fn listen(address: &SocketAddr, error: &io::Error) -> Option<String> {
+fn listen(error: &io::Error) -> Option<String> {
     Some(match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "another program has this port, perhaps a hub (headwater status --hub {address} asks it); stop it, or choose \
-             another with --listen IP:PORT (for HTTP alone: --listen-http, for PostgreSQL's protocol: --pg-listen)"
-        ),
+        io::ErrorKind::AddrInUse => {
+            "another program has this port, perhaps a hub (headwater status asks one); stop it, or choose another with \
+             --listen IP:PORT (for HTTP alone: --listen-http, for PostgreSQL's protocol: --pg-listen)"
+                .into()
+        }
         io::ErrorKind::AddrNotAvailable => {
             "this machine has no such address; --listen 0.0.0.0:PORT takes all it has".into()
         }

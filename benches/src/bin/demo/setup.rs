@@ -7,17 +7,16 @@ use std::path::PathBuf;
 /// The file's path, after installing the npm packages when it is not there.
 pub fn flights_file() -> Result<PathBuf, String> {
     let file = root().join("js/node_modules/vega-datasets/data/flights-3m.parquet");
-    if file.is_file() {
-        return Ok(file);
-    }
-    match npm::packages() {
-        Packages::Install(mut command) => {
+    // Another run may be writing it: only what is installed as a whole is there.
+    match npm::packages().map_err(|error| format!("js/package.json: {error}"))? {
+        Packages::Install(mut command, _turn) => {
             println!("installing the npm packages of js/ (the flights come with vega-datasets)");
             let status = command.status().map_err(|e| format!("npm ci: {e}"))?;
             if !status.success() {
                 return Err(format!("npm ci failed: {status}"));
             }
         }
+        Packages::NoNpm if file.is_file() => {}
         Packages::NoNpm => return Err("npm is not installed: Node.js 20 or later is needed".into()),
         Packages::Ready => {}
     }

@@ -14,7 +14,7 @@ use crate::error::SqlError;
 use datafusion::arrow::array::{ArrayRef, AsArray, Decimal128Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DataType, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    DECIMAL128_MAX_PRECISION, DataType, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     IntervalUnit, TimeUnit,
 };
 use datafusion::common::config::ConfigOptions;
@@ -168,6 +168,13 @@ fn function(call: &ScalarFunction, schema: &DFSchema) -> Result<Option<Expr>> {
         let micros = logical_expr::cast(duration.clone(), DataType::Duration(TimeUnit::Microsecond));
         let micros = logical_expr::cast(logical_expr::cast(micros, DataType::Int64), DataType::Float64);
         return Ok(Some(micros / logical_expr::lit(1e6)));
+    }
+    if let ("date_part", [unit, duration]) = (name, call.args.as_slice())
+        && matches!(duration.get_type(schema), Ok(DataType::Duration(_)))
+    {
+        // Arrow would give all its hours or minutes.
+        let args = vec![unit.clone(), measured(Measure::Parts, duration.clone())];
+        return Ok(Some(Expr::ScalarFunction(ScalarFunction { func: Arc::clone(&call.func), args })));
     }
     if !COMPARING.contains(&name) || !call.args.iter().any(|arg| has_intervals(arg, schema)) {
         return Ok(None);
@@ -339,6 +346,8 @@ enum Measure {
     Nanoseconds,
     /// The microseconds behind its last whole minute: DataFusion's `date_part` loses those behind the second.
     Micros,
+    /// The days and the rest of a difference of two times, as PostgreSQL has it.
+    Parts,
 }
 
 /// A measure, as a function.
@@ -353,6 +362,7 @@ impl ScalarUDFImpl for Length {
         match self.measure {
             Measure::Nanoseconds => "length_of_interval",
             Measure::Micros => "micros_of_interval",
+            Measure::Parts => "parts_of_interval",
         }
     }
 
@@ -364,11 +374,15 @@ impl ScalarUDFImpl for Length {
         Ok(match self.measure {
             Measure::Nanoseconds => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
             Measure::Micros => DataType::Int32,
+            Measure::Parts => INTERVAL,
         })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         each(&args.args[0], args.number_rows, |intervals| {
+            if self.measure == Measure::Parts {
+                return parts(intervals);
+            }
             let intervals = cast(intervals, &INTERVAL)?;
             let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
             Ok(match self.measure {
@@ -377,9 +391,21 @@ impl ScalarUDFImpl for Length {
                     Arc::new(lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?) as ArrayRef
                 }
                 Measure::Micros => Arc::new(intervals.unary::<_, Int32Type>(micros)),
+                Measure::Parts => Arc::new(intervals.clone()),
             })
         })
     }
+}
+
+/// Durations as days and nanoseconds.
+fn parts(durations: &ArrayRef) -> Result<ArrayRef> {
+    const DAY_US: i64 = 86_400_000_000;
+    let micros = cast(&cast(durations, &DataType::Duration(TimeUnit::Microsecond))?, &DataType::Int64)?;
+    let parts = micros.as_primitive::<Int64Type>().unary::<_, IntervalMonthDayNanoType>(|micros| {
+        // At most 2^63 microseconds: 107 million days.
+        IntervalMonthDayNano::new(0, (micros / DAY_US) as i32, micros % DAY_US * 1_000)
+    });
+    Ok(Arc::new(parts))
 }
 
 fn nanoseconds(interval: IntervalMonthDayNano) -> i128 {

@@ -98,21 +98,33 @@ pub(super) struct Journal {
 }
 
 impl Journal {
+    /// Removes it. Its lock is held until it is gone: whoever opened it meanwhile sees that it is not there any more.
+    pub fn remove(self, path: &Path) -> std::io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
     /// Opens the journal at `path`, or starts it with `head`. A journal of another file or stream is refused.
     pub fn open(path: &Path, head: &Head) -> Result<Self, CliError> {
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(|e| CliError::file(parent, e))?;
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = options.map_err(|e| CliError::file(path, e))?;
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => CliError::Other(format!(
+        let in_use = || {
+            CliError::Other(format!(
                 "another `headwater load` is loading this file into stream {} right now (it holds {}); wait for it to \
                  end, or stop it: this command then goes on where it was",
                 head.stream,
                 path.display()
-            )),
+            ))
+        };
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => in_use(),
             TryLockError::Error(error) => CliError::file(path, format!("cannot be locked: {error}")),
         })?;
+        if !is_at(&file, path) {
+            // Its owner removed it in between: nobody would find what is written to it.
+            return Err(in_use());
+        }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(|e| CliError::file(path, e))?;
         // A line without its line break was never complete, so its batch was never sent.
@@ -226,6 +238,21 @@ impl Journal {
         text.push('\n');
         self.file.write_all(text.as_bytes()).and_then(|()| self.file.sync_data()).map_err(|e| failed(&e))
     }
+}
+
+/// True while `path` is this file's name.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let id = |data: std::fs::Metadata| (data.dev(), data.ino());
+    let (own, there) = (file.metadata().map(id), std::fs::metadata(path).map(id));
+    own.is_ok_and(|own| there.is_ok_and(|there| own == there))
+}
+
+/// True while `path` is this file's name.
+#[cfg(not(unix))]
+fn is_at(_: &File, path: &Path) -> bool {
+    path.exists()
 }
 
 impl Head {
@@ -425,6 +452,20 @@ mod tests {
             assert!(error.contains(expected), "{error}");
             assert_ne!(other.default_path(), head(1).default_path());
         }
+    }
+
+    /// A load that opened a journal while another removed it would have written to a file without a name.
+    #[test]
+    fn a_journal_that_was_removed_is_known_to_be_gone() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("journal");
+        let journal = Journal::open(&path, &head(1)).expect("new");
+        let meanwhile = File::open(&path).expect("opened");
+        assert!(is_at(&meanwhile, &path));
+        journal.remove(&path).expect("removed");
+        assert!(!is_at(&meanwhile, &path));
+        Journal::open(&path, &head(1)).expect("another");
+        assert!(cfg!(not(unix)) || !is_at(&meanwhile, &path), "another of this name");
     }
 
     /// A file's rows counted twice when they were mapped in another way.

@@ -179,16 +179,14 @@ fn open_journal(path: &Path, head: &Head, args: &LoadArgs) -> Result<Journal, Cl
     if journal.done.is_none() || !args.again {
         return Ok(journal);
     }
-    drop(journal);
-    std::fs::remove_file(path).map_err(|e| CliError::file(path, e))?;
+    journal.remove(path).map_err(|e| CliError::file(path, e))?;
     Journal::open(path, head)
 }
 
 /// A journal that knows of nothing sent would be in the way of the mended file.
 fn forget_empty(journal: Journal, path: &Path) {
     if journal.next_row() == 0 {
-        drop(journal);
-        let _ = std::fs::remove_file(path);
+        let _ = journal.remove(path);
     }
 }
 

@@ -74,9 +74,10 @@ pub(super) fn names(path: &Path, bytes: u64) -> io::Result<Vec<String>> {
             return Err(io::Error::other(message));
         }
     }
-    match fault.filter(|_| names.ordered.is_empty()) {
+    match fault {
+        _ if !names.ordered.is_empty() => Ok(names.ordered),
         Some(fault) => Err(io::Error::other(format!("{fault}; NDJSON has one JSON object per line"))),
-        None => Ok(names.ordered),
+        None => Err(io::Error::other("there are no columns: NDJSON has one JSON object per line")),
     }
 }
 

@@ -61,7 +61,7 @@ fn places() -> Result<Places, String> {
 }
 
 fn run(places: &Places, options: &Options) -> Result<(), String> {
-    npm::install(places)?;
+    npm::install()?;
     wasm::ensure_target()?;
     wasm::build(places, wasm::Flavor::Core)?;
     if options.core_only {

@@ -1,23 +1,18 @@
 //! The npm side of the build: exact dev dependencies from the lock file, and the package's own scripts.
 
-use crate::{Places, is_fresh, run_command};
-use std::process::Command;
+use crate::{Places, run_command};
+use headwater_tests::npm::{Packages, npm, packages};
 
 /// `npm ci`, unless `node_modules` is as new as the lock file.
-pub fn install(places: &Places) -> Result<(), String> {
-    let lock = places.js.join("package-lock.json");
-    let stamp = places.js.join("node_modules/.package-lock.json");
-    if is_fresh(&stamp, &lock) {
-        return Ok(());
+pub fn install() -> Result<(), String> {
+    match packages().map_err(|error| format!("js/package.json: {error}"))? {
+        Packages::Ready => Ok(()),
+        Packages::Install(mut command, _turn) => run_command(&mut command),
+        Packages::NoNpm => Err("npm is not installed: Node.js 20 or later is needed".into()),
     }
-    run_command(npm().args(["ci", "--no-audit", "--no-fund"]).current_dir(&places.js))
 }
 
 /// `npm run SCRIPT` in `js/`.
 pub fn run_script(places: &Places, script: &str) -> Result<(), String> {
     run_command(npm().args(["run", "--silent", script]).current_dir(&places.js))
-}
-
-fn npm() -> Command {
-    Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" })
 }

@@ -32,9 +32,9 @@ pub fn npm_packages() -> Result<Tally, String> {
     if !root().join("js/package-lock.json").is_file() {
         return Ok(Tally::skip("js/package-lock.json is not there"));
     }
-    match npm::packages() {
+    match npm::packages().map_err(|error| format!("js/package.json: {error}"))? {
         Packages::Ready => Ok(Tally::success()),
-        Packages::Install(command) => run(command),
+        Packages::Install(command, _turn) => run(*command),
         Packages::NoNpm => Ok(Tally::failure("npm is not installed: Node.js 20 or later is needed")),
     }
 }

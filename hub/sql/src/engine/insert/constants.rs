@@ -97,7 +97,7 @@ impl<'a> Constants<'a> {
                 Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
                     Some(Constant::Text(text))
                 }
-                Value::Placeholder(_) => self.parameter(expr),
+                Value::Placeholder(_) => self.parameter(expr, wanted),
                 _ => None,
             },
             _ => None,
@@ -116,13 +116,30 @@ impl<'a> Constants<'a> {
         guard::keep(copies).map_err(|error| failure::from_datafusion(error, self.text))
     }
 
-    fn parameter(&self, expr: &Expr) -> Option<Constant<'a>> {
+    fn parameter(&self, expr: &Expr, wanted: Option<&DataType>) -> Option<Constant<'a>> {
         let number = parameters::number_of(expr)?;
-        match &self.parameters.get(number - 1)?.value {
+        let parameter = self.parameters.get(number - 1)?;
+        match &parameter.value {
             ParameterValue::Null => Some(Constant::Null),
+            ParameterValue::Text(text) if wanted.is_some_and(is_whole) => {
+                Some(assigned(text, parameter.data_type.as_ref()).unwrap_or(Constant::Text(text)))
+            }
             ParameterValue::Text(text) => Some(Constant::Text(text)),
             ParameterValue::List(_) => None,
         }
+    }
+}
+
+/// A number for a column of whole ones, which PostgreSQL's assignment rounds: a numeric half away from zero, a double half to
+/// even.
+fn assigned<'a>(text: &'a str, declared: Option<&DataType>) -> Option<Constant<'a>> {
+    match declared? {
+        DataType::Decimal { .. } => Some(Constant::Number(Cow::Borrowed(text))),
+        DataType::Float32 | DataType::Float64 => {
+            let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
+            Some(Constant::Number(Cow::Owned(number.round_ties_even().to_string())))
+        }
+        _ => None,
     }
 }
 
