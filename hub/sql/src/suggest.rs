@@ -18,7 +18,9 @@ pub(crate) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Str
 /// The candidate within a third of the name's length (at least one edit), nearest first.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let limit = (name.chars().count() / 3).max(1);
+    let length = name.chars().count();
+    // Any letter is one edit from any other.
+    let limit = (length / 3).max(usize::from(length > 1));
     let scored = candidates.into_iter().map(|c| (distance(&name, &c.to_lowercase()), c));
     scored.filter(|(d, _)| *d <= limit).min_by_key(|(d, c)| (*d, c.len())).map(|(_, c)| c)
 }
@@ -52,6 +54,8 @@ mod tests {
         assert_eq!(nearest("lateny_ms", ["latency_ms", "url"]), Some("latency_ms"));
         assert_eq!(nearest("cuontry", ["country", "count"]), Some("country"));
         assert_eq!(nearest("zzz", ["country", "count"]), None);
+        assert_eq!(nearest("c", ["a", "b"]), None);
+        assert_eq!(nearest("C", ["c"]), Some("c"));
         assert_eq!(distance("", "abc"), 3);
     }
 }

@@ -78,10 +78,15 @@ fn change_all(
 ) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     let schema = schema_of(&plan);
-    let changed = plan.map_expressions(|expr| {
+    let one = |expr: Expr| {
         let name = names.save(&expr);
         let changed = expr.transform_up(|expr| change(expr, &schema))?;
         Ok(changed.update_data(|expr| name.restore(expr)))
+    };
+    let changed = plan.map_expressions(|expr| match expr {
+        // Its keys have names, and it has none.
+        Expr::GroupingSet(_) => expr.map_children(one),
+        expr => one(expr),
     })?;
     below.set(below.get() || changed.transformed);
     if !below.get() {
