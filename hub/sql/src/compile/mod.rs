@@ -153,8 +153,10 @@ fn drop_stream(drop: &Drop, catalog: &CatalogSnapshot) -> Result<Ddl, SqlError> 
                 }
             }
             if !views.is_empty() {
-                let message =
-                    format!("stream \"{}\" is read by continuous views: {}", name.name, views.join(", "));
+                let is_transform = |name: &String| catalog.transform(name).is_some();
+                let what = if views.iter().any(is_transform) { "views and transforms" } else { "views" };
+                let readers = views.join(", ");
+                let message = format!("stream \"{}\" is read by continuous {what}: {readers}", name.name);
                 return Err(SqlError::new("2BP01", message)
                     .at(name.position)
                     .with_hint("DROP STREAM ... CASCADE drops them too"));

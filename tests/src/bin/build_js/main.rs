@@ -28,6 +28,8 @@ pub struct Options {
     core_only: bool,
     /// Run `npm test` afterwards.
     test: bool,
+    /// Fail when a file is over its budget, which is a warning otherwise: whoever builds the package can use it.
+    budget: bool,
 }
 
 fn main() -> ExitCode {
@@ -46,7 +48,8 @@ fn options() -> Result<Options, String> {
         match arg.as_str() {
             "--core-only" => options.core_only = true,
             "--test" => options.test = true,
-            other => return Err(format!("unknown option {other}; known: --core-only, --test")),
+            "--budget" => options.budget = true,
+            other => return Err(format!("unknown option {other}; known: --core-only, --test, --budget")),
         }
     }
     Ok(options)
@@ -68,7 +71,7 @@ fn run(places: &Places, options: &Options) -> Result<(), String> {
         return Ok(());
     }
     wasm::build(places, wasm::Flavor::Full)?;
-    npm::run_script(places, "bundle")?;
+    npm::run_script(places, if options.budget { "bundle:budget" } else { "bundle" })?;
     if options.test { npm::run_script(places, "test") } else { Ok(()) }
 }
 

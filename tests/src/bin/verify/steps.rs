@@ -82,7 +82,7 @@ fn js_build() -> Result<Tally, String> {
     match js_missing() {
         Some(skip) => Ok(skip),
         None => run(cargo(
-            "run --package headwater-tests --no-default-features --features js-build --bin build_js",
+            "run --package headwater-tests --no-default-features --features js-build --bin build_js -- --budget",
         )),
     }
 }
