@@ -560,9 +560,18 @@ impl Options {
                 "tls_cert and tls_key belong together (--tls-cert and --tls-key, HEADWATER_TLS_CERT and HEADWATER_TLS_KEY): \
                  one of them is missing",
             ),
-            (limits.keep_alive_ms >= limits.idle_ms, "keep_alive_ms must be below idle_ms (--keep-alive-ms, --idle-ms)"),
-            (limits.session_bytes_max < limits.frame_bytes_max, "session_bytes_max must hold one frame (--session-bytes-max, --frame-bytes-max)"),
-            (limits.ingress_bytes_max < limits.frame_bytes_max, "ingress_bytes_max must hold one frame (--ingress-bytes-max, --frame-bytes-max)"),
+            (
+                limits.keep_alive_ms >= limits.idle_ms,
+                "keep_alive_ms must be below idle_ms (--keep-alive-ms, --idle-ms)",
+            ),
+            (
+                limits.session_bytes_max < limits.frame_bytes_max,
+                "session_bytes_max must hold one frame (--session-bytes-max, --frame-bytes-max)",
+            ),
+            (
+                limits.ingress_bytes_max < limits.frame_bytes_max,
+                "ingress_bytes_max must hold one frame (--ingress-bytes-max, --frame-bytes-max)",
+            ),
             (
                 limits.http_session_bytes_max < limits.http_frame_bytes_max.min(limits.frame_bytes_max),
                 "http_session_bytes_max must hold one frame (--http-session-bytes-max, --http-frame-bytes-max)",

@@ -160,6 +160,7 @@ def test_numbers_are_rounded_for_columns_of_whole_ones(hub):
             except psycopg.DataError:
                 continue
             raise AssertionError(beyond)
+        connection.execute("DROP TABLE whole")
 
 
 def test_tables_return_what_they_change(hub):
