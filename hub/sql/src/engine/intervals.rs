@@ -379,20 +379,21 @@ impl ScalarUDFImpl for Length {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        each(&args.args[0], args.number_rows, |intervals| {
-            if self.measure == Measure::Parts {
-                return parts(intervals);
+        let of_intervals = |values: &ArrayRef| cast(values, &INTERVAL);
+        each(&args.args[0], args.number_rows, |values| match self.measure {
+            Measure::Nanoseconds => {
+                let intervals = of_intervals(values)?;
+                let lengths: Decimal128Array =
+                    intervals.as_primitive::<IntervalMonthDayNanoType>().unary(nanoseconds);
+                Ok(Arc::new(lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?) as ArrayRef)
             }
-            let intervals = cast(intervals, &INTERVAL)?;
-            let intervals = intervals.as_primitive::<IntervalMonthDayNanoType>();
-            Ok(match self.measure {
-                Measure::Nanoseconds => {
-                    let lengths: Decimal128Array = intervals.unary(nanoseconds);
-                    Arc::new(lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?) as ArrayRef
-                }
-                Measure::Micros => Arc::new(intervals.unary::<_, Int32Type>(micros)),
-                Measure::Parts => Arc::new(intervals.clone()),
-            })
+            Measure::Micros => {
+                let intervals = of_intervals(values)?;
+                Ok(Arc::new(
+                    intervals.as_primitive::<IntervalMonthDayNanoType>().unary::<_, Int32Type>(micros),
+                ))
+            }
+            Measure::Parts => parts(values),
         })
     }
 }

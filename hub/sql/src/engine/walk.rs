@@ -30,7 +30,7 @@ pub(super) fn rewrite_where(
             Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
         if !found {
-            return change_all(plan, &below, &|expr, _: &DFSchema| Ok(Transformed::no(expr)));
+            return handed_on(plan, &below);
         }
         let before = plan.clone();
         change_all(plan, &below, &|expr, schema: &DFSchema| change(expr, schema, &before))
@@ -61,16 +61,14 @@ pub(super) fn rewrite_operators(
 ) -> Result<LogicalPlan> {
     let below = Cell::new(false);
     plan.transform_up_with_subqueries(|plan| {
-        let plan = if below.get() { plan.recompute_schema()? } else { plan };
-        let changed = change(plan)?;
+        let changed = change(handed_on(plan, &below)?.data)?;
         below.set(below.get() || changed.transformed);
         Ok(Transformed::new_transformed(changed.data, below.get()))
     })
     .data()
 }
 
-/// `below` tells whether an operator has been changed: what is above one has the types of its columns, too, if only to
-/// hand them on.
+/// `below` tells whether an operator has been changed.
 fn change_all(
     plan: LogicalPlan,
     below: &Cell<bool>,
@@ -89,10 +87,15 @@ fn change_all(
         expr => one(expr),
     })?;
     below.set(below.get() || changed.transformed);
-    if !below.get() {
-        return Ok(changed);
+    handed_on(changed.data, below)
+}
+
+/// What is above a changed operator has the types of its columns, too, if only to hand them on.
+fn handed_on(plan: LogicalPlan, below: &Cell<bool>) -> Result<Transformed<LogicalPlan>> {
+    match below.get() {
+        true => plan.recompute_schema().map(Transformed::yes),
+        false => Ok(Transformed::no(plan)),
     }
-    changed.data.recompute_schema().map(Transformed::yes)
 }
 
 /// What a plan's expressions can name.
